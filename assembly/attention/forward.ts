@@ -1,0 +1,199 @@
+// Fused attention, forward: softmax(scores) V without ever holding more scores than a tile of rows by a block of keys.
+//
+//   tile (batch row, key/value head, query block):
+//     queries, scaled -> scratch
+//     for block of keys that any row can see, ascending:
+//       pack K and V of the block
+//       for tile of 4 to 6 rows:
+//         scores = Q K^T, modified and masked                          (scores.ts)
+//         m' = max(m, scores);  P = 2^(scores - m');  l = l * 2^(m - m') + sum P
+//         sums = sums * 2^(m - m') + P V                               (the micro-kernel: scales, then chains)
+//     output = sums / l
+//
+// A row's bits depend on its own keys alone: blocks start at multiples of KEY_BLOCK, and what a row does not see adds
+// exact zeros. A key that is removed for one row of a tile but kept for another is multiplied by zero, which is wrong
+// if its value is infinite or NaN. That always shows as a NaN in the sums; such a tile is then done again with
+// `careful` set, which leaves removed keys out one by one.
+
+import { packRows } from '../gemm/pack';
+import { tileOf, tileRows } from '../gemm/tile';
+import { exp2Row, exp2Scalar, maximumOfRow } from '../math/exp2';
+import { naturalLogarithm } from '../math/logarithm';
+import { horizontalMaximum, horizontalSum, multiplyAdd } from '../math/vector';
+import { readBlock } from './masks';
+import { AttentionParameters } from './parameters';
+import { blockStart, firstKey, lastKey, loadRows, packKeys, scoreRows } from './scores';
+import { KEY_BLOCK, layOut, queriesPerBlock, SCORE_ROW_BYTES, Workspace } from './workspace';
+
+const LOG2_E: f32 = 1.4426950408889634;
+const LN_2: f64 = 0.6931471805599453;
+
+/** Runs tiles [tileFrom, tileTo) of `tileCount`. `scratch` holds `workspaceBytes`. */
+export function attentionForward(parameters: usize, scratch: usize, tileFrom: i32, tileTo: i32): void {
+  const p = changetype<AttentionParameters>(parameters);
+  layOut(p, scratch);
+  const w = changetype<Workspace>(scratch);
+  const group = p.queryHeads / p.keyHeads;
+  const perBlock = queriesPerBlock(p.queries, group);
+  const blocks = (p.queries + perBlock - 1) / perBlock;
+  for (let index = tileFrom; index < tileTo; index++) {
+    const queryBlock = index % blocks;
+    const head = index / blocks;
+    w.keyHead = head % p.keyHeads;
+    w.batch = head / p.keyHeads;
+    const queryFrom = queryBlock * perBlock;
+    loadRows(p, w, w.keyHead * group, (w.keyHead + 1) * group, queryFrom, min(p.queries, queryFrom + perBlock));
+    if (!attend(p, w, queryBlock, perBlock, false)) attend(p, w, queryBlock, perBlock, true);
+  }
+}
+
+/** The whole of a tile whose rows are loaded. Returns false if a sum is NaN or infinite. */
+function attend(p: AttentionParameters, w: Workspace, queryBlock: i32, perBlock: i32, careful: bool): bool {
+  startRows(p, w);
+  const keyTo = lastKey(w, 0, w.rows);
+  for (let keyFrom = blockStart(firstKey(w, 0, w.rows, keyTo)); keyFrom < keyTo; keyFrom += KEY_BLOCK) {
+    const count = min(KEY_BLOCK, keyTo - keyFrom);
+    if (!readBlock(p, w, queryBlock, perBlock, keyFrom, count)) continue;
+    packKeys(p, w, keyFrom, count);
+    packValues(p, w, keyFrom, count);
+    let row = 0;
+    let tiles = (w.rows + tileRows() - 1) / tileRows();
+    while (tiles > 0) {
+      const rows = (w.rows - row + tiles - 1) / tiles;
+      const from = max(0, firstKey(w, row, rows, keyFrom + KEY_BLOCK) - keyFrom);
+      const to = min(count, lastKey(w, row, rows) - keyFrom);
+      if (from < to) attendTile(p, w, row, rows, keyFrom, from, to, careful);
+      row += rows;
+      tiles--;
+    }
+  }
+  return finishRows(p, w) || careful;
+}
+
+function startRows(p: AttentionParameters, w: Workspace): void {
+  for (let r = 0; r < w.rows; r++) {
+    const state = <usize>r << 2;
+    if (p.sinks) {
+      const head = load<i32>(w.rowHead + state);
+      store<f32>(w.maximum + state, load<f32>(p.sinks + (<usize>head << 2)) * LOG2_E);
+      store<f32>(w.sum + state, 1);
+    } else {
+      store<f32>(w.maximum + state, -Infinity);
+      store<f32>(w.sum + state, 0);
+    }
+  }
+  memory.fill(w.sums, 0, <usize>w.rows * w.sumRowBytes);
+}
+
+function packValues(p: AttentionParameters, w: Workspace, keyFrom: i32, count: i32): void {
+  const source =
+    p.value + <usize>w.batch * p.valueBatchStride + <usize>w.keyHead * p.valueHeadStride + <usize>keyFrom * p.valueRowStride;
+  packRows(source, p.valueRowStride, count, p.valueHeadDim, w.values, KEY_BLOCK);
+}
+
+function attendTile(
+  p: AttentionParameters, w: Workspace, row: i32, rows: i32, keyFrom: i32, from: i32, to: i32, careful: bool,
+): void {
+  scoreRows(p, w, row, rows, keyFrom, from, to);
+  const left = (<usize>from & ~7) << 2;
+  const right = ((<usize>to + 7) & ~7) << 2;
+  for (let r = 0; r < rows; r++) {
+    const scores = w.scores + <usize>r * SCORE_ROW_BYTES;
+    if (careful) noteRemoved(w, r, scores, from, to);
+    softmaxRow(w, scores + left, scores + right, <usize>(row + r) << 2, w.scales + (<usize>r << 2));
+    if (careful) addPresent(w, row, r, from, to);
+  }
+  if (careful) return;
+  const sums = w.sums + <usize>row * w.sumRowBytes;
+  const panelBytes = <usize>(KEY_BLOCK << 5);
+  let values = w.values + (<usize>from << 5);
+  for (let column: usize = 0; column < w.sumRowBytes; column += 32) {
+    tileOf(
+      rows, w.scores + (<usize>from << 2), SCORE_ROW_BYTES, values, sums + column, w.sumRowBytes, to - from, w.zeros, w.scales,
+    );
+    values += panelBytes;
+  }
+}
+
+/** One row's step of the online softmax: scores become weights relative to the new maximum; `scale` takes 2^(m - m'). */
+function softmaxRow(w: Workspace, from: usize, to: usize, state: usize, scale: usize): void {
+  const before = load<f32>(w.maximum + state);
+  let maximum = horizontalMaximum(maximumOfRow(from, to));
+  let factor: f32 = 1;
+  if (maximum > before) {
+    store<f32>(w.maximum + state, maximum);
+    factor = exp2Scalar(before - maximum, w.constants);
+  } else {
+    maximum = before;
+  }
+  // No key so far: any finite number will do, and -infinity - -infinity would be NaN.
+  if (maximum == -Infinity) maximum = 0;
+  const sum = horizontalSum(exp2Row(from, to, maximum, w.constants));
+  store<f32>(w.sum + state, load<f32>(w.sum + state) * factor + sum);
+  store<f32>(scale, factor);
+}
+
+function noteRemoved(w: Workspace, r: i32, scores: usize, from: i32, to: i32): void {
+  for (let j = from; j < to; j++) {
+    store<u8>(w.removed + <usize>j, load<f32>(scores + (<usize>j << 2)) == -Infinity ? 1 : 0);
+  }
+}
+
+/** sums = sums * scale + P V of one row, without the keys that are removed. */
+function addPresent(w: Workspace, row: i32, r: i32, from: i32, to: i32): void {
+  const scores = w.scores + <usize>r * SCORE_ROW_BYTES;
+  const sums = w.sums + <usize>(row + r) * w.sumRowBytes;
+  const scale = v128.load32_splat(w.scales + (<usize>r << 2));
+  for (let channel = 0; channel < w.valueDim; channel += 4) {
+    const values = w.values + (<usize>(channel >> 3) * <usize>(KEY_BLOCK << 5)) + (<usize>(channel & 4) << 2);
+    const at = sums + (<usize>channel << 2);
+    let sum = f32x4.mul(v128.load(at), scale);
+    for (let j = from; j < to; j++) {
+      if (load<u8>(w.removed + <usize>j)) continue;
+      sum = multiplyAdd(v128.load32_splat(scores + (<usize>j << 2)), v128.load(values + (<usize>j << 5)), sum);
+    }
+    v128.store(at, sum);
+  }
+}
+
+/** Divides by the sums of the softmax and writes output, statistics and log-sum-exp. False if a sum is NaN or infinite. */
+function finishRows(p: AttentionParameters, w: Workspace): bool {
+  const zero = f32x4.splat(0);
+  let check = zero;
+  const whole = p.valueHeadDim & ~3;
+  for (let r = 0; r < w.rows; r++) {
+    const state = <usize>r << 2;
+    const query = load<i32>(w.rowQuery + state);
+    const head = load<i32>(w.rowHead + state);
+    const sum = load<f32>(w.sum + state);
+    const reciprocal: f32 = sum == 0 ? 0 : 1 / sum;
+    const factor = f32x4.splat(reciprocal);
+    const source = w.sums + <usize>r * w.sumRowBytes;
+    const target =
+      p.output + <usize>w.batch * p.outputBatchStride + <usize>head * p.outputHeadStride + <usize>query * p.outputRowStride;
+    for (let c = 0; c < whole; c += 4) {
+      const value = f32x4.mul(v128.load(source + (<usize>c << 2)), factor);
+      check = f32x4.add(check, f32x4.mul(value, zero));
+      v128.store(target + (<usize>c << 2), value);
+    }
+    for (let c = whole; c < p.valueHeadDim; c++) {
+      const value = load<f32>(source + (<usize>c << 2)) * reciprocal;
+      check = f32x4.add(check, f32x4.mul(f32x4.splat(value), zero));
+      store<f32>(target + (<usize>c << 2), value);
+    }
+    writeStatistics(p, (w.batch * p.queryHeads + head) * p.queries + query, load<f32>(w.maximum + state), sum);
+  }
+  return horizontalSum(check) == 0;
+}
+
+function writeStatistics(p: AttentionParameters, index: i32, maximum: f32, sum: f32): void {
+  if (p.statistics) {
+    store<f32>(p.statistics + (<usize>index << 3), maximum);
+    store<f32>(p.statistics + (<usize>index << 3), sum, 4);
+  }
+  if (p.logSumExp) {
+    let logSumExp = -Infinity as f32;
+    if (sum != 0) logSumExp = sum == sum ? <f32>(<f64>maximum * LN_2 + naturalLogarithm(<f64>sum)) : NaN as f32;
+    store<f32>(p.logSumExp + (<usize>index << 2), logSumExp);
+  }
+}

@@ -1,0 +1,168 @@
+// Scores of a tile of rows against a block of keys, in the order of the semantics: scaled product, softcap, biases, masks.
+// A removed key ends up as -infinity whatever its product was (a NaN too), so that the softmax gives it a true zero.
+
+import { tileOf } from '../gemm/tile';
+import { packColumns } from '../gemm/pack';
+import { tanh } from '../math/tanh';
+import { multiplyAdd } from '../math/vector';
+import { AttentionParameters } from './parameters';
+import { KEY_BLOCK, queriesPerBlock, SCORE_ROW_BYTES, Workspace } from './workspace';
+
+/** Loads queries [queryFrom, queryTo) of heads [headFrom, headTo) into the workspace, scaled, with each row's key interval. */
+export function loadRows(p: AttentionParameters, w: Workspace, headFrom: i32, headTo: i32, queryFrom: i32, queryTo: i32): void {
+  const headDim = p.headDim;
+  const scale = p.scoreScale;
+  const scales = f32x4.splat(scale);
+  let target = w.queries;
+  let row: usize = 0;
+  for (let query = queryFrom; query < queryTo; query++) {
+    for (let head = headFrom; head < headTo; head++) {
+      const source =
+        p.query + <usize>w.batch * p.queryBatchStride + <usize>head * p.queryHeadStride + <usize>query * p.queryRowStride;
+      let d = 0;
+      for (; d + 4 <= headDim; d += 4) {
+        v128.store(target + (<usize>d << 2), f32x4.mul(v128.load(source + (<usize>d << 2)), scales));
+      }
+      for (; d < headDim; d++) store<f32>(target + (<usize>d << 2), load<f32>(source + (<usize>d << 2)) * scale);
+      target += <usize>headDim << 2;
+      store<i32>(w.rowQuery + row, query);
+      store<i32>(w.rowHead + row, head);
+      let begin = 0;
+      let end = p.keys;
+      if (p.rowBegin) {
+        const interval =
+          <usize>w.batch * p.rowIntervalBatchStride + <usize>head * p.rowIntervalHeadStride + (<usize>query << 2);
+        begin = load<i32>(p.rowBegin + interval);
+        end = load<i32>(p.rowEnd + interval);
+      }
+      store<i32>(w.begin + row, begin);
+      store<i32>(w.end + row, max(begin, end));
+      row += 4;
+    }
+  }
+  w.rows = <i32>(row >> 2);
+}
+
+/** Smallest begin of `count` i32 intervals that are not empty; `none` if all are. */
+export function firstKey(w: Workspace, row: i32, count: i32, none: i32): i32 {
+  let first = none;
+  for (let r = row; r < row + count; r++) {
+    const begin = load<i32>(w.begin + (<usize>r << 2));
+    if (begin < first && begin < load<i32>(w.end + (<usize>r << 2))) first = begin;
+  }
+  return first;
+}
+
+/** Largest end of the intervals that are not empty; 0 if all are. */
+export function lastKey(w: Workspace, row: i32, count: i32): i32 {
+  let last = 0;
+  for (let r = row; r < row + count; r++) {
+    const end = load<i32>(w.end + (<usize>r << 2));
+    if (end > last && end > load<i32>(w.begin + (<usize>r << 2))) last = end;
+  }
+  return last;
+}
+
+/** Packs keys [keyFrom, keyFrom + count) of the tile's key head into panels. */
+export function packKeys(p: AttentionParameters, w: Workspace, keyFrom: i32, count: i32): void {
+  const source =
+    p.key + <usize>w.batch * p.keyBatchStride + <usize>w.keyHead * p.keyHeadStride + <usize>keyFrom * p.keyRowStride;
+  packColumns(source, p.keyRowStride, count, p.headDim, w.keys);
+}
+
+/**
+ * Scores of rows [row, row + count) against keys [from, to) of the packed block that starts at key `keyFrom`, into
+ * w.scores, SCORE_ROW_BYTES a row. Whole panels are written: the places beside [from, to) hold -infinity.
+ */
+export function scoreRows(p: AttentionParameters, w: Workspace, row: i32, count: i32, keyFrom: i32, from: i32, to: i32): void {
+  const queryBytes = <usize>p.headDim << 2;
+  const queries = w.queries + <usize>row * queryBytes;
+  const panelBytes = <usize>p.headDim << 5;
+  const panelTo = (to + 7) >> 3;
+  for (let panel = from >> 3; panel < panelTo; panel++) {
+    tileOf(
+      count, queries, queryBytes, w.keys + <usize>panel * panelBytes, w.scores + (<usize>panel << 5), SCORE_ROW_BYTES,
+      p.headDim, w.zeros, 0,
+    );
+  }
+  const modified = p.softcap != 0 || p.bias != 0 || p.secondBias != 0;
+  const left = from & ~7;
+  const right = panelTo << 3;
+  for (let r = 0; r < count; r++) {
+    const scores = w.scores + <usize>r * SCORE_ROW_BYTES;
+    const state = <usize>(row + r) << 2;
+    if (modified) modify(p, w, scores, load<i32>(w.rowQuery + state), load<i32>(w.rowHead + state), keyFrom, left, right, to);
+    if (w.hasBits) removeByBits(scores, w.bits + (<usize>(row + r) << 4), left, right);
+    removeOutside(scores, left, right, load<i32>(w.begin + state) - keyFrom, load<i32>(w.end + state) - keyFrom);
+  }
+}
+
+function modify(
+  p: AttentionParameters, w: Workspace, scores: usize, query: i32, head: i32, keyFrom: i32, from: i32, right: i32, to: i32,
+): void {
+  if (p.softcap != 0) {
+    const cap = f32x4.splat(p.softcap);
+    for (let j = from; j < right; j += 4) {
+      const at = scores + (<usize>j << 2);
+      v128.store(at, f32x4.mul(tanh(v128.load(at), w.constants), cap));
+    }
+  }
+  if (p.bias) {
+    const bias = p.bias + <usize>w.batch * p.biasBatchStride + <usize>head * p.biasHeadStride + <usize>query * p.biasRowStride;
+    addBias(scores, bias + (<usize>keyFrom << 2), p.biasScale, from, to);
+  }
+  if (p.secondBias) {
+    const bias =
+      p.secondBias + <usize>w.batch * p.secondBiasBatchStride + <usize>head * p.secondBiasHeadStride +
+      <usize>query * p.secondBiasRowStride;
+    addBias(scores, bias + (<usize>keyFrom << 2), p.biasScale, from, to);
+  }
+}
+
+/** scores += bias * scale; where the bias is -infinity the score is, even if it was NaN. */
+function addBias(scores: usize, bias: usize, scale: f32, from: i32, to: i32): void {
+  const scales = f32x4.splat(scale);
+  const minusInfinity = f32x4.splat(-Infinity);
+  let j = from;
+  for (; j + 4 <= to; j += 4) {
+    const at = scores + (<usize>j << 2);
+    const added = v128.load(bias + (<usize>j << 2));
+    const sum = multiplyAdd(added, scales, v128.load(at));
+    v128.store(at, v128.bitselect(minusInfinity, sum, f32x4.eq(added, minusInfinity)));
+  }
+  for (; j < to; j++) {
+    const at = scores + (<usize>j << 2);
+    const added = v128.load32_splat(bias + (<usize>j << 2));
+    const sum = multiplyAdd(added, scales, v128.load32_splat(at));
+    v128.store32_lane(at, v128.bitselect(minusInfinity, sum, f32x4.eq(added, minusInfinity)), 0);
+  }
+}
+
+function removeByBits(scores: usize, bits: usize, from: i32, to: i32): void {
+  const lanes = i32x4(1, 2, 4, 8);
+  const minusInfinity = f32x4.splat(-Infinity);
+  for (let j = from; j < to; j += 4) {
+    const four = <i32>load<u8>(bits + <usize>(j >> 3)) >> (j & 4);
+    const kept = i32x4.eq(v128.and(i32x4.splat(four), lanes), lanes);
+    const at = scores + (<usize>j << 2);
+    v128.store(at, v128.bitselect(v128.load(at), minusInfinity, kept));
+  }
+}
+
+function removeOutside(scores: usize, left: i32, right: i32, begin: i32, end: i32): void {
+  for (let j = left; j < min(begin, right); j++) store<f32>(scores + (<usize>j << 2), -Infinity);
+  for (let j = max(end, left); j < right; j++) store<f32>(scores + (<usize>j << 2), -Infinity);
+}
+
+/** Tiles of a call: batch rows x key/value heads x query blocks. */
+export function tileCount(p: AttentionParameters): i32 {
+  const perBlock = queriesPerBlock(p.queries, p.queryHeads / p.keyHeads);
+  return p.batch * p.keyHeads * ((p.queries + perBlock - 1) / perBlock);
+}
+
+/** First key of the block that holds `key`. */
+// @ts-ignore: decorator
+@inline
+export function blockStart(key: i32): i32 {
+  return key & ~(KEY_BLOCK - 1);
+}

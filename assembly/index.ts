@@ -1,0 +1,67 @@
+// Every export of the WebAssembly module, grouped; nothing else stands here.
+// Kernels take pointers, sizes and caller-given scratch. They allocate nothing and hold no static data.
+
+import { tile as microKernel, Rows1, Rows2, Rows3, Rows4, Rows5, Rows6 } from './gemm/tile';
+import { PRODUCT_SCRATCH_BYTES } from './gemm/product';
+import { AttentionParameters } from './attention/parameters';
+import { tileCount } from './attention/scores';
+import { exp2Row, writeConstants } from './math/exp2';
+import { tanh } from './math/tanh';
+
+// Memory: everything from here on belongs to the caller.
+export function heapBase(): usize {
+  return __heap_base;
+}
+
+// Products
+export { packColumns, packRows } from './gemm/pack';
+export { product } from './gemm/product';
+export { rowOverFourPanels } from './gemm/row';
+export function productScratchBytes(): usize {
+  return PRODUCT_SCRATCH_BYTES;
+}
+
+// Softmax
+export { softmaxRows, softmaxScratchBytes } from './softmax/softmax';
+
+// Attention
+export { attentionForward } from './attention/forward';
+export { attentionWeights } from './attention/weights';
+export { queriesPerBlock, workspaceBytes } from './attention/workspace';
+export function attentionParametersBytes(): i32 {
+  return <i32>offsetof<AttentionParameters>();
+}
+export function attentionTiles(parameters: usize): i32 {
+  return tileCount(changetype<AttentionParameters>(parameters));
+}
+
+// For tests and benchmarks
+export { peakMultiplyAdd } from './peak';
+/** exp2 and tanh of the floats in [from, to), a multiple of 16 bytes apart, in place; `table` is 64 bytes of scratch. */
+export function exp2Array(from: usize, to: usize, table: usize): void {
+  writeConstants(table);
+  exp2Row(from, to, 0, table);
+}
+export function tanhArray(from: usize, to: usize, table: usize): void {
+  writeConstants(table);
+  for (; from < to; from += 16) v128.store(from, tanh(v128.load(from), table));
+}
+// Exported so that the optimiser keeps each of them a function of its own: inlined into their dispatcher they spill.
+export function tile1(a: usize, aStride: usize, panel: usize, c: usize, cStride: usize, depth: i32, bias: usize, scales: usize): void {
+  microKernel<Rows1>(a, aStride, panel, c, cStride, depth, bias, scales);
+}
+export function tile2(a: usize, aStride: usize, panel: usize, c: usize, cStride: usize, depth: i32, bias: usize, scales: usize): void {
+  microKernel<Rows2>(a, aStride, panel, c, cStride, depth, bias, scales);
+}
+export function tile3(a: usize, aStride: usize, panel: usize, c: usize, cStride: usize, depth: i32, bias: usize, scales: usize): void {
+  microKernel<Rows3>(a, aStride, panel, c, cStride, depth, bias, scales);
+}
+export function tile4(a: usize, aStride: usize, panel: usize, c: usize, cStride: usize, depth: i32, bias: usize, scales: usize): void {
+  microKernel<Rows4>(a, aStride, panel, c, cStride, depth, bias, scales);
+}
+export function tile5(a: usize, aStride: usize, panel: usize, c: usize, cStride: usize, depth: i32, bias: usize, scales: usize): void {
+  microKernel<Rows5>(a, aStride, panel, c, cStride, depth, bias, scales);
+}
+export function tile6(a: usize, aStride: usize, panel: usize, c: usize, cStride: usize, depth: i32, bias: usize, scales: usize): void {
+  microKernel<Rows6>(a, aStride, panel, c, cStride, depth, bias, scales);
+}

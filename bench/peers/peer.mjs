@@ -1,0 +1,68 @@
+// What a peer is, and the list of them. A peer's library is imported only when it is asked for.
+
+import { readFile } from 'node:fs/promises';
+
+/**
+ * @typedef {object} Prepared
+ * @property {() => Float32Array | Promise<Float32Array>} run the whole call: typed arrays in, a fresh typed array out
+ * @property {() => void | Promise<void>} dispose
+ */
+
+/**
+ * @typedef {object} Peer
+ * @property {string} name
+ * @property {string} short at most 7 letters, for table heads
+ * @property {() => Promise<string>} version
+ * @property {() => Promise<true | string>} available true, or why not
+ * @property {(workload: import('../workloads.mjs').Workload) => string[]} variants ways to do it; the fastest counts
+ * @property {(workload: import('../workloads.mjs').Workload, inputs: import('../inputs.mjs').Inputs, variant: string) =>
+ *   Promise<unknown>} [convert] what a user has on disk before the program starts, such as a model file
+ * @property {(workload: import('../workloads.mjs').Workload, inputs: import('../inputs.mjs').Inputs, variant: string,
+ *   converted?: unknown) => Promise<Prepared | null>} prepare null: the peer does not do this
+ */
+
+export const peerNames = /** @type {const} */ ([
+  'wasm-attention',
+  'onnxruntime-web',
+  'jax-js',
+  'tfjs-wasm',
+  'plain-javascript',
+  'onnxruntime-node',
+]);
+
+/** @param {string} name @returns {Promise<Peer>} */
+export async function loadPeer(name) {
+  return (await import(`./${name}.mjs`)).default;
+}
+
+/** Version of a package installed for the benchmarks. @param {string} name */
+export async function packageVersion(name) {
+  const manifest = new URL(`../node_modules/${name}/package.json`, import.meta.url);
+  return JSON.parse(await readFile(manifest, 'utf8')).version;
+}
+
+/**
+ * Largest number of heads that divides `heads` and keeps one n x n score matrix a head within `maximumBytes`: peers that
+ * store all scores are handed that many heads at a time, as a user of them would have to do.
+ *
+ * @param {import('../workloads.mjs').Shapes} shapes
+ */
+export function headsPerCall({ heads, keyValueHeads, queries, keys }, maximumBytes = 256 * 2 ** 20) {
+  const group = heads / keyValueHeads;
+  const fits = (/** @type {number} */ count) => count * queries * keys * 4 <= maximumBytes;
+  for (let count = heads; count > group; count -= group) {
+    if (heads % count === 0 && fits(count)) return count;
+  }
+  return group;
+}
+
+/**
+ * Causal mask to be added to scores: 0 attends, -inf does not.
+ *
+ * @param {import('../workloads.mjs').Shapes} shapes
+ */
+export function causalMask({ queries, keys }) {
+  const mask = new Float32Array(queries * keys);
+  for (let row = 0; row < queries; row++) mask.fill(-Infinity, row * keys + row + 1, (row + 1) * keys);
+  return mask;
+}
