@@ -80,7 +80,8 @@ function layerInputs(uniform, shapes) {
 }
 
 /**
- * Peers that want weights as [inputs, outputs] get PyTorch's [outputs, inputs] turned round, outside every clock.
+ * Peers that want weights as [inputs, outputs] get PyTorch's [outputs, inputs] turned round, outside every
+ * clock.
  *
  * @param {Float32Array} matrix
  * @param {number} rows
@@ -89,7 +90,31 @@ function layerInputs(uniform, shapes) {
 export function transpose(matrix, rows, columns) {
   const turned = new Float32Array(matrix.length);
   for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) turned[column * rows + row] = matrix[row * columns + column];
+    for (let column = 0; column < columns; column++)
+      turned[column * rows + row] = matrix[row * columns + column];
   }
   return turned;
+}
+
+/**
+ * The weights of a workload as [inputs, outputs], by name with their shapes: several peers are several times
+ * slower with PyTorch's [outputs, inputs].
+ *
+ * @param {import('./workloads.mjs').Workload} workload
+ * @param {Inputs} inputs
+ * @returns {Record<string, [Float32Array, number[]]>}
+ */
+export function turnWeights({ kind, shapes }, inputs) {
+  const turn = (/** @type {string} */ name, /** @type {number} */ outputs, /** @type {number} */ inner) =>
+    /** @type {[Float32Array, number[]]} */ ([transpose(inputs[name], outputs, inner), [inner, outputs]]);
+  if (kind === 'product') return { product: turn('weight', shapes.columns, shapes.inner) };
+  if (kind !== 'layer' && kind !== 'start') return {};
+  const { heads, valueHeadDim, embedDim } = shapes;
+  const width = projectedWidth(shapes);
+  return {
+    input: turn('in_proj_weight', width, embedDim),
+    inputBias: [inputs.in_proj_bias, [width]],
+    output: turn('out_proj.weight', embedDim, heads * valueHeadDim),
+    outputBias: [inputs['out_proj.bias'], [embedDim]],
+  };
 }

@@ -2,11 +2,17 @@
 
 import { projectedWidth } from './workloads.mjs';
 
-/** @typedef {{ offset: number, values: Float64Array }} ReferenceRow a piece of the output and what it should be */
+/**
+ * @typedef {{ offset: number, values: Float64Array }} ReferenceRow a piece of the output and what it should be
+ */
 
 const SAMPLED_ROWS = 12;
 
-/** First, last and evenly spread indices below `count`: tails of tiles are where kernels go wrong. @param {number} count */
+/**
+ * First, last and evenly spread indices below `count`: tails of tiles are where kernels go wrong.
+ *
+ * @param {number} count
+ */
 function sampleIndices(count, wanted = SAMPLED_ROWS) {
   const step = Math.max(1, (count - 1) / (wanted - 1));
   return [...new Set(Array.from({ length: Math.min(wanted, count) }, (_, i) => Math.round(i * step)))];
@@ -25,7 +31,8 @@ export function referenceRows({ kind, shapes }, inputs) {
 }
 
 /**
- * Largest absolute difference over the sampled rows; infinite when the output has the wrong length or holds NaN.
+ * Largest absolute difference over the sampled rows; infinite when the output has the wrong length or holds
+ * NaN.
  *
  * @param {Float32Array} output
  * @param {ReferenceRow[]} rows
@@ -128,8 +135,9 @@ function layerRows(shapes, inputs) {
 }
 
 /**
- * One token of a layer's output. Projecting every key for a handful of rows would take seconds, so the projections are
- * moved to the other side of the sums: q . (W x + b) = (W^T q) . x + q . b, and sum p (W x + b) = W (sum p x) + b.
+ * One token of a layer's output. Projecting every key for a handful of rows would take seconds, so the
+ * projections are moved to the other side of the sums: q . (W x + b) = (W^T q) . x + q . b, and sum p (W x +
+ * b) = W (sum p x) + b.
  *
  * @param {import('./workloads.mjs').Shapes} shapes
  * @param {import('./inputs.mjs').Inputs} inputs
@@ -161,8 +169,11 @@ function layerHead(shapes, inputs, firstToken, token, head) {
   const queryRow = head * headDim;
   const keyRow = (heads + group) * headDim;
   const valueRow = projectedWidth(shapes) - (keyValueHeads - group) * valueHeadDim;
-  const project = (/** @type {ArrayLike<number>} */ from, /** @type {number} */ offset, /** @type {number} */ row) =>
-    bias[row] + dot(weight, row * embedDim, from, offset, embedDim);
+  const project = (
+    /** @type {ArrayLike<number>} */ from,
+    /** @type {number} */ offset,
+    /** @type {number} */ row,
+  ) => bias[row] + dot(weight, row * embedDim, from, offset, embedDim);
 
   const query = Float64Array.from({ length: headDim }, (_, i) =>
     project(x, (firstToken + token) * embedDim, queryRow + i),

@@ -119,7 +119,11 @@ function workload(group, kind, label, given, more = {}) {
   };
 }
 
-/** `x [M, K]` times the weights `[N, K]` of a linear layer. @param {[number, number, number]} sizes M, N, K */
+/**
+ * `x [M, K]` times the weights `[N, K]` of a linear layer.
+ *
+ * @param {[number, number, number]} sizes M, N, K
+ */
 function product([rows, columns, inner], quick = false) {
   // With one row each weight is used once: reading the weights is the limit, not the arithmetic.
   const limit = rows === 1 ? 'memory' : 'arithmetic';
@@ -143,7 +147,8 @@ function attention(group, { heads, keyValueHeads = heads, headDim, n, causal = f
 }
 
 /**
- * A whole self-attention layer over `[batch, length, embedDim]`: projections, heads, output projection, biases.
+ * A whole self-attention layer over `[batch, length, embedDim]`: projections, heads, output projection,
+ * biases.
  *
  * @param {string} group
  * @param {{ embedDim: number, heads: number, n: number, causal?: boolean, kind?: 'layer' | 'start' }} sizes
@@ -152,7 +157,15 @@ function attention(group, { heads, keyValueHeads = heads, headDim, n, causal = f
 function layer(group, { embedDim, heads, n, causal = false, kind = 'layer' }, more) {
   const headDim = embedDim / heads;
   const label = `${group === 'odd' ? 'layer ' : ''}d${embedDim} h${heads} n${n}${causal ? ' causal' : ''}`;
-  const shapes = { embedDim, heads, keyValueHeads: heads, queries: n, keys: n, headDim, valueHeadDim: headDim };
+  const shapes = {
+    embedDim,
+    heads,
+    keyValueHeads: heads,
+    queries: n,
+    keys: n,
+    headDim,
+    valueHeadDim: headDim,
+  };
   return workload(group, kind, label, { ...shapes, causal }, more);
 }
 
@@ -175,9 +188,7 @@ const attentions = [
   ),
 );
 
-const grouped = [
-  attention('attention', { heads: 32, keyValueHeads: 8, headDim: 128, n: 512, causal: true }),
-];
+const grouped = [attention('attention', { heads: 32, keyValueHeads: 8, headDim: 128, n: 512, causal: true })];
 
 const layers = [
   layer('layer', { embedDim: 64, heads: 4, n: 16 }, { quick: true }),
@@ -190,7 +201,8 @@ const softmaxes = [128, 512, 4096].map((columns) =>
   workload('softmax', 'softmax', `${1572864 / columns}x${columns}`, { rows: 1572864 / columns, columns }),
 );
 
-// Sizes that fill no tile, each beside round neighbours: a kernel with a poor tail shows as a step between them.
+// Sizes that fill no tile, each beside round neighbours: a kernel with a poor tail shows as a step between
+// them.
 const odd = [
   ...[192, 197, 200].map((n) => layer('odd', { embedDim: 768, heads: 12, n })),
   ...[192, 197, 200].map((n) => layer('odd', { embedDim: 384, heads: 6, n })),
@@ -207,7 +219,12 @@ const memory = [
     { heads: 12, headDim: 64, n: 16384, causal: true },
     {
       ownProcess: true,
-      skip: { 'plain-javascript': tooLong, 'tfjs-wasm': tooLong, 'jax-js': tooLong },
+      skip: {
+        'plain-javascript': tooLong,
+        'tfjs-wasm': tooLong,
+        'jax-js': tooLong,
+        'onnxruntime-node': 'takes 14 GB for the scores',
+      },
     },
   ),
 ];

@@ -1,6 +1,6 @@
 // Peer: jax-js with its WebAssembly backend, jitted. It needs Node 22.
 
-import { projectedWidth } from '../workloads.mjs';
+import { turnWeights } from '../inputs.mjs';
 import { headsPerCall, packageVersion } from './peer.mjs';
 
 async function importLibrary() {
@@ -16,10 +16,19 @@ function array(/** @type {any} */ jax, /** @type {Float32Array} */ data, /** @ty
 }
 
 /** Attention over [batch, length, heads, headDim], the layout of its own function. */
-const attend = (/** @type {any} */ jax, /** @type {any} */ q, /** @type {any} */ k, /** @type {any} */ v, /** @type {boolean} */ causal) =>
-  jax.nn.dotProductAttention(q, k, v, { isCausal: causal });
+const attend = (
+  /** @type {any} */ jax,
+  /** @type {any} */ q,
+  /** @type {any} */ k,
+  /** @type {any} */ v,
+  /** @type {boolean} */ causal,
+) => jax.nn.dotProductAttention(q, k, v, { isCausal: causal });
 
-/** @param {any} jax @param {import('../workloads.mjs').Workload} workload @param {import('../inputs.mjs').Inputs} inputs */
+/**
+ * @param {any} jax
+ * @param {import('../workloads.mjs').Workload} workload
+ * @param {import('../inputs.mjs').Inputs} inputs
+ */
 function prepareAttention(jax, { shapes, outputLength }, inputs) {
   const { batch, heads, keyValueHeads, queries, keys, headDim, valueHeadDim, causal } = shapes;
   const count = headsPerCall(shapes);
@@ -28,7 +37,11 @@ function prepareAttention(jax, { shapes, outputLength }, inputs) {
   const jitted = jax.jit((/** @type {any} */ q, /** @type {any} */ k, /** @type {any} */ v) =>
     turn(attend(jax, turn(q), turn(k), turn(v), causal)),
   );
-  const slice = (/** @type {Float32Array} */ from, /** @type {number[]} */ dims, /** @type {number} */ part) => {
+  const slice = (
+    /** @type {Float32Array} */ from,
+    /** @type {number[]} */ dims,
+    /** @type {number} */ part,
+  ) => {
     const length = dims.reduce((a, b) => a * b, 1);
     return array(jax, from.subarray(part * length, (part + 1) * length), dims);
   };
@@ -46,18 +59,19 @@ function prepareAttention(jax, { shapes, outputLength }, inputs) {
   };
 }
 
-/** @param {any} jax @param {import('../workloads.mjs').Shapes} shapes @param {import('../inputs.mjs').Inputs} inputs */
-function prepareLayer(jax, shapes, inputs) {
+/** @typedef {Record<string, any>} Weights */
+
+/**
+ * @param {any} jax
+ * @param {import('../workloads.mjs').Shapes} shapes
+ * @param {import('../inputs.mjs').Inputs} inputs
+ * @param {Weights} weights
+ */
+function prepareLayer(jax, shapes, inputs, { input, inputBias, output, outputBias }) {
   const { batch, heads, keyValueHeads, queries, headDim, valueHeadDim, embedDim, causal } = shapes;
-  const weights = [
-    array(jax, inputs.in_proj_weight, [projectedWidth(shapes), embedDim]),
-    array(jax, inputs.in_proj_bias, [projectedWidth(shapes)]),
-    array(jax, inputs['out_proj.weight'], [embedDim, heads * valueHeadDim]),
-    array(jax, inputs['out_proj.bias'], [embedDim]),
-  ];
   const jitted = jax.jit((/** @type {any} */ x, /** @type {any[]} */ ...given) => {
-    const [weight, bias, outputWeight, outputBias] = given;
-    const packed = jax.numpy.matmul(x, weight.transpose()).add(bias);
+    const [weight, bias, lastWeight, lastBias] = given;
+    const packed = jax.numpy.matmul(x, weight).add(bias);
     const ends = [heads * headDim, (heads + keyValueHeads) * headDim];
     const parts = jax.numpy.split(packed, ends, 1);
     const [q, k, v] = parts.map((/** @type {any} */ part, /** @type {number} */ i) => {
@@ -65,22 +79,30 @@ function prepareLayer(jax, shapes, inputs) {
       return part.reshape([batch, queries, count, i === 2 ? valueHeadDim : headDim]);
     });
     const joined = attend(jax, q, k, v, causal).reshape([batch * queries, heads * valueHeadDim]);
-    return jax.numpy.matmul(joined, outputWeight.transpose()).add(outputBias);
+    return jax.numpy.matmul(joined, lastWeight).add(lastBias);
   });
   return () => {
     const x = array(jax, inputs.x, [batch * queries, embedDim]);
-    return jitted(x, ...weights.map((weight) => weight.ref)).data();
+    return jitted(x, input.ref, inputBias.ref, output.ref, outputBias.ref).data();
   };
 }
 
-/** @param {any} jax @param {import('../workloads.mjs').ProductShapes} shapes @param {import('../inputs.mjs').Inputs} inputs */
-function prepareProduct(jax, { rows, columns, inner }, inputs) {
-  const weight = array(jax, inputs.weight, [columns, inner]);
-  const jitted = jax.jit((/** @type {any} */ x, /** @type {any} */ w) => jax.numpy.matmul(x, w.transpose()));
-  return () => jitted(array(jax, inputs.x, [rows, inner]), weight.ref).data();
+/**
+ * @param {any} jax
+ * @param {import('../workloads.mjs').ProductShapes} shapes
+ * @param {import('../inputs.mjs').Inputs} inputs
+ * @param {Weights} weights
+ */
+function prepareProduct(jax, { rows, inner }, inputs, { product }) {
+  const jitted = jax.jit((/** @type {any} */ x, /** @type {any} */ weight) => jax.numpy.matmul(x, weight));
+  return () => jitted(array(jax, inputs.x, [rows, inner]), product.ref).data();
 }
 
-/** @param {any} jax @param {import('../workloads.mjs').ProductShapes} shapes @param {import('../inputs.mjs').Inputs} inputs */
+/**
+ * @param {any} jax
+ * @param {import('../workloads.mjs').ProductShapes} shapes
+ * @param {import('../inputs.mjs').Inputs} inputs
+ */
 function prepareSoftmax(jax, { rows, columns }, inputs) {
   const jitted = jax.jit((/** @type {any} */ x) => jax.nn.softmax(x, -1));
   return () => jitted(array(jax, inputs.x, [rows, columns])).data();
@@ -99,17 +121,21 @@ export default {
     );
   },
   variants: () => [''],
-  async prepare(workload, inputs) {
+  convert: async (workload, inputs) => turnWeights(workload, inputs),
+  async prepare(workload, inputs, variant, converted) {
     const jax = await importLibrary();
+    const turned = Object.entries(/** @type {ReturnType<typeof turnWeights>} */ (converted));
+    const weights = Object.fromEntries(turned.map(([name, [data, dims]]) => [name, array(jax, data, dims)]));
     const { kind, shapes } = workload;
     /** @type {Record<string, () => () => Promise<Float32Array>>} */
     const makers = {
-      product: () => prepareProduct(jax, shapes, inputs),
+      product: () => prepareProduct(jax, shapes, inputs, weights),
       softmax: () => prepareSoftmax(jax, shapes, inputs),
       attention: () => prepareAttention(jax, workload, inputs),
-      layer: () => prepareLayer(jax, shapes, inputs),
-      start: () => prepareLayer(jax, shapes, inputs),
+      layer: () => prepareLayer(jax, shapes, inputs, weights),
+      start: () => prepareLayer(jax, shapes, inputs, weights),
     };
-    return { run: makers[kind](), dispose() {} };
+    const dispose = () => Object.values(weights).forEach((weight) => weight.dispose());
+    return { run: makers[kind](), dispose };
   },
 };

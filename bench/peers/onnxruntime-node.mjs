@@ -1,4 +1,5 @@
-// Outside line: native onnxruntime, one thread. It uses whatever vector width the processor has, which WebAssembly cannot.
+// Outside line: native onnxruntime, one thread. It uses whatever vector width the processor has, which
+// WebAssembly cannot.
 
 import { onnxPeer } from './onnx/peer.mjs';
 

@@ -15,7 +15,17 @@ import { projectedWidth } from '../workloads.mjs';
  * @param {number} outputStride
  * @param {{ rows: number, columns: number, inner: number, scale?: number, bias?: Float32Array }} sizes
  */
-function multiplyTransposed(left, leftOffset, leftStride, right, rightOffset, rightStride, output, outputStride, sizes) {
+function multiplyTransposed(
+  left,
+  leftOffset,
+  leftStride,
+  right,
+  rightOffset,
+  rightStride,
+  output,
+  outputStride,
+  sizes,
+) {
   const { rows, columns, inner, scale = 1, bias } = sizes;
   for (let column = 0; column < columns; column += 4) {
     const width = Math.min(4, columns - column);
@@ -71,7 +81,15 @@ function store(output, to, width, scale, bias, column, s0, s1, s2, s3) {
   if (width > 3) output[to + 3] = s3 * scale + (bias ? bias[column + 3] : 0);
 }
 
-/** Softmax of `count` values at `from`, into `to`. @param {Float32Array} x @param {number} from @param {number} count @param {Float32Array} output @param {number} to */
+/**
+ * Softmax of `count` values at `from`, into `to`.
+ *
+ * @param {Float32Array} x
+ * @param {number} from
+ * @param {number} count
+ * @param {Float32Array} output
+ * @param {number} to
+ */
 function softmaxRow(x, from, count, output, to) {
   let largest = -Infinity;
   for (let j = 0; j < count; j++) if (x[from + j] > largest) largest = x[from + j];
@@ -86,7 +104,8 @@ function softmaxRow(x, from, count, output, to) {
 }
 
 /**
- * `sums[0, width) = sum over j of weights[j] * V[j]`, four keys at a time so that each partial sum is touched seldom.
+ * `sums[0, width) = sum over j of weights[j] * V[j]`, four keys at a time so that each partial sum is touched
+ * seldom.
  *
  * @param {Float32Array} weights
  * @param {number} count
@@ -119,7 +138,9 @@ function weightValues(weights, count, value, offset, stride, sums) {
   }
 }
 
-/** @typedef {{ data: Float32Array, offset: number, stride: number }} Rows rows of one head inside a larger array */
+/**
+ * @typedef {{ data: Float32Array, offset: number, stride: number }} Rows rows of one head inside a larger array
+ */
 
 /**
  * One head. Two queries share each pass over K.
@@ -175,7 +196,12 @@ function runAttention(shapes, { query, key, value }) {
   return output;
 }
 
-/** @param {import('../workloads.mjs').ProductShapes} shapes @param {Float32Array} x @param {Float32Array} weight @param {Float32Array} [bias] */
+/**
+ * @param {import('../workloads.mjs').ProductShapes} shapes
+ * @param {Float32Array} x
+ * @param {Float32Array} weight
+ * @param {Float32Array} [bias]
+ */
 function runProduct({ rows, columns, inner }, x, weight, bias) {
   const output = new Float32Array(rows * columns);
   multiplyTransposed(x, 0, inner, weight, 0, inner, output, columns, { rows, columns, inner, bias });
@@ -195,7 +221,11 @@ function runLayer(shapes, inputs) {
   for (let head = 0; head < batch * heads; head++) {
     const token = Math.floor(head / heads) * queries;
     const group = Math.floor((head % heads) / (heads / keyValueHeads));
-    const at = (/** @type {number} */ column) => ({ data: packed, offset: token * width + column, stride: width });
+    const at = (/** @type {number} */ column) => ({
+      data: packed,
+      offset: token * width + column,
+      stride: width,
+    });
     attendHead(
       shapes,
       at((head % heads) * headDim),

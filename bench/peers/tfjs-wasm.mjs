@@ -1,8 +1,7 @@
 // Peer: TensorFlow.js with its WebAssembly backend, SIMD, one thread.
 
 import { fileURLToPath } from 'node:url';
-import { transpose } from '../inputs.mjs';
-import { projectedWidth } from '../workloads.mjs';
+import { turnWeights } from '../inputs.mjs';
 import { causalMask, headsPerCall, packageVersion } from './peer.mjs';
 
 async function importLibrary() {
@@ -25,7 +24,13 @@ function repeatHeads(/** @type {any} */ tf, /** @type {any} */ x, /** @type {num
   return tf.reshape(tf.tile(tf.expandDims(x, 2), [1, 1, group, 1, 1]), [batch, heads * group, length, width]);
 }
 
-function attend(/** @type {any} */ tf, /** @type {any} */ q, /** @type {any} */ k, /** @type {any} */ v, /** @type {any} */ mask) {
+function attend(
+  /** @type {any} */ tf,
+  /** @type {any} */ q,
+  /** @type {any} */ k,
+  /** @type {any} */ v,
+  /** @type {any} */ mask,
+) {
   const group = q.shape[1] / k.shape[1];
   const scaled = tf.mul(q, 1 / Math.sqrt(q.shape[3]));
   const scores = tf.matMul(scaled, repeatHeads(tf, k, group), false, true);
@@ -44,7 +49,11 @@ function runAttention(tf, { shapes, outputLength }, inputs, mask) {
   const count = headsPerCall(shapes);
   const groups = (count * keyValueHeads) / heads;
   const output = new Float32Array(outputLength);
-  const slice = (/** @type {Float32Array} */ from, /** @type {number[]} */ dims, /** @type {number} */ part) => {
+  const slice = (
+    /** @type {Float32Array} */ from,
+    /** @type {number[]} */ dims,
+    /** @type {number} */ part,
+  ) => {
     const length = dims.reduce((a, b) => a * b, 1);
     return tf.tensor(from.subarray(part * length, (part + 1) * length), dims);
   };
@@ -64,7 +73,13 @@ function runAttention(tf, { shapes, outputLength }, inputs, mask) {
   return output;
 }
 
-/** @param {any} tf @param {import('../workloads.mjs').Shapes} shapes @param {Float32Array} input @param {any} weights @param {any} mask */
+/**
+ * @param {any} tf
+ * @param {import('../workloads.mjs').Shapes} shapes
+ * @param {Float32Array} input
+ * @param {any} weights
+ * @param {any} mask
+ */
 function layer(tf, shapes, input, weights, mask) {
   const { batch, heads, keyValueHeads, queries, headDim, valueHeadDim, embedDim } = shapes;
   const x = tf.tensor(input, [batch * queries, embedDim]);
@@ -84,28 +99,6 @@ function read(/** @type {any} */ tensor) {
   const data = tensor.dataSync();
   tensor.dispose();
   return data;
-}
-
-/**
- * Weights as [inputs, outputs]: its product with a transposed operand is several times slower.
- *
- * @param {import('../workloads.mjs').Workload} workload
- * @param {import('../inputs.mjs').Inputs} inputs
- * @returns {Record<string, [Float32Array, number[]]>}
- */
-function turnWeights({ kind, shapes }, inputs) {
-  const turn = (/** @type {string} */ name, /** @type {number} */ outputs, /** @type {number} */ inner) =>
-    /** @type {[Float32Array, number[]]} */ ([transpose(inputs[name], outputs, inner), [inner, outputs]]);
-  if (kind === 'product') return { product: turn('weight', shapes.columns, shapes.inner) };
-  if (kind !== 'layer' && kind !== 'start') return {};
-  const { heads, valueHeadDim, embedDim } = shapes;
-  const width = projectedWidth(shapes);
-  return {
-    input: turn('in_proj_weight', width, embedDim),
-    inputBias: [inputs.in_proj_bias, [width]],
-    output: turn('out_proj.weight', embedDim, heads * valueHeadDim),
-    outputBias: [inputs['out_proj.bias'], [embedDim]],
-  };
 }
 
 /** @type {import('./peer.mjs').Peer} */

@@ -263,8 +263,13 @@ function chooseMatch(
   const candidates = inside.filter((match) => match.prefix === chosen);
   const fitting = candidates.filter((match) => findProblem(stateDict, match, layout) === undefined);
   if (fitting.length > 1) throw ambiguousError(fitting);
-  // Where nothing fits, the first one is returned for its problem to be reported.
-  return (fitting[0] ?? candidates[0]) as Match;
+  // Where nothing fits, the likeliest one is returned for its problem to be reported.
+  return (fitting[0] ?? candidates.find(beginsToFit) ?? candidates[0]) as Match;
+
+  function beginsToFit(match: Match): boolean {
+    const [first] = weightParts(match, layout);
+    return findShapeProblem(stateDict, first as Part, match.scheme) === undefined;
+  }
 }
 
 function noMatchError(prefix: string, names: ReadonlySet<string>): AttentionError {

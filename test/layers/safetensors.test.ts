@@ -1,5 +1,5 @@
 // Tests of src/layers/safetensors.ts, with a small writer of its own for well-formed and broken files.
-// Touch: every new check wants a row in `malformed`; every new dtype a conversion test and a place in the round trip.
+// Touch: a new check wants a row in `malformed`, a new dtype a conversion test and a place in the round trip.
 
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -41,7 +41,11 @@ function fileOf(
 }
 
 /** A well-formed file; `padding` spaces after the header move the values to any alignment. */
-function write(tensors: readonly Written[], padding = 0, metadata?: Record<string, string>): Uint8Array<ArrayBuffer> {
+function write(
+  tensors: readonly Written[],
+  padding = 0,
+  metadata?: Record<string, string>,
+): Uint8Array<ArrayBuffer> {
   const members: string[] = metadata === undefined ? [] : [`"__metadata__":${JSON.stringify(metadata)}`];
   let begin = 0;
   for (const { name, dtype, shape, bytes } of tensors) {
@@ -99,7 +103,8 @@ describe('values', () => {
     const bits = new Uint32Array(data.buffer, data.byteOffset, data.length);
     for (let half = 0; half < 65536; half++) {
       const expected = valueOfHalf(half);
-      if (!Object.is(data[half], expected)) expect.unreachable(`half ${half}: ${data[half]}, not ${expected}`);
+      if (!Object.is(data[half], expected))
+        expect.unreachable(`half ${half}: ${data[half]}, not ${expected}`);
       if (Number.isNaN(expected) && ((bits[half] as number) >>> 13) % 1024 !== half % 1024) {
         expect.unreachable(`the payload of NaN ${half} is lost`);
       }
@@ -152,7 +157,8 @@ describe('files', () => {
     const shared = new Uint8Array(new SharedArrayBuffer(file.length));
     shared.set(file);
     const forms = [file, file.buffer, inside.subarray(13, 13 + file.length), shared];
-    for (const bytes of forms) expect([...(parseSafetensors(bytes)['x'] as StateTensor).data]).toEqual([1, 2]);
+    for (const bytes of forms)
+      expect([...(parseSafetensors(bytes)['x'] as StateTensor).data]).toEqual([1, 2]);
   });
 
   test('may be empty, hold scalars, empty tensors and metadata, in any order of offsets', () => {
@@ -207,14 +213,22 @@ describe('files', () => {
     ['entry list', fileOf('{"x":[1]}'), /tensor "x": expected an object .*, got \[1\]/],
     ['no dtype', fileOf('{"x":{"shape":[],"data_offsets":[0,4]}}', 4), /tensor "x" dtype: .* got undefined/],
     ['dtype number', fileOf(x(32, [], [0, 4]), 4), /tensor "x" dtype: expected a string, got 32/],
-    ['no shape', fileOf('{"x":{"dtype":"F32","data_offsets":[0,4]}}', 4), /tensor "x" shape: .* got undefined/],
+    [
+      'no shape',
+      fileOf('{"x":{"dtype":"F32","data_offsets":[0,4]}}', 4),
+      /tensor "x" shape: .* got undefined/,
+    ],
     ['shape number', fileOf(x('F32', 1, [0, 4]), 4), /tensor "x" shape: .* got 1/],
     ['negative size', fileOf(x('F32', [-1], [0, 4]), 4), /tensor "x" shape: .* got \[-1\]/],
     ['minus zero', fileOf('{"x":{"dtype":"F32","shape":[-0],"data_offsets":[0,0]}}'), /got \[-0\]/],
     ['broken size', fileOf(x('F32', [0.5], [0, 2]), 2), /tensor "x" shape: .* got \[0.5\]/],
     ['size of text', fileOf(x('F32', ['1'], [0, 4]), 4), /tensor "x" shape: .* got Array\(1\)/],
     ['huge shape', fileOf(x('F32', [2 ** 30, 2 ** 30], [0, 4]), 4), /tensor "x" shape: .* 2\^53/],
-    ['no offsets', fileOf('{"x":{"dtype":"F32","shape":[]}}', 4), /tensor "x" data_offsets: .* got undefined/],
+    [
+      'no offsets',
+      fileOf('{"x":{"dtype":"F32","shape":[]}}', 4),
+      /tensor "x" data_offsets: .* got undefined/,
+    ],
     ['one offset', fileOf(x('F32', [], [4]), 4), /two integers >= 0, got \[4\]/],
     ['three offsets', fileOf(x('F32', [], [0, 4, 8]), 8), /two integers >= 0, got \[0, 4, 8\]/],
     ['negative offset', fileOf(x('F32', [], [-4, 0]), 4), /two integers >= 0, got \[-4, 0\]/],
@@ -222,21 +236,41 @@ describe('files', () => {
     ['offsets of text', fileOf(x('F32', [], ['0', '4']), 4), /two integers >= 0, got Array\(2\)/],
     ['offsets backwards', fileOf(x('F32', [], [4, 0]), 4), /begin <= end <= 4, got \[4, 0\]/],
     ['offsets outside', fileOf(x('F32', [], [0, 4]), 3), /tensor "x" data_offsets: .* <= 3, got \[0, 4\]/],
-    ['too few bytes', fileOf(x('F32', [2], [0, 4]), 4), /tensor "x": expected 8 bytes for F32 .*, got 4 bytes/],
-    ['too many bytes', fileOf(x('F16', [], [0, 4]), 4), /tensor "x": expected 2 bytes for F16 .*, got 4 bytes/],
+    [
+      'too few bytes',
+      fileOf(x('F32', [2], [0, 4]), 4),
+      /tensor "x": expected 8 bytes for F32 .*, got 4 bytes/,
+    ],
+    [
+      'too many bytes',
+      fileOf(x('F16', [], [0, 4]), 4),
+      /tensor "x": expected 2 bytes for F16 .*, got 4 bytes/,
+    ],
     ['unread dtype of wrong size', fileOf(x('I64', [1], [0, 4]), 4), /expected 8 bytes for I64/],
     ['overlap', fileOf(pair([0, 4], [3, 6]), 6), /tensor "b" data_offsets: .* byte 4, .*an overlap/],
     ['same bytes twice', fileOf(pair([0, 4], [0, 4]), 4), /tensor "b" data_offsets: .*an overlap/],
     ['hole', fileOf(pair([0, 4], [5, 6]), 6), /tensor "b" data_offsets: .* byte 4, .*a hole/],
-    ['hole at the beginning', fileOf(x('U8', [1], [1, 2]), 2), /tensor "x" data_offsets: .* byte 0, .*a hole/],
+    [
+      'hole at the beginning',
+      fileOf(x('U8', [1], [1, 2]), 2),
+      /tensor "x" data_offsets: .* byte 0, .*a hole/,
+    ],
     ['trailing bytes', fileOf(x('F32', [], [0, 4]), 5), /4 bytes of values, got 5: trailing bytes/],
     ['values without tensors', fileOf('{}', 1), /0 bytes of values, got 1: trailing bytes/],
     ['metadata list', fileOf('{"__metadata__":[]}'), /__metadata__: expected an object of strings, got \[\]/],
     ['metadata number', fileOf('{"__metadata__":{"a":1}}'), /__metadata__ "a": expected a string, got 1/],
-    ['duplicate tensor', fileOf(`{${x('U8', [1], [0, 1]).slice(1, -1)},${x('U8', [1], [0, 1]).slice(1)}`, 1), /"x" again/],
+    [
+      'duplicate tensor',
+      fileOf(`{${x('U8', [1], [0, 1]).slice(1, -1)},${x('U8', [1], [0, 1]).slice(1)}`, 1),
+      /"x" again/,
+    ],
     ['duplicate by escape', fileOf('{"__metadata__":{"a":"","\\u0061":""}}'), /"a" again/],
     ['duplicate after quotes', fileOf('{"__metadata__":{"\\\\\\"":"\\"","b":"[{,","b":""}}'), /"b" again/],
-    ['duplicate field', fileOf('{"x":{"dtype":"U8","shape":[0],"data_offsets":[0,0],"dtype":"U8"}}'), /"dtype" again/],
+    [
+      'duplicate field',
+      fileOf('{"x":{"dtype":"U8","shape":[0],"data_offsets":[0,0],"dtype":"U8"}}'),
+      /"dtype" again/,
+    ],
   ];
 
   test.each(malformed)('are refused when malformed: %s', (_why, file, message) => {
@@ -251,7 +285,8 @@ describe('files', () => {
   });
 
   test('are not taken for duplicates where keys differ by their place', () => {
-    const header = '{"__metadata__":{"a":"a","b":"a,\\"a\\":{"},"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}';
+    const header =
+      '{"__metadata__":{"a":"a","b":"a,\\"a\\":{"},"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}';
     expect(Object.keys(parseSafetensors(fileOf(header)))).toEqual(['a']);
   });
 });
@@ -273,7 +308,8 @@ describe('properties', () => {
 
   function expectedValues({ dtype, bytes }: Written): number[] | undefined {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    const upTo = (width: number): number[] => Array.from({ length: bytes.length / width }, (_, at) => at * width);
+    const upTo = (width: number): number[] =>
+      Array.from({ length: bytes.length / width }, (_, at) => at * width);
     switch (dtype) {
       case 'F32':
         return upTo(4).map((at) => view.getFloat32(at, true));
@@ -333,10 +369,14 @@ describe('properties', () => {
 
   test('a truncated file is always refused', () => {
     fc.assert(
-      fc.property(contents, fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), (tensors, share) => {
-        const file = write(tensors);
-        expect(readAll(file.slice(0, Math.floor(share * file.length)))).toEqual(['INVALID_FILE']);
-      }),
+      fc.property(
+        contents,
+        fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+        (tensors, share) => {
+          const file = write(tensors);
+          expect(readAll(file.slice(0, Math.floor(share * file.length)))).toEqual(['INVALID_FILE']);
+        },
+      ),
     );
   });
 
@@ -359,7 +399,11 @@ describe('properties', () => {
       fc.oneof(
         fc.jsonValue(),
         fc.record(
-          { dtype: fc.constantFrom('F32', 'U8', 'F4', 'X'), shape: fc.jsonValue(), data_offsets: fc.jsonValue() },
+          {
+            dtype: fc.constantFrom('F32', 'U8', 'F4', 'X'),
+            shape: fc.jsonValue(),
+            data_offsets: fc.jsonValue(),
+          },
           { requiredKeys: [] },
         ),
       ),

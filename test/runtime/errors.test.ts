@@ -101,17 +101,20 @@ suite('describe', () => {
     [Layer, 'function Layer'],
     [() => 1, 'a function'],
     [unreadable, 'an unreadable object'],
-  ])('%# reads %j as expected', (value, expected) => {
+  ])('reads as expected (case %#)', (value, expected) => {
     expect(describe(value)).toBe(expected);
   });
 
   test('never throws, and stays short on one line', () => {
     fc.assert(
-      fc.property(fc.anything({ withTypedArray: true, withNullPrototype: true, withBigInt: true }), (value) => {
-        const text = describe(value);
-        expect(text.length).toBeLessThan(1000);
-        expect(text).not.toContain('\n');
-      }),
+      fc.property(
+        fc.anything({ withTypedArray: true, withNullPrototype: true, withBigInt: true }),
+        (value) => {
+          const text = describe(value);
+          expect(text.length).toBeLessThan(1000);
+          expect(text).not.toContain('\n');
+        },
+      ),
     );
   });
 });

@@ -1,29 +1,42 @@
-// Each workload as an ONNX graph, once from plain operators and once with the runtime's fused attention operators.
+// Each workload as an ONNX graph, once from plain operators and once with the runtime's fused attention
+// operators.
 
 import { transpose } from '../../inputs.mjs';
 import { causalMask } from '../peer.mjs';
 import { GraphBuilder } from './model.mjs';
 
 /**
- * decomposed: MatMul, Softmax and a mask added. attention: ONNX Attention (opset 23). multi-head and grouped: the
- * runtime's own MultiHeadAttention and GroupQueryAttention.
+ * decomposed: MatMul, Softmax and a mask added. blocks: the same for one block of queries of one head at a time, without
+ * the keys that no query of the block sees. attention: ONNX Attention (opset 23). multi-head and grouped: the runtime's
+ * own MultiHeadAttention and GroupQueryAttention.
  *
- * @typedef {'decomposed' | 'attention' | 'multi-head' | 'grouped'} Variant
+ * @typedef {'decomposed' | 'blocks' | 'attention' | 'multi-head' | 'grouped'} Variant
  */
 
 /** The fused operators compute n x n sizes in 32 bits and fail in WebAssembly from this length on. */
 const FUSED_LIMIT = 4096;
 
+/** From this length on cutting attention by hand pays. */
+const BLOCKS_FROM = 1024;
+
 /** A mask of n x n floats is part of a decomposed causal graph: above this it does not fit a model file. */
 const DECOMPOSED_LIMIT = 8192;
 
-/** @param {import('../../workloads.mjs').Workload} workload @param {{ native: boolean }} runtime @returns {string[]} */
+/**
+ * @param {import('../../workloads.mjs').Workload} workload
+ * @param {{ native: boolean }} runtime
+ * @returns {string[]}
+ */
 export function graphVariants({ kind, shapes }, { native }) {
   if (kind === 'product' || kind === 'softmax') return [''];
+  // How attention is written hardly matters to a cold start: loading does.
+  if (kind === 'start') return ['decomposed'];
   const variants = [];
   const isGrouped = shapes.heads !== shapes.keyValueHeads;
   if (native || shapes.keys < FUSED_LIMIT) variants.push('attention', isGrouped ? 'grouped' : 'multi-head');
   if (shapes.keys < DECOMPOSED_LIMIT) variants.push('decomposed');
+  if (kind === 'attention' && shapes.keys >= BLOCKS_FROM && shapes.keys < DECOMPOSED_LIMIT)
+    variants.push('blocks');
   // GroupQueryAttention is always causal.
   return variants.filter((variant) => variant !== 'grouped' || shapes.causal);
 }
@@ -41,7 +54,10 @@ export function buildModel({ kind, shapes }, inputs, variant) {
   return layerModel(shapes, inputs, variant);
 }
 
-/** @param {import('../../workloads.mjs').ProductShapes} shapes @param {import('../../inputs.mjs').Inputs} inputs */
+/**
+ * @param {import('../../workloads.mjs').ProductShapes} shapes
+ * @param {import('../../inputs.mjs').Inputs} inputs
+ */
 function productModel({ rows, columns, inner }, { weight }) {
   const graph = new GraphBuilder();
   const x = graph.input('x', [rows, inner]);
@@ -79,7 +95,9 @@ function attentionModel(shapes, variant) {
  */
 function attend(graph, shapes, variant, query, key, value) {
   const { heads, keyValueHeads } = shapes;
-  if (variant === 'decomposed') return attendDecomposed(graph, shapes, query, key, value);
+  if (variant === 'decomposed' || variant === 'blocks') {
+    return attendDecomposed(graph, shapes, query, key, value);
+  }
   if (variant === 'attention') {
     return graph.apply('Attention', [query, key, value], { is_causal: Number(shapes.causal) })[0];
   }
@@ -98,24 +116,45 @@ function joinHeads(graph, length, width, x) {
   return graph.apply('Reshape', [turned, graph.integers([-1, length, width])])[0];
 }
 
-/** @param {GraphBuilder} graph @param {number} length @param {number} heads @param {number} headDim @param {string} x */
+/**
+ * @param {GraphBuilder} graph
+ * @param {number} length
+ * @param {number} heads
+ * @param {number} headDim
+ * @param {string} x
+ */
 function splitHeads(graph, length, heads, headDim, x) {
   const [split] = graph.apply('Reshape', [x, graph.integers([-1, length, heads, headDim])]);
   return graph.apply('Transpose', [split], { perm: [0, 2, 1, 3] })[0];
 }
 
-/** @param {GraphBuilder} graph @param {import('../../workloads.mjs').Shapes} shapes @param {string} query @param {string} key @param {string} value */
+/**
+ * @param {GraphBuilder} graph
+ * @param {import('../../workloads.mjs').Shapes} shapes
+ * @param {string} query
+ * @param {string} key
+ * @param {string} value
+ */
 function attendDecomposed(graph, shapes, query, key, value) {
   const { queries, keys, headDim, valueHeadDim, causal } = shapes;
   const [scaled] = graph.apply('Mul', [query, graph.scalar(1 / Math.sqrt(headDim))]);
-  const [turned] = graph.apply('Transpose', [repeatHeads(graph, shapes, headDim, key)], { perm: [0, 1, 3, 2] });
+  const [turned] = graph.apply('Transpose', [repeatHeads(graph, shapes, headDim, key)], {
+    perm: [0, 1, 3, 2],
+  });
   let [scores] = graph.apply('MatMul', [scaled, turned]);
   if (causal) [scores] = graph.apply('Add', [scores, graph.constant([queries, keys], causalMask(shapes))]);
   const [weights] = graph.apply('Softmax', [scores], { axis: -1 });
   return graph.apply('MatMul', [weights, repeatHeads(graph, shapes, valueHeadDim, value)])[0];
 }
 
-/** Copies K or V for every query head of its group. @param {GraphBuilder} graph @param {import('../../workloads.mjs').Shapes} shapes @param {number} width @param {string} x */
+/**
+ * Copies K or V for every query head of its group.
+ *
+ * @param {GraphBuilder} graph
+ * @param {import('../../workloads.mjs').Shapes} shapes
+ * @param {number} width
+ * @param {string} x
+ */
 function repeatHeads(graph, { batch, heads, keyValueHeads, keys }, width, x) {
   if (heads === keyValueHeads) return x;
   const group = heads / keyValueHeads;
@@ -151,7 +190,11 @@ function attendJoined(graph, shapes, variant, inputs) {
   return graph.apply('GroupQueryAttention', operands, attributes, { domain, outputs: 3 })[0];
 }
 
-/** @param {import('../../workloads.mjs').Shapes} shapes @param {import('../../inputs.mjs').Inputs} inputs @param {Variant} variant */
+/**
+ * @param {import('../../workloads.mjs').Shapes} shapes
+ * @param {import('../../inputs.mjs').Inputs} inputs
+ * @param {Variant} variant
+ */
 function layerModel(shapes, inputs, variant) {
   const { batch, heads, keyValueHeads, queries, headDim, valueHeadDim, embedDim } = shapes;
   const graph = new GraphBuilder();
@@ -168,7 +211,11 @@ function layerModel(shapes, inputs, variant) {
   return graph.encode(output, [batch, queries, embedDim]);
 }
 
-/** @param {GraphBuilder} graph @param {import('../../workloads.mjs').Shapes} shapes @param {string[]} operands */
+/**
+ * @param {GraphBuilder} graph
+ * @param {import('../../workloads.mjs').Shapes} shapes
+ * @param {string[]} operands
+ */
 function attendSplit(graph, shapes, [query, key, value]) {
   const { heads, keyValueHeads, queries, keys, headDim, valueHeadDim } = shapes;
   const output = attendDecomposed(
@@ -181,10 +228,17 @@ function attendSplit(graph, shapes, [query, key, value]) {
   return joinHeads(graph, queries, heads * valueHeadDim, output);
 }
 
-/** A linear layer. @param {GraphBuilder} graph @param {string} x @param {number} inner @param {Float32Array} weight @param {Float32Array} bias */
+/**
+ * A linear layer.
+ *
+ * @param {GraphBuilder} graph
+ * @param {string} x
+ * @param {number} inner
+ * @param {Float32Array} weight
+ * @param {Float32Array} bias
+ */
 function project(graph, x, inner, weight, bias) {
   const turned = graph.constant([inner, bias.length], transpose(weight, bias.length, inner));
   const [product] = graph.apply('MatMul', [x, turned]);
   return graph.apply('Add', [product, graph.constant([bias.length], bias)])[0];
 }
-

@@ -1,9 +1,11 @@
-// ONNX models in memory. protobufjs, which onnxruntime-web brings along, encodes the few messages of onnx.proto that a
-// graph needs; the field numbers are those of ONNX. (The onnx-proto package is tied to an old protobufjs.)
+// ONNX models in memory. protobufjs, which onnxruntime-web brings along, encodes the few messages of
+// onnx.proto that a graph needs; the field numbers are those of ONNX. (The onnx-proto package is tied to an
+// old protobufjs.)
 
 import protobuf from 'protobufjs';
 
-const { root } = protobuf.parse(`
+const { root } = protobuf.parse(
+  `
   syntax = "proto3";
   message Attribute { string name = 1; float f = 2; int64 i = 3; repeated int64 ints = 8; int32 type = 20; }
   message Node {
@@ -22,7 +24,9 @@ const { root } = protobuf.parse(`
   }
   message OperatorSet { string domain = 1; int64 version = 2; }
   message Model { int64 ir_version = 1; string producer_name = 2; Graph graph = 7; repeated OperatorSet opset_import = 8; }
-`, { keepCase: true });
+`,
+  { keepCase: true },
+);
 
 const Model = root.lookupType('Model');
 
@@ -44,7 +48,9 @@ function attribute(name, value) {
 /** @param {string} name @param {number[]} dims */
 const valueInfo = (name, dims) => ({
   name,
-  type: { tensor_type: { elem_type: FLOAT_TENSOR, shape: { dim: dims.map((size) => ({ dim_value: size })) } } },
+  type: {
+    tensor_type: { elem_type: FLOAT_TENSOR, shape: { dim: dims.map((size) => ({ dim_value: size })) } },
+  },
 });
 
 /** A graph under construction: every operator returns the name of its output. */

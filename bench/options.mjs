@@ -1,0 +1,103 @@
+// The command line of the benchmarks.
+
+import { parseArgs } from 'node:util';
+import { peerNames } from './peers/peer.mjs';
+import { workloads } from './workloads.mjs';
+
+const ALL_BUILDS = ['simd', 'relaxed'];
+const OTHER_PEERS = peerNames.filter((name) => name !== 'wasm-attention');
+
+export const help = `Usage: npm run bench [-- options]      or: node bench/main.mjs [options]
+
+Times this library and its peers on fixed workloads: one thread, one process, interleaved rounds, medians.
+
+  --quick            a few workloads and short rounds, under a minute; all of them take some 20
+  --workloads REGEX  only workloads whose id matches; --list shows the ids
+  --peers A,B        compare with these only, or with none
+                     ${OTHER_PEERS.join(', ')}
+  --builds A,B       builds of this library: ${ALL_BUILDS.join(', ')}
+  --json FILE        also write every result to FILE
+  --list             print the ids of the workloads and stop
+  --help             print this and stop
+
+A call takes typed arrays in and gives a fresh typed array out; weights and models are prepared ahead.
+GFLOP/s count only what the mask leaves. "peak" is the share of the f32x4 multiply-add rate of the same
+engine, measured right before the group, or, followed by r, of the rate at which it reads memory. A factor
+is a peer's time over ours. Errors are the largest absolute differences from float64 on sampled rows.
+onnxruntime-node is native code: an outside line, not a peer.`;
+
+/** A mistake in how the program was called. */
+export class UsageError extends Error {}
+
+/**
+ * @typedef {object} Options
+ * @property {boolean} help
+ * @property {boolean} list
+ * @property {boolean} quick
+ * @property {import('./workloads.mjs').Workload[]} workloads
+ * @property {string[]} peers
+ * @property {string[]} builds
+ * @property {string | undefined} json
+ */
+
+/** @param {string[]} given */
+function parse(given) {
+  try {
+    return parseArgs({
+      args: given,
+      options: {
+        quick: { type: 'boolean', default: false },
+        workloads: { type: 'string' },
+        peers: { type: 'string' },
+        builds: { type: 'string' },
+        json: { type: 'string' },
+        list: { type: 'boolean', default: false },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    }).values;
+  } catch (error) {
+    // Node's messages go on with advice about quoting: the first sentence says what is wrong.
+    throw new UsageError(/** @type {Error} */ (error).message.split(/\.\s/)[0]);
+  }
+}
+
+/** @param {string} option @param {string | undefined} text @param {readonly string[]} known */
+function parseNames(option, text, known) {
+  if (text === undefined) return [...known];
+  if (text === 'none' || text === '') return [];
+  const names = text.split(',').map((name) => name.trim());
+  const unknown = names.find((name) => !known.includes(name));
+  if (unknown !== undefined)
+    throw new UsageError(`--${option}: '${unknown}' is not one of ${known.join(', ')}`);
+  return known.filter((name) => names.includes(name));
+}
+
+/** @param {string | undefined} pattern @param {boolean} quick */
+function selectWorkloads(pattern, quick) {
+  // A pattern says exactly which ones are wanted, so --quick then only shortens the rounds.
+  if (pattern === undefined) return quick ? workloads.filter((workload) => workload.quick) : workloads;
+  let expression;
+  try {
+    expression = new RegExp(pattern);
+  } catch (error) {
+    throw new UsageError(`--workloads: ${/** @type {Error} */ (error).message}`);
+  }
+  const selected = workloads.filter(({ id }) => expression.test(id));
+  if (selected.length === 0)
+    throw new UsageError(`--workloads: no workload matches ${pattern} (--list shows them)`);
+  return selected;
+}
+
+/** @param {string[]} given @returns {Options} */
+export function parseOptions(given) {
+  const values = parse(given);
+  return {
+    help: values.help,
+    list: values.list,
+    quick: values.quick,
+    workloads: selectWorkloads(values.workloads, values.quick),
+    peers: parseNames('peers', values.peers, OTHER_PEERS),
+    builds: parseNames('builds', values.builds, ALL_BUILDS),
+    json: values.json,
+  };
+}

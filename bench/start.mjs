@@ -1,0 +1,48 @@
+// One call of one peer in a process of its own: from importing the library to the first result, and the
+// memory it took. Run by main.mjs: node start.mjs WORKLOAD PEER VARIANT; prints one line of JSON.
+
+import { readFileSync, writeFileSync } from 'node:fs';
+import { makeInputs } from './inputs.mjs';
+import { loadPeer } from './peers/peer.mjs';
+import { maximumError, referenceRows } from './reference.mjs';
+import { workloads } from './workloads.mjs';
+
+/** Forgets the highest mark so far (making the inputs set it); only Linux can. */
+function resetResidentPeak() {
+  try {
+    writeFileSync('/proc/self/clear_refs', '5');
+  } catch {
+    // The mark then includes what the inputs took, which the growth below mostly takes off again.
+  }
+}
+
+/** Highest resident memory in bytes. getrusage comes second: on Linux it starts from the parent's mark. */
+function residentPeak() {
+  try {
+    return Number(readFileSync('/proc/self/status', 'utf8').match(/VmHWM:\s*(\d+) kB/)?.[1]) * 1024;
+  } catch {
+    return process.resourceUsage().maxRSS * 1024;
+  }
+}
+
+const [id, peerName, variant] = process.argv.slice(2);
+const workload = workloads.find((candidate) => candidate.id === id);
+if (!workload) throw new Error(`no workload ${id}`);
+
+const inputs = makeInputs(workload);
+const peer = await loadPeer(peerName);
+const converted = await peer.convert?.(workload, inputs, variant);
+resetResidentPeak();
+const residentBefore = process.memoryUsage.rss();
+
+const start = performance.now();
+const prepared = await peer.prepare(workload, inputs, variant, converted);
+const output = await prepared?.run();
+const milliseconds = performance.now() - start;
+
+const growth = Math.max(0, residentPeak() - residentBefore);
+
+// -1 stands for a wrong result, because JSON has no infinity, and null for a peer that does not do this.
+const found = output ? maximumError(output, referenceRows(workload, inputs), workload.outputLength) : null;
+const error = found === Infinity ? -1 : found;
+process.stdout.write(`${JSON.stringify({ milliseconds, growth, error })}\n`, () => process.exit());

@@ -1,0 +1,426 @@
+// The attention layer: projections, heads, attention, output projection. Holds packed weights, no other state.
+//
+// Query, key and value projections of the same input are one product over one packed matrix. Each part begins at a
+// panel of 8 columns, so that it can also be computed alone (cross-attention):
+//
+//   columns   | query: numHeads x headDim | pad | key: numKeyValueHeads x headDim | pad | value: ... x valueHeadDim | pad |
+//
+// The heads are then read where they lie in the rows of that product, and written where the output projection reads.
+
+import { attend, checkValue } from '../ops/attention/scaled-dot-product-attention.js';
+import type { AttentionOptions } from '../ops/attention/options.js';
+import { planAttention } from '../ops/attention/plan.js';
+import { LinearWeights, rowsOf, runProduct } from '../ops/linear.js';
+import { AttentionError, describe } from '../runtime/errors.js';
+import { CallScope, checkDataType, shapeError } from '../runtime/inputs.js';
+import type { TensorLike } from '../runtime/inputs.js';
+import type { Runtime } from '../runtime/runtime.js';
+import { disposeSymbol } from '../runtime/tensor.js';
+import type { Tensor } from '../runtime/tensor.js';
+import { findProjections } from './state-dict.js';
+import type { AttentionProjections, Projection, ProjectionLayout, StateDictTensor } from './state-dict.js';
+
+const PANEL = 8;
+
+/** A layer's sizes, complete. */
+type LayerLayout = ProjectionLayout & { readonly outputDim: number };
+
+/** What scores are in every call of a layer; see `AttentionOptions`. */
+type ScoreOptions = Pick<
+  AttentionOptions,
+  'scale' | 'temperature' | 'softcap' | 'causal' | 'window' | 'alibi' | 'relativePositionBias' | 'sinks'
+>;
+
+export interface MultiHeadAttentionOptions extends ScoreOptions {
+  /** Channels of the input, and of the output. */
+  readonly embedDim: number;
+  /** Query heads. */
+  readonly numHeads: number;
+  /** Key/value heads; must divide numHeads. Default numHeads. */
+  readonly numKeyValueHeads?: number | undefined;
+  /** Channels a head of queries and keys. Default embedDim / numHeads. */
+  readonly headDim?: number | undefined;
+  /** Channels a head of values. Default headDim. */
+  readonly valueHeadDim?: number | undefined;
+  /** Channels of the context that keys come from. Default embedDim. */
+  readonly kdim?: number | undefined;
+  /** Channels of the context that values come from. Default embedDim. */
+  readonly vdim?: number | undefined;
+  /** Whether the projections have biases. Default true. */
+  readonly bias?: boolean | undefined;
+}
+
+export interface ForwardOptions extends Pick<AttentionOptions, 'mask' | 'keyLengths' | 'queryOffset' | 'bias' | 'causal'> {
+  /** Cross-attention: keys and values come from here, [batch, keys, kdim]. Default: the input. */
+  readonly context?: TensorLike | undefined;
+  /** Where values come from if not from `context`, [batch, keys, vdim]. */
+  readonly valueContext?: TensorLike | undefined;
+  /** Also return the weights, [batch, heads, queries, keys]. */
+  readonly returnWeights?: boolean | undefined;
+  /** Return the mean of the weights over heads instead, [batch, queries, keys]. */
+  readonly averageWeights?: boolean | undefined;
+  /** Also return the log-sum-exp, [batch, heads, queries]. */
+  readonly returnLogSumExp?: boolean | undefined;
+}
+
+/** What a layer returns; disposing it disposes all its tensors. */
+export class LayerResult {
+  /** [batch, queries, embedDim]; without a batch axis if the input had none. */
+  readonly output: Tensor;
+  readonly weights?: Tensor | undefined;
+  readonly logSumExp?: Tensor | undefined;
+
+  /** @internal */
+  constructor(output: Tensor, weights: Tensor | undefined, logSumExp: Tensor | undefined) {
+    this.output = output;
+    this.weights = weights;
+    this.logSumExp = logSumExp;
+  }
+
+  dispose(): void {
+    this.output.dispose();
+    this.weights?.dispose();
+    this.logSumExp?.dispose();
+  }
+
+  [disposeSymbol](): void {
+    this.dispose();
+  }
+}
+
+/** Some columns of packed weights. */
+interface Part {
+  readonly weights: LinearWeights;
+  readonly from: number;
+  readonly to: number;
+}
+
+interface PackedProjections {
+  readonly query: Part;
+  readonly key: Part;
+  readonly value: Part;
+  readonly output: LinearWeights;
+  /** Every packed matrix once. */
+  readonly all: readonly LinearWeights[];
+}
+
+/**
+ * Multi-head attention with learned projections, for self- and cross-attention, grouped heads included.
+ *
+ * A boolean mask is true where a query attends: torch.nn.MultiheadAttention has it the other way round.
+ *
+ * @see Vaswani et al. 2017; Ainslie et al. 2023 (grouped queries)
+ */
+export class MultiHeadAttention {
+  readonly runtime: Runtime;
+  readonly layout: LayerLayout;
+  readonly #scores: ScoreOptions;
+  #packed: PackedProjections | undefined;
+  #disposed = false;
+
+  /** @throws AttentionError INVALID_ARGUMENT for sizes that do not fit each other */
+  constructor(runtime: Runtime, options: MultiHeadAttentionOptions) {
+    runtime.check();
+    this.runtime = runtime;
+    this.layout = readLayout(options);
+    const { scale, temperature, softcap, causal, window, alibi, relativePositionBias, sinks } = options;
+    this.#scores = { scale, temperature, softcap, causal, window, alibi, relativePositionBias, sinks };
+  }
+
+  /** Number of weights and biases. */
+  get parameterCount(): number {
+    const { embedDim, kdim, vdim, outputDim, bias } = this.layout;
+    const { queryDim, keyDim, valueDim, mergedDim } = this.#widths();
+    const biases = bias ? queryDim + keyDim + valueDim + outputDim : 0;
+    return queryDim * embedDim + keyDim * kdim + valueDim * vdim + outputDim * mergedDim + biases;
+  }
+
+  /**
+   * Takes weights from a checkpoint, by PyTorch's or Hugging Face's names (see `findProjections`), and packs them.
+   * On an error the weights loaded before stay.
+   *
+   * @param stateDict tensors by name: { data, shape | dims }, or the result of `parseSafetensors`
+   * @param prefix    of the names of this layer; found by itself if there is one attention layer only
+   */
+  load(stateDict: Readonly<Record<string, StateDictTensor>>, prefix?: string): this {
+    this.#check();
+    const packed = this.#pack(findProjections(stateDict, this.layout, prefix));
+    for (const weights of this.#packed?.all ?? []) weights.dispose();
+    this.#packed = packed;
+    return this;
+  }
+
+  /**
+   * Attention of x over itself, or over a context.
+   *
+   * @param x [batch, queries, embedDim] or [queries, embedDim]
+   */
+  forward(x: TensorLike, options: ForwardOptions = {}): LayerResult {
+    this.#check();
+    const packed = this.#packed;
+    if (!packed) {
+      throw new AttentionError({ code: 'INVALID_STATE', message: 'the layer has no weights: call load first' });
+    }
+    const scope = new CallScope(this.runtime);
+    const made: Tensor[] = [];
+    const make = (shape: readonly number[]): Tensor => {
+      const tensor = this.runtime.empty(shape);
+      made.push(tensor);
+      return tensor;
+    };
+    try {
+      return this.#run(scope, packed, x, options, make);
+    } catch (error) {
+      for (const tensor of made) tensor.dispose();
+      throw error;
+    } finally {
+      scope.release();
+    }
+  }
+
+  /** Frees the weights. Safe to repeat. */
+  dispose(): void {
+    for (const weights of this.#packed?.all ?? []) weights.dispose();
+    this.#packed = undefined;
+    this.#disposed = true;
+  }
+
+  [disposeSymbol](): void {
+    this.dispose();
+  }
+
+  #run(
+    scope: CallScope,
+    packed: PackedProjections,
+    x: TensorLike,
+    options: ForwardOptions,
+    make: (shape: readonly number[]) => Tensor,
+  ): LayerResult {
+    const { embedDim, kdim, vdim, numHeads, numKeyValueHeads, headDim, valueHeadDim, outputDim } = this.layout;
+    const input = layerInput(scope, 'x', x, embedDim);
+    const keyInput = options.context === undefined ? input : layerInput(scope, 'context', options.context, kdim);
+    const valueInput =
+      options.valueContext === undefined ? keyInput : layerInput(scope, 'valueContext', options.valueContext, vdim);
+    this.#checkContexts(input, keyInput, valueInput);
+    const parts = project(scope, [
+      [input, packed.query],
+      [keyInput, packed.key],
+      [valueInput, packed.value],
+    ]);
+    const query = splitHeads(parts[0]!, numHeads, headDim);
+    const key = splitHeads(parts[1]!, numKeyValueHeads, headDim);
+    const value = splitHeads(parts[2]!, numKeyValueHeads, valueHeadDim);
+    checkValue(value, key);
+
+    const [batch, queries] = input.shape as [number, number, number];
+    const merged = scope.keep(this.runtime.empty([batch, queries, numHeads * valueHeadDim]));
+    const plan = planAttention(scope, query, key, { ...this.#scores, ...withoutAbsent(options) }, 4);
+    const returnWeights = options.returnWeights || options.averageWeights;
+    const output = splitHeads(merged, numHeads, valueHeadDim);
+    const attended = attend(
+      scope,
+      plan,
+      value,
+      { output, returnWeights, returnLogSumExp: options.returnLogSumExp },
+      make,
+    );
+
+    const isBatched = batched(x);
+    const result = make(isBatched ? [batch, queries, outputDim] : [queries, outputDim]);
+    if (result.size > 0) {
+      runProduct(
+        scope,
+        { address: merged.address, rowBytes: merged.shape[2]! * 4, rows: batch * queries },
+        packed.output,
+        { from: 0, to: outputDim },
+        { address: result.address, rowBytes: outputDim * 4 },
+      );
+    }
+    const weights = options.averageWeights ? averageHeads(attended.weights!, make) : attended.weights;
+    return new LayerResult(result, weights, attended.logSumExp);
+  }
+
+  #checkContexts(input: Tensor, keyInput: Tensor, valueInput: Tensor): void {
+    const { kdim, vdim } = this.layout;
+    if (keyInput.shape[0] !== input.shape[0] || keyInput.shape[2] !== kdim) {
+      throw shapeError('context', `[${input.shape[0]}, keys, ${kdim}]`, keyInput.shape);
+    }
+    if (valueInput.shape[0] !== input.shape[0] || valueInput.shape[1] !== keyInput.shape[1] || valueInput.shape[2] !== vdim) {
+      throw shapeError('valueContext', `[${keyInput.shape[0]}, ${keyInput.shape[1]}, ${vdim}]`, valueInput.shape);
+    }
+  }
+
+  #widths() {
+    const { numHeads, numKeyValueHeads, headDim, valueHeadDim } = this.layout;
+    return {
+      queryDim: numHeads * headDim,
+      keyDim: numKeyValueHeads * headDim,
+      valueDim: numKeyValueHeads * valueHeadDim,
+      mergedDim: numHeads * valueHeadDim,
+    };
+  }
+
+  #pack(projections: AttentionProjections): PackedProjections {
+    const { embedDim, kdim, vdim, outputDim } = this.layout;
+    const { queryDim, keyDim, valueDim, mergedDim } = this.#widths();
+    const all: LinearWeights[] = [];
+    const pack = (projection: Projection, out: number, inFeatures: number): LinearWeights => {
+      const bias = projection.bias && { data: projection.bias, shape: [out] };
+      const weights = new LinearWeights(this.runtime, { data: projection.weight, shape: [out, inFeatures] }, bias);
+      all.push(weights);
+      return weights;
+    };
+    try {
+      const output = pack(projections.output, outputDim, mergedDim);
+      const { query, key, value } = projections;
+      if (kdim === embedDim && vdim === embedDim) {
+        const fused = fuse([query, key, value], embedDim);
+        const weights = pack(fused, fused.bias.length, embedDim);
+        const [queryFrom, keyFrom, valueFrom] = fused.from as [number, number, number];
+        return {
+          query: { weights, from: queryFrom, to: queryFrom + queryDim },
+          key: { weights, from: keyFrom, to: keyFrom + keyDim },
+          value: { weights, from: valueFrom, to: valueFrom + valueDim },
+          output,
+          all,
+        };
+      }
+      return {
+        query: { weights: pack(query, queryDim, embedDim), from: 0, to: queryDim },
+        key: { weights: pack(key, keyDim, kdim), from: 0, to: keyDim },
+        value: { weights: pack(value, valueDim, vdim), from: 0, to: valueDim },
+        output,
+        all,
+      };
+    } catch (error) {
+      for (const weights of all) weights.dispose();
+      throw error;
+    }
+  }
+
+  #check(): void {
+    this.runtime.check();
+    if (this.#disposed) throw new AttentionError({ code: 'DISPOSED', message: 'the layer was disposed' });
+  }
+}
+
+function readLayout(options: MultiHeadAttentionOptions): LayerLayout {
+  const { embedDim, numHeads, numKeyValueHeads = numHeads, kdim = embedDim, vdim = embedDim, bias = true } = options;
+  const { headDim = embedDim / numHeads } = options;
+  const { valueHeadDim = headDim } = options;
+  const sizes = { embedDim, numHeads, numKeyValueHeads, headDim, valueHeadDim, kdim, vdim };
+  for (const [argument, size] of Object.entries(sizes)) {
+    if (Number.isInteger(size) && size >= 1) continue;
+    const expected =
+      argument === 'headDim' && options.headDim === undefined
+        ? `an embedDim (${embedDim}) that numHeads (${numHeads}) divides, or headDim itself`
+        : 'an integer >= 1';
+    throw new AttentionError({ code: 'INVALID_ARGUMENT', argument, expected, received: describe(size) });
+  }
+  if (numHeads % numKeyValueHeads !== 0) {
+    throw new AttentionError({
+      code: 'INVALID_ARGUMENT',
+      argument: 'numKeyValueHeads',
+      expected: `a divisor of numHeads (${numHeads})`,
+      received: describe(numKeyValueHeads),
+    });
+  }
+  return { ...sizes, bias, outputDim: embedDim };
+}
+
+/** Options without those that are undefined, so that a layer's own are not overwritten by nothing. */
+function withoutAbsent(options: ForwardOptions): Partial<AttentionOptions> {
+  const { mask, keyLengths, queryOffset, bias, causal } = options;
+  return Object.fromEntries(
+    Object.entries({ mask, keyLengths, queryOffset, bias, causal }).filter(([, value]) => value !== undefined),
+  );
+}
+
+function batched(x: TensorLike): boolean {
+  const shape = 'dims' in x ? x.dims : x.shape;
+  return shape.length === 3;
+}
+
+/** The input as [batch, length, channels], its rows one stride apart. */
+function layerInput(scope: CallScope, argument: string, input: TensorLike, channels: number): Tensor {
+  const tensor = scope.tensor(argument, input);
+  checkDataType(argument, tensor, 'float32');
+  const rank = tensor.shape.length;
+  if ((rank !== 2 && rank !== 3) || tensor.shape[rank - 1] !== channels) {
+    throw shapeError(argument, `[batch, length, ${channels}] or [length, ${channels}]`, tensor.shape);
+  }
+  const whole = rank === 3 ? tensor : tensor.withLayout([1, ...tensor.shape], [0, ...tensor.strides]);
+  if (rowsOf(whole)) return whole;
+  return scope.keep(scope.runtime.empty(whole.shape)).set(whole.toFloat32Array());
+}
+
+/** [batch, length, heads * dim] as [batch, heads, length, dim], without a copy. */
+function splitHeads(tensor: Tensor, heads: number, dim: number): Tensor {
+  const [batch, length] = tensor.shape as [number, number, number];
+  const [batchStride, rowStride] = tensor.strides as [number, number, number];
+  return tensor.withLayout([batch, heads, length, dim], [batchStride, dim, rowStride, 1]);
+}
+
+/** Weights and biases of several projections of one input as one matrix; each part begins at a panel. */
+function fuse(projections: readonly Projection[], inFeatures: number) {
+  const rows = projections.map(({ weight }) => weight.length / inFeatures);
+  const from: number[] = [];
+  let total = 0;
+  for (const count of rows) {
+    from.push(total);
+    total += Math.ceil(count / PANEL) * PANEL;
+  }
+  const weight = new Float32Array(total * inFeatures);
+  const bias = new Float32Array(total);
+  projections.forEach((projection, i) => {
+    weight.set(projection.weight, from[i]! * inFeatures);
+    if (projection.bias) bias.set(projection.bias, from[i]);
+  });
+  return { weight, bias, from };
+}
+
+/** Projects each input by its part; neighbouring parts of the same weights and input are one product. */
+function project(scope: CallScope, jobs: readonly (readonly [Tensor, Part])[]): Tensor[] {
+  const results: Tensor[] = [];
+  for (let first = 0; first < jobs.length; ) {
+    const [input, part] = jobs[first]!;
+    let end = first + 1;
+    while (end < jobs.length && jobs[end]![0] === input && jobs[end]![1].weights === part.weights) end++;
+    const to = jobs[end - 1]![1].to;
+    const width = Math.ceil(to / PANEL) * PANEL - part.from;
+    const [batch, length] = input.shape as [number, number, number];
+    const product = scope.keep(scope.runtime.empty([batch, length, width]));
+    if (product.size > 0) {
+      runProduct(
+        scope,
+        { address: input.address, rowBytes: rowsOf(input)!.rowStride * 4, rows: batch * length },
+        part.weights,
+        { from: part.from, to },
+        { address: product.address, rowBytes: width * 4 },
+      );
+    }
+    for (; first < end; first++) {
+      const own = jobs[first]![1];
+      results.push(product.slice(2, own.from - part.from, own.to - part.from));
+    }
+  }
+  return results;
+}
+
+/** Mean over heads: [batch, heads, queries, keys] -> [batch, queries, keys]. */
+function averageHeads(weights: Tensor, make: (shape: readonly number[]) => Tensor): Tensor {
+  const [batch, heads, queries, keys] = weights.shape as [number, number, number, number];
+  const mean = make([batch, queries, keys]);
+  const source = weights.data as Float32Array;
+  const target = mean.data as Float32Array;
+  const size = queries * keys;
+  for (let b = 0; b < batch; b++) {
+    for (let i = 0; i < size; i++) {
+      let sum = 0;
+      for (let h = 0; h < heads; h++) sum += source[(b * heads + h) * size + i]!;
+      target[b * size + i] = sum / heads;
+    }
+  }
+  weights.dispose();
+  return mean;
+}

@@ -1,0 +1,211 @@
+// Turns a mask into what the kernels read: an interval of keys a query where that says it all, and for the rest a table
+// over blocks with bits for the mixed ones.
+//
+//   table  i32 [batch variants][head variants][query blocks][key blocks]: 0 empty, 1 full, else 2 + index of its bits
+//   bits   per mixed block: 16 bytes a query, bit j for key j of the block
+
+import { AndMask } from './mask.js';
+import type { Block, Interval, Mask, MaskContext } from './mask.js';
+
+/** Keys a block; the kernels' KEY_BLOCK. */
+const KEY_BLOCK = 128;
+const BYTES_A_ROW = KEY_BLOCK / 8;
+
+export interface Intervals {
+  /** [batch or 1][heads or 1][queries] each. */
+  readonly begin: Int32Array;
+  readonly end: Int32Array;
+  readonly perBatch: boolean;
+  readonly perHead: boolean;
+}
+
+export interface BlockTable {
+  readonly entries: Int32Array;
+  /** Bits of the mixed blocks, `bytesABlock` each. */
+  readonly bits: Uint8Array;
+  readonly bytesABlock: number;
+  readonly queryBlocks: number;
+  readonly keyBlocks: number;
+  readonly perBatch: boolean;
+  readonly perHead: boolean;
+}
+
+export interface CompiledMask {
+  readonly intervals?: Intervals;
+  readonly table?: BlockTable;
+}
+
+/** Tables of the last sizes they were used with: the same mask in every layer and step is compiled once. */
+const tables = new WeakMap<Mask, { key: string; parts: readonly Mask[]; table: BlockTable }>();
+
+/** Compiles the conjunction of masks for a call; `queriesInBlock` is the kernels' size of a query block. */
+export function compileMasks(masks: readonly Mask[], context: MaskContext, queriesInBlock: number): CompiledMask {
+  for (const mask of masks) mask.check(context);
+  const whole: Mask[] = [];
+  const rest: Mask[] = [];
+  for (const part of masks.flatMap(flatten)) (isInterval(part, context) ? whole : rest).push(part);
+  return {
+    ...(whole.length > 0 && { intervals: compileIntervals(new AndMask(whole), context) }),
+    ...(rest.length > 0 && { table: knownTable(rest, context, queriesInBlock) }),
+  };
+}
+
+function knownTable(parts: readonly Mask[], context: MaskContext, queriesInBlock: number): BlockTable {
+  const { batch, heads, queries, keys } = context;
+  const offsets = Array.from({ length: batch }, (_, b) => context.offset(b));
+  const key = [batch, heads, queries, keys, queriesInBlock, ...offsets].join();
+  const first = parts[0]!;
+  const known = tables.get(first);
+  if (known?.key === key && known.parts.length === parts.length && parts.every((part, i) => part === known.parts[i])) {
+    return known.table;
+  }
+  const table = compileTable(new AndMask(parts), context, queriesInBlock);
+  tables.set(first, { key, parts, table });
+  return table;
+}
+
+function flatten(mask: Mask): Mask[] {
+  return mask instanceof AndMask ? mask.parts.flatMap(flatten) : [mask];
+}
+
+function isInterval(mask: Mask, context: MaskContext): boolean {
+  const scratch: Interval = { begin: 0, end: 0 };
+  const batches = mask.perBatch ? context.batch : 1;
+  const heads = mask.perHead ? context.heads : 1;
+  for (let b = 0; b < batches; b++) {
+    for (let h = 0; h < heads; h++) {
+      for (let i = 0; i < context.queries; i++) if (!mask.interval(context, b, h, i, scratch)) return false;
+    }
+  }
+  return true;
+}
+
+/** Masks by position differ between batch rows only where the positions do; lengths and documents where given so. */
+function differsByBatch(mask: AndMask, context: MaskContext): boolean {
+  if (context.batch < 2) return false;
+  const offset = context.offset(0);
+  const sameOffsets = Array.from({ length: context.batch }).every((_, b) => context.offset(b) === offset);
+  return mask.parts.some((part) => part.perBatch && !(part.positional && sameOffsets));
+}
+
+function compileIntervals(mask: AndMask, context: MaskContext): Intervals {
+  const perBatch = differsByBatch(mask, context);
+  const batches = perBatch ? context.batch : 1;
+  const heads = mask.perHead ? context.heads : 1;
+  const size = batches * heads * context.queries;
+  const begin = new Int32Array(size);
+  const end = new Int32Array(size);
+  const interval: Interval = { begin: 0, end: 0 };
+  let at = 0;
+  for (let b = 0; b < batches; b++) {
+    for (let h = 0; h < heads; h++) {
+      for (let i = 0; i < context.queries; i++, at++) {
+        mask.interval(context, b, h, i, interval);
+        begin[at] = Math.min(Math.max(interval.begin, 0), context.keys);
+        end[at] = Math.min(Math.max(interval.end, begin[at]!), context.keys);
+      }
+    }
+  }
+  return { begin, end, perBatch, perHead: mask.perHead };
+}
+
+function compileTable(mask: AndMask, context: MaskContext, queriesInBlock: number): BlockTable {
+  const perBatch = differsByBatch(mask, context);
+  const batches = perBatch ? context.batch : 1;
+  const heads = mask.perHead ? context.heads : 1;
+  const queryBlocks = Math.max(1, Math.ceil(context.queries / queriesInBlock));
+  const keyBlocks = Math.ceil(context.keys / KEY_BLOCK);
+  const bytesABlock = queriesInBlock * BYTES_A_ROW;
+  const entries = new Int32Array(batches * heads * queryBlocks * keyBlocks);
+  const mixed: Uint8Array[] = [];
+  let at = 0;
+  for (let b = 0; b < batches; b++) {
+    for (let h = 0; h < heads; h++) {
+      for (let queryBlock = 0; queryBlock < queryBlocks; queryBlock++) {
+        for (let keyBlock = 0; keyBlock < keyBlocks; keyBlock++, at++) {
+          const block = {
+            batch: b,
+            head: h,
+            queryFrom: queryBlock * queriesInBlock,
+            queryTo: Math.min(context.queries, (queryBlock + 1) * queriesInBlock),
+            keyFrom: keyBlock * KEY_BLOCK,
+            keyTo: Math.min(context.keys, (keyBlock + 1) * KEY_BLOCK),
+          };
+          const answer = mask.block(context, block);
+          if (answer === 'empty') continue;
+          if (answer === 'full') {
+            entries[at] = 1;
+            continue;
+          }
+          const bits = new Uint8Array(bytesABlock);
+          fillBits(mask, context, block, block.queryFrom, block.keyFrom, bits);
+          if (bits.every((byte) => byte === 0)) continue;
+          entries[at] = 2 + mixed.length;
+          mixed.push(bits);
+        }
+      }
+    }
+  }
+  const bits = new Uint8Array(mixed.length * bytesABlock);
+  mixed.forEach((block, index) => bits.set(block, index * bytesABlock));
+  return { entries, bits, bytesABlock, queryBlocks, keyBlocks, perBatch, perHead: mask.perHead };
+}
+
+/** Asks for halves of a mixed block as long as that may save asking for each pair. */
+function fillBits(
+  mask: Mask,
+  context: MaskContext,
+  block: Block,
+  queryOrigin: number,
+  keyOrigin: number,
+  bits: Uint8Array,
+): void {
+  const queries = block.queryTo - block.queryFrom;
+  const keys = block.keyTo - block.keyFrom;
+  if (queries <= 4 && keys <= 8) {
+    fillPairs(mask, context, block, queryOrigin, keyOrigin, bits);
+    return;
+  }
+  const middleQuery = block.queryFrom + (queries >> 1);
+  const middleKey = block.keyFrom + Math.max(8, (keys >> 4) << 3);
+  const halves =
+    queries * 2 >= keys && queries > 4
+      ? [
+          { ...block, queryTo: middleQuery },
+          { ...block, queryFrom: middleQuery },
+        ]
+      : [
+          { ...block, keyTo: middleKey },
+          { ...block, keyFrom: middleKey },
+        ];
+  for (const half of halves) {
+    const answer = mask.block(context, half);
+    if (answer === 'full') fillAll(half, queryOrigin, keyOrigin, bits);
+    else if (answer === 'mixed') fillBits(mask, context, half, queryOrigin, keyOrigin, bits);
+  }
+}
+
+function fillPairs(
+  mask: Mask,
+  context: MaskContext,
+  block: Block,
+  queryOrigin: number,
+  keyOrigin: number,
+  bits: Uint8Array,
+): void {
+  for (let i = block.queryFrom; i < block.queryTo; i++) {
+    for (let j = block.keyFrom; j < block.keyTo; j++) {
+      if (!mask.keeps(context, block.batch, block.head, i, j)) continue;
+      const bit = j - keyOrigin;
+      bits[(i - queryOrigin) * BYTES_A_ROW + (bit >> 3)]! |= 1 << (bit & 7);
+    }
+  }
+}
+
+function fillAll(block: Block, queryOrigin: number, keyOrigin: number, bits: Uint8Array): void {
+  for (let i = block.queryFrom; i < block.queryTo; i++) {
+    for (let bit = block.keyFrom - keyOrigin; bit < block.keyTo - keyOrigin; bit++) {
+      bits[(i - queryOrigin) * BYTES_A_ROW + (bit >> 3)]! |= 1 << (bit & 7);
+    }
+  }
+}

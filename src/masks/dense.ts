@@ -1,0 +1,62 @@
+// A dense boolean mask as a value, so that it can be combined with others. Passed to an operation on its own, a dense
+// mask needs none of this: the kernels read it where it lies.
+
+import { AttentionError, describe } from '../runtime/errors.js';
+import { contiguousStrides } from '../runtime/tensor.js';
+import { Mask } from './mask.js';
+import type { MaskContext } from './mask.js';
+
+/** @internal */
+export class DenseMask extends Mask {
+  readonly perBatch: boolean;
+  readonly perHead: boolean;
+  readonly data: Uint8Array;
+  readonly shape: readonly number[];
+  readonly #strides: readonly number[];
+
+  constructor(data: Uint8Array, shape: readonly number[]) {
+    super();
+    this.data = data;
+    this.shape = shape;
+    const padded = [...new Array<number>(4 - shape.length).fill(1), ...shape];
+    const strides = contiguousStrides(padded).map((stride, axis) => (padded[axis] === 1 ? 0 : stride));
+    this.#strides = strides;
+    this.perBatch = padded[0]! > 1;
+    this.perHead = padded[1]! > 1;
+  }
+
+  override check({ batch, heads, queries, keys }: MaskContext): void {
+    const target = [batch, heads, queries, keys].slice(4 - this.shape.length);
+    if (this.shape.every((length, axis) => length === 1 || length === target[axis])) return;
+    throw new AttentionError({
+      code: 'INVALID_SHAPE',
+      argument: 'mask',
+      expected: `a shape that broadcasts to ${describe([batch, heads, queries, keys])}`,
+      received: describe(this.shape),
+    });
+  }
+
+  keeps(_context: MaskContext, batch: number, head: number, query: number, key: number): boolean {
+    const [b, h, i, j] = this.#strides as [number, number, number, number];
+    return this.data[batch * b + head * h + query * i + key * j] !== 0;
+  }
+}
+
+/**
+ * A dense boolean mask, true attends, to be combined by `and` and `or`.
+ *
+ * @param data  booleans or bytes in order of the shape
+ * @param shape broadcasts from the right to [batch, heads, queries, keys]
+ */
+export function denseMask(data: readonly boolean[] | Uint8Array, shape: readonly number[]): Mask {
+  const size = shape.reduce((product, length) => product * length, 1);
+  if (shape.length > 4 || size !== data.length) {
+    throw new AttentionError({
+      code: 'INVALID_SHAPE',
+      argument: 'denseMask.shape',
+      expected: `at most 4 axes and ${data.length} elements`,
+      received: describe(shape),
+    });
+  }
+  return new DenseMask(Uint8Array.from(data as ArrayLike<boolean | number> as ArrayLike<number>, Number), [...shape]);
+}

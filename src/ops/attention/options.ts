@@ -1,0 +1,57 @@
+// The options of attention, shared by every operation and layer that attends. One meaning each, everywhere.
+
+import type { IntegerList, Mask, Window } from '../../masks/mask.js';
+import type { TensorLike } from '../../runtime/inputs.js';
+import type { Runtime } from '../../runtime/runtime.js';
+
+/** Bucketed relative-position bias (T5). */
+export interface RelativePositionBias {
+  /** [buckets, heads], in order of that shape: one learned bias a bucket and head. */
+  readonly table: Float32Array | readonly number[];
+  /** Number of buckets. Default 32. */
+  readonly buckets?: number | undefined;
+  /** Distance from which on all share the last bucket. Default 128. */
+  readonly maxDistance?: number | undefined;
+  /** Whether keys after the query have buckets of their own (encoders). Default true. */
+  readonly bidirectional?: boolean | undefined;
+}
+
+/**
+ * What changes scores and removes keys, in this order: scale, softcap, biases (ALiBi, relative positions, `bias`), masks,
+ * softmax (with sinks), weighted sum. Several masks at once must all hold.
+ */
+export interface AttentionOptions {
+  /** Factor on q . k. Any finite number. Default 1 / sqrt(headDim). */
+  readonly scale?: number | undefined;
+  /** Divides the scaled score: softmax(score / temperature). A finite number > 0. Default 1. */
+  readonly temperature?: number | undefined;
+  /** s becomes softcap * tanh(s / softcap), after the scale and before biases and masks. A number > 0; default none. */
+  readonly softcap?: number | undefined;
+  /**
+   * Query i keeps keys up to its own position. With another number of keys than queries, say where the queries stand:
+   * 'upper-left' (query i at key i: PyTorch's is_causal), 'lower-right' (the last query at the last key of its row:
+   * FlashAttention), or `queryOffset`.
+   */
+  readonly causal?: boolean | 'upper-left' | 'lower-right' | undefined;
+  /** Keys beside the own one that are kept on each side. Positions as for `causal`. */
+  readonly window?: Window | undefined;
+  /** Position of query 0 among the keys, for all or for each batch row (the length of a cache). May be negative. */
+  readonly queryOffset?: number | IntegerList | undefined;
+  /**
+   * Mask values, or a dense mask: 'bool' (true attends; torch.nn.MultiheadAttention has it the other way round) or
+   * 'float32' (added to the score; -Infinity removes, a finite value never does). Dense masks broadcast from the right
+   * to [batch, heads, queries, keys].
+   */
+  readonly mask?: Mask | TensorLike | readonly (Mask | TensorLike)[] | undefined;
+  /** Keys at or beyond it are removed, per batch row; 0..keys. */
+  readonly keyLengths?: IntegerList | undefined;
+  /** float32, added to the score; broadcasts like a mask. */
+  readonly bias?: TensorLike | undefined;
+  /** ALiBi, -slope * |distance|: true for the usual slopes, or one slope a head, or [batch][heads] of them. */
+  readonly alibi?: boolean | Float32Array | readonly number[] | readonly (readonly number[])[] | undefined;
+  readonly relativePositionBias?: RelativePositionBias | undefined;
+  /** One score a query head that joins the softmax's denominator without a value. */
+  readonly sinks?: Float32Array | readonly number[] | undefined;
+  /** Needed only if no input is a Tensor. */
+  readonly runtime?: Runtime | undefined;
+}

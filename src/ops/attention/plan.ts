@@ -1,0 +1,335 @@
+// From inputs and options to a plan: everything checked, sizes known, masks and biases in linear memory, the parameter
+// block filled. Nothing has been computed or written when this throws.
+
+import { compileMasks } from '../../masks/compile.js';
+import type { BlockTable, CompiledMask, Intervals } from '../../masks/compile.js';
+import { causal, integers, keyLengths, Mask, slidingWindow } from '../../masks/mask.js';
+import { AttentionError, describe } from '../../runtime/errors.js';
+import { checkDataType, shapeError } from '../../runtime/inputs.js';
+import type { CallScope, TensorLike } from '../../runtime/inputs.js';
+import type { Tensor } from '../../runtime/tensor.js';
+import type { AttentionOptions } from './options.js';
+import type { Parameters } from './parameters.js';
+import { distanceTables } from './positions.js';
+
+const LOG2_E = Math.LOG2E;
+
+export interface Sizes {
+  readonly batch: number;
+  readonly heads: number;
+  readonly keyHeads: number;
+  readonly queries: number;
+  readonly keys: number;
+  readonly headDim: number;
+}
+
+export interface Plan {
+  readonly sizes: Sizes;
+  /** All but value, output and region. */
+  readonly parameters: Parameters;
+  /** The scale in use. */
+  readonly scale: number;
+  /** Axes the caller's tensors had: outputs have as many. */
+  readonly rank: number;
+}
+
+/** Four-axis strides of a tensor in bytes, as the kernels want them. */
+export function placeTensor<Name extends 'query' | 'key' | 'value' | 'output'>(name: Name, tensor: Tensor): Parameters {
+  const [batch, head, row] = tensor.strides as [number, number, number, number];
+  return {
+    [name]: tensor.address,
+    [`${name}BatchStride`]: batch * 4,
+    [`${name}HeadStride`]: head * 4,
+    [`${name}RowStride`]: row * 4,
+  };
+}
+
+/** A float32 input as [batch, heads, length, dim] with a contiguous last axis. Fewer axes get ones in front. */
+export function attentionInput(scope: CallScope, argument: string, input: TensorLike): Tensor {
+  const tensor = scope.tensor(argument, input);
+  checkDataType(argument, tensor, 'float32');
+  const rank = tensor.shape.length;
+  if (rank < 2 || rank > 4) {
+    throw shapeError(argument, '[batch, heads, length, headDim] (or without the leading axes)', tensor.shape);
+  }
+  const shape = [1, 1, ...tensor.shape].slice(-4);
+  const strides = [0, 0, ...tensor.strides].slice(-4);
+  const padded = rank === 4 ? tensor : tensor.withLayout(shape, strides);
+  if (padded.shape[3]! > 1 && padded.strides[3] !== 1) return contiguousCopy(scope, padded);
+  return padded;
+}
+
+function contiguousCopy(scope: CallScope, tensor: Tensor): Tensor {
+  const copy = scope.keep(scope.runtime.empty(tensor.shape, tensor.dtype));
+  return copy.set(tensor.toFloat32Array());
+}
+
+/** Checks q and k with the options and prepares the call. Temporary memory belongs to the scope. */
+export function planAttention(scope: CallScope, query: Tensor, key: Tensor, options: AttentionOptions, rank: number): Plan {
+  const sizes = checkSizes(query, key);
+  const scale = readScale(options, sizes.headDim);
+  const offsets = readOffsets(options, sizes);
+  const { masks, dense, floats } = collectMasks(scope, options);
+  if (sizes.queries === 0 || sizes.batch === 0 || sizes.heads === 0) {
+    return { sizes, parameters: {}, scale, rank };
+  }
+  const parameters: Parameters = {
+    ...placeTensor('query', query),
+    ...placeTensor('key', key),
+    batch: sizes.batch,
+    queryHeads: sizes.heads,
+    keyHeads: sizes.keyHeads,
+    queries: sizes.queries,
+    keys: sizes.keys,
+    headDim: sizes.headDim,
+    scoreScale: scale * LOG2_E,
+    biasScale: LOG2_E,
+  };
+  if (options.softcap !== undefined) {
+    parameters.scoreScale = scale / options.softcap;
+    parameters.softcap = options.softcap * LOG2_E;
+  }
+  const queriesInBlock = scope.runtime.kernels.queriesPerBlock(sizes.queries, sizes.heads / sizes.keyHeads);
+  const context = { ...sizes, offset: (batch: number) => offsets[batch]! };
+  placeCompiled(scope, parameters, sizes, compileMasks(masks, context, queriesInBlock));
+  placeBooleanMasks(scope, parameters, sizes, dense);
+  placeBiases(scope, parameters, sizes, floats, distanceTables(options, { ...sizes, offsets }));
+  placeSinks(scope, parameters, sizes, options.sinks);
+  return { sizes, parameters, scale, rank };
+}
+
+function checkSizes(query: Tensor, key: Tensor): Sizes {
+  const [batch, heads, queries, headDim] = query.shape as [number, number, number, number];
+  const [keyBatch, keyHeads, keys, keyDim] = key.shape as [number, number, number, number];
+  if (headDim < 1) throw shapeError('query', 'a head size of at least 1', query.shape);
+  if (keyBatch !== batch || keyDim !== headDim) {
+    throw shapeError('key', `[${batch}, heads, keys, ${headDim}] like query ${describe(query.shape)}`, key.shape);
+  }
+  if (heads > 0 && (keyHeads < 1 || heads % keyHeads !== 0)) {
+    throw shapeError('key', `a number of heads that divides the ${heads} of query`, key.shape);
+  }
+  return { batch, heads, keyHeads, queries, keys, headDim };
+}
+
+function readScale(options: AttentionOptions, headDim: number): number {
+  const { scale = 1 / Math.sqrt(headDim), temperature = 1, softcap } = options;
+  if (typeof scale !== 'number' || !Number.isFinite(scale)) {
+    throw new AttentionError({ code: 'INVALID_ARGUMENT', argument: 'scale', expected: 'a finite number', received: describe(scale) });
+  }
+  checkPositive('temperature', temperature);
+  if (softcap !== undefined) checkPositive('softcap', softcap);
+  return scale / temperature;
+}
+
+function checkPositive(argument: string, value: number): void {
+  if (typeof value === 'number' && Number.isFinite(value) && value > 0) return;
+  throw new AttentionError({
+    code: 'INVALID_ARGUMENT',
+    argument,
+    expected: 'a finite number > 0',
+    received: describe(value),
+  });
+}
+
+/** Key position of query 0 of each batch row. */
+function readOffsets(options: AttentionOptions, sizes: Sizes): number[] {
+  const { causal: alignment, queryOffset, keyLengths: lengths } = options;
+  const { batch, queries, keys } = sizes;
+  if (alignment !== undefined && typeof alignment !== 'boolean' && alignment !== 'upper-left' && alignment !== 'lower-right') {
+    throw new AttentionError({
+      code: 'INVALID_ARGUMENT',
+      argument: 'causal',
+      expected: "a boolean, 'upper-left' or 'lower-right'",
+      received: describe(alignment),
+    });
+  }
+  if (queryOffset !== undefined) return readQueryOffset(queryOffset, batch);
+  if (alignment === 'lower-right') {
+    const ends = lengths ? integers('keyLengths', lengths, 0, keys) : new Int32Array(batch).fill(keys);
+    return Array.from({ length: batch }, (_, b) => ends[ends.length === 1 ? 0 : b]! - queries);
+  }
+  const positional =
+    options.window ?? options.alibi ?? options.relativePositionBias ?? (alignment === true ? alignment : undefined);
+  if (queries !== keys && alignment !== 'upper-left' && positional !== undefined && positional !== false) {
+    throw new AttentionError({
+      code: 'INVALID_ARGUMENT',
+      argument: 'causal',
+      expected: `'upper-left', 'lower-right' or queryOffset, because ${queries} queries meet ${keys} keys`,
+      received: describe(alignment),
+    });
+  }
+  return new Array<number>(batch).fill(0);
+}
+
+function readQueryOffset(queryOffset: NonNullable<AttentionOptions['queryOffset']>, batch: number): number[] {
+  const list = typeof queryOffset === 'number' ? [queryOffset] : queryOffset;
+  const offsets = integers('queryOffset', list, -(2 ** 31), 2 ** 31 - 1);
+  if (offsets.length !== 1 && offsets.length !== batch) {
+    throw shapeError('queryOffset', `one position, or one a batch row (${batch})`, [offsets.length]);
+  }
+  return Array.from({ length: batch }, (_, b) => offsets[offsets.length === 1 ? 0 : b]!);
+}
+
+function collectMasks(
+  scope: CallScope,
+  options: AttentionOptions,
+): { masks: Mask[]; dense: Tensor[]; floats: [string, Tensor][] } {
+  const masks: Mask[] = [];
+  const dense: Tensor[] = [];
+  const floats: [string, Tensor][] = [];
+  if (options.causal) masks.push(causal());
+  if (options.window) masks.push(slidingWindow(options.window));
+  if (options.keyLengths) masks.push(keyLengths(options.keyLengths));
+  const given = options.mask === undefined ? [] : Array.isArray(options.mask) ? options.mask : [options.mask];
+  for (const mask of given as readonly (Mask | TensorLike)[]) {
+    if (mask instanceof Mask) {
+      masks.push(mask);
+      continue;
+    }
+    const tensor = scope.tensor('mask', mask);
+    checkDataType('mask', tensor, 'bool', 'float32');
+    if (tensor.dtype === 'bool') dense.push(tensor);
+    else floats.push(['mask', tensor]);
+  }
+  if (options.bias !== undefined) {
+    const tensor = scope.tensor('bias', options.bias);
+    checkDataType('bias', tensor, 'float32');
+    floats.push(['bias', tensor]);
+  }
+  return { masks, dense, floats };
+}
+
+function placeCompiled(scope: CallScope, parameters: Parameters, sizes: Sizes, compiled: CompiledMask): void {
+  if (compiled.intervals) placeIntervals(scope, parameters, sizes, compiled.intervals);
+  if (compiled.table) placeTable(scope, parameters, compiled.table);
+}
+
+function placeIntervals(scope: CallScope, parameters: Parameters, sizes: Sizes, intervals: Intervals): void {
+  const rowBytes = sizes.queries * 4;
+  parameters.rowBegin = scope.integers(intervals.begin);
+  parameters.rowEnd = scope.integers(intervals.end);
+  parameters.rowIntervalHeadStride = intervals.perHead ? rowBytes : 0;
+  parameters.rowIntervalBatchStride = intervals.perBatch ? rowBytes * (intervals.perHead ? sizes.heads : 1) : 0;
+}
+
+function placeTable(scope: CallScope, parameters: Parameters, table: BlockTable): void {
+  const bits = scope.allocate(table.bits.length);
+  new Uint8Array(scope.runtime.linearMemory.buffer, bits, table.bits.length).set(table.bits);
+  const entries = table.entries.map((entry) => (entry < 2 ? entry : bits + (entry - 2) * table.bytesABlock));
+  const variantBytes = table.queryBlocks * table.keyBlocks * 4;
+  const heads = table.perHead ? table.entries.length / (table.queryBlocks * table.keyBlocks) : 1;
+  parameters.blocks = scope.integers(entries);
+  parameters.blocksHeadStride = table.perHead ? variantBytes : 0;
+  parameters.blocksBatchStride = table.perBatch
+    ? variantBytes * (table.perHead ? heads / Math.max(1, parameters.batch!) : 1)
+    : 0;
+}
+
+/** Strides, in elements, of a mask that broadcasts from the right; throws if its shape does not fit. */
+function broadcastStrides(argument: string, tensor: Tensor, sizes: Sizes): number[] {
+  const target = [sizes.batch, sizes.heads, sizes.queries, sizes.keys];
+  const rank = tensor.shape.length;
+  const fits = rank <= 4 && tensor.shape.every((length, axis) => length === 1 || length === target[4 - rank + axis]);
+  if (!fits) throw shapeError(argument, `a shape that broadcasts to ${describe(target)}`, tensor.shape);
+  return target.map((_, axis) => {
+    const own = axis - (4 - rank);
+    return own < 0 || tensor.shape[own] === 1 ? 0 : tensor.strides[own]!;
+  });
+}
+
+interface PlacedMask {
+  readonly address: number;
+  readonly strides: readonly number[];
+}
+
+/** Where a broadcast mask lies; copied if its keys do not follow each other. */
+function placeMask(scope: CallScope, argument: string, tensor: Tensor, sizes: Sizes): PlacedMask {
+  const strides = broadcastStrides(argument, tensor, sizes);
+  if (strides[3] === 1 || sizes.keys <= 1) return { address: tensor.address, strides };
+  const shape = strides.map((stride, axis) => (axis === 3 ? sizes.keys : stride === 0 ? 1 : [sizes.batch, sizes.heads, sizes.queries][axis]!));
+  const expanded = tensor.withLayout(shape, strides);
+  const copy = scope.keep(scope.runtime.empty(shape, tensor.dtype)).set(expanded.toFloat32Array());
+  return { address: copy.address, strides: copy.strides.map((stride, axis) => (shape[axis] === 1 ? 0 : stride)) };
+}
+
+function placeBooleanMasks(scope: CallScope, parameters: Parameters, sizes: Sizes, masks: readonly Tensor[]): void {
+  if (masks.length === 0) return;
+  const placed =
+    masks.length === 1
+      ? placeMask(scope, 'mask', masks[0]!, sizes)
+      : placeMask(scope, 'mask', combine(scope, 'mask', masks, sizes, (a, b) => a * b), sizes);
+  parameters.booleanMask = placed.address;
+  parameters.booleanMaskBatchStride = placed.strides[0]!;
+  parameters.booleanMaskHeadStride = placed.strides[1]!;
+  parameters.booleanMaskRowStride = placed.strides[2]!;
+}
+
+function placeBiases(
+  scope: CallScope,
+  parameters: Parameters,
+  sizes: Sizes,
+  floats: readonly [string, Tensor][],
+  tables: ReturnType<typeof distanceTables>,
+): void {
+  const [first, second] = floats;
+  const two = first && second;
+  const argument = first?.[0] ?? 'bias';
+  if (first) {
+    for (const [name, tensor] of floats) broadcastStrides(name, tensor, sizes);
+    const all = floats.map(([, tensor]) => tensor);
+    const tensor = two ? combine(scope, argument, all, sizes, addMasks) : first[1];
+    const placed = placeMask(scope, argument, tensor, sizes);
+    parameters.bias = placed.address;
+    parameters.biasBatchStride = placed.strides[0]! * 4;
+    parameters.biasHeadStride = placed.strides[1]! * 4;
+    parameters.biasRowStride = placed.strides[2]! * 4;
+  }
+  if (tables) {
+    const length = sizes.queries + sizes.keys - 1;
+    parameters.secondBias = scope.floats(tables.values) + (sizes.queries - 1) * 4;
+    parameters.secondBiasBatchStride = tables.perBatch ? sizes.heads * length * 4 : 0;
+    parameters.secondBiasHeadStride = length * 4;
+    parameters.secondBiasRowStride = -4;
+  }
+}
+
+/** -Infinity removes, whatever is added to it. */
+function addMasks(a: number, b: number): number {
+  return a === -Infinity || b === -Infinity ? -Infinity : a + b;
+}
+
+/** Several dense masks as one, of the broadcast shape of them all. */
+function combine(
+  scope: CallScope,
+  argument: string,
+  tensors: readonly Tensor[],
+  sizes: Sizes,
+  join: (a: number, b: number) => number,
+): Tensor {
+  const strides = tensors.map((tensor) => broadcastStrides(argument, tensor, sizes));
+  const full = [sizes.batch, sizes.heads, sizes.queries, sizes.keys];
+  const shape = full.map((length, axis) => (axis === 3 || strides.some((s) => s[axis] !== 0) ? length : 1));
+  const parts = tensors.map((tensor, i) => tensor.withLayout(shape, strides[i]!).toFloat32Array());
+  const joined = parts[0]!;
+  for (const part of parts.slice(1)) for (let i = 0; i < joined.length; i++) joined[i] = join(joined[i]!, part[i]!);
+  return scope.keep(scope.runtime.empty(shape, tensors[0]!.dtype)).set(joined);
+}
+
+function placeSinks(
+  scope: CallScope,
+  parameters: Parameters,
+  sizes: Sizes,
+  sinks: AttentionOptions['sinks'],
+): void {
+  if (sinks === undefined) return;
+  const values = Float32Array.from(sinks);
+  if (values.length !== sizes.heads || !values.every(Number.isFinite)) {
+    throw new AttentionError({
+      code: 'INVALID_ARGUMENT',
+      argument: 'sinks',
+      expected: `${sizes.heads} finite numbers, one a query head`,
+      received: describe(sinks),
+    });
+  }
+  parameters.sinks = scope.floats(values);
+}

@@ -1,0 +1,179 @@
+// Fused attention: the operation.
+
+import { AttentionError, describe } from '../../runtime/errors.js';
+import { CallScope, checkDataType, checkTensor, findRuntime, shapeError } from '../../runtime/inputs.js';
+import type { TensorLike } from '../../runtime/inputs.js';
+import type { Runtime } from '../../runtime/runtime.js';
+import { disposeSymbol, Tensor } from '../../runtime/tensor.js';
+import type { AttentionOptions } from './options.js';
+import { PARAMETER_BYTES, writeParameters } from './parameters.js';
+import type { Parameters } from './parameters.js';
+import { attentionInput, placeTensor, planAttention } from './plan.js';
+import type { Plan } from './plan.js';
+import { writeWeights } from './weights.js';
+
+export interface ScaledDotProductAttentionOptions extends AttentionOptions {
+  /** Also return the weights, [batch, heads, queries, keys]. For part of them, or later, see `attentionWeights`. */
+  readonly returnWeights?: boolean | undefined;
+  /** Also return the log-sum-exp, [batch, heads, queries]. */
+  readonly returnLogSumExp?: boolean | undefined;
+  /** Also return what `attentionWeights` and its kin need to give the exact weights afterwards. */
+  readonly returnStatistics?: boolean | undefined;
+  /** A contiguous or strided float32 tensor of the output's shape to write to. */
+  readonly output?: Tensor | undefined;
+}
+
+/** What attention returns. Disposing it disposes all its tensors (but not an `output` that the caller gave). */
+export class AttentionResult {
+  /** [batch, heads, queries, valueHeadDim]; as many axes as the query had. */
+  readonly output: Tensor;
+  /** [batch, heads, queries, keys]: rows sum to 1, or are 0 where every key is removed. */
+  readonly weights?: Tensor | undefined;
+  /** [batch, heads, queries], natural logarithm, with sinks; -Infinity for a row without keys. */
+  readonly logSumExp?: Tensor | undefined;
+  /** [batch, heads, queries, 2]: maximum and sum of each row's softmax, base 2. For `attentionWeights`. */
+  readonly statistics?: Tensor | undefined;
+  readonly #ownsOutput: boolean;
+
+  /** @internal */
+  constructor(
+    tensors: { output: Tensor; weights?: Tensor; logSumExp?: Tensor; statistics?: Tensor },
+    ownsOutput: boolean,
+  ) {
+    this.output = tensors.output;
+    this.weights = tensors.weights;
+    this.logSumExp = tensors.logSumExp;
+    this.statistics = tensors.statistics;
+    this.#ownsOutput = ownsOutput;
+  }
+
+  dispose(): void {
+    if (this.#ownsOutput) this.output.dispose();
+    this.weights?.dispose();
+    this.logSumExp?.dispose();
+    this.statistics?.dispose();
+  }
+
+  [disposeSymbol](): void {
+    this.dispose();
+  }
+}
+
+/**
+ * softmax(scale * Q K^T, modified and masked) V, fused: no n x n matrix is ever held.
+ *
+ * @param query [batch, heads, queries, headDim]; any strides with a contiguous last axis cost no copy
+ * @param key   [batch, keyValueHeads, keys, headDim]; heads must be a multiple of keyValueHeads: query head h reads
+ *   floor(h / (heads / keyValueHeads))
+ * @param value [batch, keyValueHeads, keys, valueHeadDim]
+ * @throws AttentionError, before anything is written
+ * @see Vaswani et al. 2017; Dao et al. 2022 (FlashAttention); PyTorch's function of the same name
+ */
+export function scaledDotProductAttention(
+  query: TensorLike,
+  key: TensorLike,
+  value: TensorLike,
+  options: ScaledDotProductAttentionOptions = {},
+): AttentionResult {
+  const runtime = findRuntime(options.runtime, [query, key, value]);
+  const scope = new CallScope(runtime);
+  const made: Tensor[] = [];
+  try {
+    const q = attentionInput(scope, 'query', query);
+    const k = attentionInput(scope, 'key', key);
+    const v = attentionInput(scope, 'value', value);
+    checkValue(v, k);
+    const plan = planAttention(scope, q, k, options, rankOf(query));
+    const make = (shape: readonly number[]): Tensor => {
+      const tensor = runtime.empty(shape);
+      made.push(tensor);
+      return tensor;
+    };
+    return attend(scope, plan, v, options, make);
+  } catch (error) {
+    for (const tensor of made) tensor.dispose();
+    throw error;
+  } finally {
+    scope.release();
+  }
+}
+
+function rankOf(input: TensorLike): number {
+  if (input instanceof Tensor || 'shape' in input) return (input as { shape: readonly number[] }).shape.length;
+  return input.dims.length;
+}
+
+/** @internal */
+export function checkValue(value: Tensor, key: Tensor): void {
+  const [batch, heads, keys] = key.shape as [number, number, number];
+  if (value.shape[0] !== batch || value.shape[1] !== heads || value.shape[2] !== keys) {
+    throw shapeError('value', `[${batch}, ${heads}, ${keys}, valueHeadDim] like key ${describe(key.shape)}`, value.shape);
+  }
+}
+
+/** @internal Runs a plan; `make` allocates what is returned. */
+export function attend(
+  scope: CallScope,
+  plan: Plan,
+  value: Tensor,
+  options: ScaledDotProductAttentionOptions,
+  make: (shape: readonly number[]) => Tensor,
+): AttentionResult {
+  const { batch, heads, queries, keys } = plan.sizes;
+  const rows = [batch, heads, queries].slice(4 - plan.rank);
+  const shape = [...rows, value.shape[3]!];
+  const output = options.output ? checkOutput(scope.runtime, options.output, shape) : make(shape);
+  const tensors: { output: Tensor; weights?: Tensor; logSumExp?: Tensor; statistics?: Tensor } = { output };
+  if (options.returnLogSumExp) tensors.logSumExp = make(rows);
+  if (options.returnStatistics) tensors.statistics = make([batch, heads, queries, 2]);
+  if (options.returnWeights) tensors.weights = make([...rows, keys]);
+  const needed = options.returnWeights ?? false;
+  const statistics = tensors.statistics?.address ?? (needed ? scope.allocate(batch * heads * queries * 8) : 0);
+  if (output.size === 0 && !tensors.logSumExp && !statistics) return new AttentionResult(tensors, !options.output);
+  runForward(scope, {
+    ...plan.parameters,
+    ...placeTensor('value', value),
+    ...placeTensor('output', padded(output)),
+    valueHeadDim: value.shape[3]!,
+    statistics,
+    logSumExp: tensors.logSumExp?.address ?? 0,
+  });
+  if (tensors.weights) writeWeights(scope, { ...plan.parameters, statistics }, plan.sizes, padded(tensors.weights));
+  return new AttentionResult(tensors, !options.output);
+}
+
+/** The tensor with four axes. */
+function padded(tensor: Tensor): Tensor {
+  const missing = 4 - tensor.shape.length;
+  if (missing === 0) return tensor;
+  return tensor.withLayout(
+    [...new Array<number>(missing).fill(1), ...tensor.shape],
+    [...new Array<number>(missing).fill(0), ...tensor.strides],
+  );
+}
+
+function checkOutput(runtime: Runtime, output: Tensor, shape: readonly number[]): Tensor {
+  checkTensor('output', output, runtime);
+  checkDataType('output', output, 'float32');
+  const same = output.shape.length === shape.length && shape.every((length, axis) => length === output.shape[axis]);
+  if (!same) throw shapeError('output', describe(shape), output.shape);
+  if (shape.at(-1)! > 1 && output.strides.at(-1) !== 1) {
+    throw new AttentionError({
+      code: 'INVALID_SHAPE',
+      argument: 'output',
+      expected: 'a contiguous last axis',
+      received: `strides ${describe(output.strides)}`,
+    });
+  }
+  return output;
+}
+
+/** @internal Runs the forward kernel over all tiles of a filled parameter block. */
+export function runForward(scope: CallScope, parameters: Parameters): void {
+  if (!parameters.batch) return;
+  const { kernels, linearMemory } = scope.runtime;
+  const block = scope.allocate(PARAMETER_BYTES);
+  writeParameters(linearMemory.buffer, block, parameters);
+  const scratch = scope.allocate(kernels.workspaceBytes(block));
+  kernels.attentionForward(block, scratch, 0, kernels.attentionTiles(block));
+}

@@ -1,0 +1,158 @@
+// Attention weights and scores on demand: any block of the matrix, exactly as the fused pass uses it, without the rest.
+
+import { AttentionError, describe } from '../../runtime/errors.js';
+import { CallScope, checkDataType, findRuntime, shapeError } from '../../runtime/inputs.js';
+import type { TensorLike } from '../../runtime/inputs.js';
+import type { Tensor } from '../../runtime/tensor.js';
+import type { AttentionOptions } from './options.js';
+import { PARAMETER_BYTES, writeParameters } from './parameters.js';
+import type { Parameters } from './parameters.js';
+import { attentionInput, placeTensor, planAttention } from './plan.js';
+import type { Plan, Sizes } from './plan.js';
+
+/** The kernels' modes, as in assembly/attention/weights.ts. */
+const SCORES = 0;
+const WEIGHTS = 1;
+
+/**
+ * How far a score has come: the plain product q . k; times the scale; after the softcap; with biases and masks
+ * (-Infinity where removed); the softmax's weight.
+ */
+export type AttentionStage = 'raw' | 'scaled' | 'capped' | 'masked' | 'weights';
+
+/** [from, to) of an axis. */
+export type Range = readonly [from: number, to: number];
+
+/** Part of the heads x queries x keys of every batch row. Default: all. */
+export interface AttentionRegion {
+  readonly heads?: Range | undefined;
+  readonly queries?: Range | undefined;
+  readonly keys?: Range | undefined;
+}
+
+export interface AttentionWeightsOptions extends AttentionOptions {
+  /** What the fused pass returned for `returnStatistics`, with the same options. Computed anew if absent. */
+  readonly statistics?: Tensor | undefined;
+  readonly region?: AttentionRegion | undefined;
+  /** Default 'weights'. */
+  readonly stage?: AttentionStage | undefined;
+}
+
+/**
+ * Attention weights, or the scores at an earlier stage, of a region: [batch, heads, queries, keys] of the region.
+ * Memory is that of the region alone. The same elements have the same bits whatever the region.
+ *
+ * @param query   as given to `scaledDotProductAttention`
+ * @param key     as given to `scaledDotProductAttention`
+ * @param options the same options as there (they change the scores), `statistics`, `region`, `stage`
+ */
+export function attentionWeights(query: TensorLike, key: TensorLike, options: AttentionWeightsOptions = {}): Tensor {
+  const runtime = findRuntime(options.runtime, [query, key]);
+  const scope = new CallScope(runtime);
+  let output: Tensor | undefined;
+  try {
+    const q = attentionInput(scope, 'query', query);
+    const k = attentionInput(scope, 'key', key);
+    const stage = checkStage(options.stage ?? 'weights');
+    const plan = planAttention(scope, q, k, options, 4);
+    const region = checkRegion(options.region, plan.sizes);
+    const parameters = { ...atStage(plan, stage, options), ...region };
+    if (stage === 'weights') parameters.statistics = statisticsAddress(scope, plan, options.statistics);
+    const { headFrom, headTo, queryFrom, queryTo, keyFrom, keyTo } = region;
+    output = runtime.empty([plan.sizes.batch, headTo - headFrom, queryTo - queryFrom, keyTo - keyFrom]);
+    if (output.size > 0) {
+      runWeights(scope, { ...parameters, ...placeTensor('output', output), mode: stage === 'weights' ? WEIGHTS : SCORES });
+    }
+    return output;
+  } catch (error) {
+    output?.dispose();
+    throw error;
+  } finally {
+    scope.release();
+  }
+}
+
+/** @internal All weights of a plan into a tensor with four axes. */
+export function writeWeights(scope: CallScope, parameters: Parameters, sizes: Sizes, output: Tensor): void {
+  if (output.size === 0) return;
+  const region = checkRegion(undefined, sizes);
+  runWeights(scope, { ...parameters, ...region, ...placeTensor('output', output), mode: WEIGHTS });
+}
+
+function runWeights(scope: CallScope, parameters: Parameters): void {
+  const { kernels, linearMemory } = scope.runtime;
+  const block = scope.allocate(PARAMETER_BYTES);
+  writeParameters(linearMemory.buffer, block, parameters);
+  const scratch = scope.allocate(kernels.workspaceBytes(block));
+  kernels.attentionWeights(block, scratch, 0, kernels.attentionTiles(block));
+}
+
+/** @internal Address of the statistics: the caller's, or computed by a pass without values. */
+export function statisticsAddress(scope: CallScope, plan: Plan, given: Tensor | undefined): number {
+  const { batch, heads, queries } = plan.sizes;
+  if (given !== undefined) {
+    const tensor = scope.tensor('statistics', given);
+    checkDataType('statistics', tensor, 'float32');
+    const expected = [batch, heads, queries, 2];
+    if (!tensor.contiguous || tensor.shape.length !== 4 || expected.some((length, axis) => length !== tensor.shape[axis])) {
+      throw shapeError('statistics', `contiguous ${describe(expected)}, as returned with returnStatistics`, tensor.shape);
+    }
+    return tensor.address;
+  }
+  const address = scope.allocate(batch * heads * queries * 8);
+  if (!plan.parameters.batch) return address;
+  const { kernels, linearMemory } = scope.runtime;
+  const block = scope.allocate(PARAMETER_BYTES);
+  writeParameters(linearMemory.buffer, block, { ...plan.parameters, statistics: address });
+  const scratch = scope.allocate(kernels.workspaceBytes(block));
+  kernels.attentionForward(block, scratch, 0, kernels.attentionTiles(block));
+  return address;
+}
+
+function checkStage(stage: AttentionStage): AttentionStage {
+  if (['raw', 'scaled', 'capped', 'masked', 'weights'].includes(stage)) return stage;
+  throw new AttentionError({
+    code: 'INVALID_ARGUMENT',
+    argument: 'stage',
+    expected: "'raw', 'scaled', 'capped', 'masked' or 'weights'",
+    received: describe(stage),
+  });
+}
+
+/** @internal The region as the kernels' bounds. */
+export function checkRegion(region: AttentionRegion | undefined, sizes: Sizes) {
+  const [headFrom, headTo] = checkRange('region.heads', region?.heads, sizes.heads);
+  const [queryFrom, queryTo] = checkRange('region.queries', region?.queries, sizes.queries);
+  const [keyFrom, keyTo] = checkRange('region.keys', region?.keys, sizes.keys);
+  return { headFrom, headTo, queryFrom, queryTo, keyFrom, keyTo };
+}
+
+function checkRange(argument: string, range: Range | undefined, length: number): Range {
+  if (range === undefined) return [0, length];
+  const [from, to] = range;
+  if (range.length === 2 && Number.isInteger(from) && Number.isInteger(to) && 0 <= from && from <= to && to <= length) {
+    return range;
+  }
+  throw new AttentionError({
+    code: 'INVALID_ARGUMENT',
+    argument,
+    expected: `[from, to] with 0 <= from <= to <= ${length}`,
+    received: describe(range),
+  });
+}
+
+/** Parameters in natural units with only what the stage includes. */
+function atStage(plan: Plan, stage: AttentionStage, options: AttentionOptions): Parameters {
+  if (stage === 'weights') return plan.parameters;
+  const { softcap } = options;
+  const parameters: Parameters = { ...plan.parameters, biasScale: 1, softcap: 0, scoreScale: plan.scale };
+  if (stage === 'raw') parameters.scoreScale = 1;
+  if (softcap !== undefined && (stage === 'capped' || stage === 'masked')) {
+    parameters.scoreScale = plan.scale / softcap;
+    parameters.softcap = softcap;
+  }
+  if (stage !== 'masked') {
+    for (const name of ['rowBegin', 'rowEnd', 'booleanMask', 'bias', 'secondBias', 'blocks'] as const) parameters[name] = 0;
+  }
+  return parameters;
+}

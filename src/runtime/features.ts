@@ -1,0 +1,60 @@
+// What this engine's WebAssembly can do, found out by compiling and running a few bytes for each family of instructions.
+
+/** The result of probing. */
+export interface Features {
+  readonly webAssembly: boolean;
+  /** 128-bit SIMD. */
+  readonly simd: boolean;
+  /** f32x4.relaxed_madd compiles and computes. */
+  readonly relaxedMultiplyAdd: boolean;
+  /** relaxed_madd rounds once: faster on most machines, and other bits than the simd build. */
+  readonly fusedMultiplyAdd: boolean;
+}
+
+const HEADER = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00];
+
+/** (func (export "f") (param f32 f32 f32) (result f32)): lane 0 of `instruction` on the three splatted parameters. */
+function probeModule(instruction: readonly number[]): Uint8Array<ArrayBuffer> {
+  const splats = [0x20, 0, 0xfd, 0x13, 0x20, 1, 0xfd, 0x13, 0x20, 2, 0xfd, 0x13];
+  const body = [0, ...splats, ...instruction, 0xfd, 0x1f, 0, 0x0b];
+  const type = [0x01, 0x08, 1, 0x60, 3, 0x7d, 0x7d, 0x7d, 1, 0x7d];
+  const functions = [0x03, 0x02, 1, 0];
+  const exported = [0x07, 0x05, 1, 1, 0x66, 0, 0];
+  const code = [0x0a, body.length + 2, 1, body.length, ...body];
+  return new Uint8Array([...HEADER, ...type, ...functions, ...exported, ...code]);
+}
+
+type Probe = (a: number, b: number, c: number) => number;
+
+function compileProbe(instruction: readonly number[]): Probe | undefined {
+  try {
+    const bytes = probeModule(instruction);
+    if (!WebAssembly.validate(bytes)) return undefined;
+    // These few bytes may be compiled synchronously everywhere, also on the main thread of a page.
+    return new WebAssembly.Instance(new WebAssembly.Module(bytes)).exports['f'] as Probe;
+  } catch {
+    return undefined;
+  }
+}
+
+let found: Features | undefined;
+
+/** Probes once; the answer belongs to the engine, not to a runtime. */
+export function probeFeatures(): Features {
+  return (found ??= probe());
+}
+
+function probe(): Features {
+  const webAssembly = typeof WebAssembly === 'object';
+  if (!webAssembly) {
+    return { webAssembly, simd: false, relaxedMultiplyAdd: false, fusedMultiplyAdd: false };
+  }
+  // v128.andnot(a, b) after dropping c; f32x4.relaxed_madd(a, b, c).
+  const simd = compileProbe([0xfd, 0xe4, 0x01, 0xfd, 0xe4, 0x01])?.(2, 3, 4) !== undefined;
+  const multiplyAdd = compileProbe([0xfd, 0x85, 0x02]);
+  const relaxedMultiplyAdd = multiplyAdd?.(3, 5, 7) === 22;
+  // (1 + e)^2 - (1 + 2e) is e^2, which only a single rounding keeps.
+  const e = 2 ** -13;
+  const fusedMultiplyAdd = relaxedMultiplyAdd && multiplyAdd?.(1 + e, 1 + e, -(1 + 2 * e)) === e * e;
+  return { webAssembly, simd, relaxedMultiplyAdd, fusedMultiplyAdd };
+}

@@ -1,0 +1,77 @@
+// The exports of the WebAssembly module as TypeScript sees them, and how a module becomes an instance.
+// Signatures follow assembly/index.ts; pointers and sizes are numbers of bytes unless said otherwise.
+
+import { instantiate } from '@assemblyscript/loader';
+
+import relaxedModule from '../../build/relaxed.wasm';
+import simdModule from '../../build/simd.wasm';
+import { AttentionError } from './errors.js';
+
+export interface Kernels {
+  heapBase(): number;
+  packColumns(source: number, sourceStride: number, columns: number, depth: number, target: number): void;
+  packRows(
+    source: number,
+    sourceStride: number,
+    depth: number,
+    columns: number,
+    target: number,
+    panelDepth: number,
+  ): void;
+  product(
+    x: number,
+    xStride: number,
+    rows: number,
+    depth: number,
+    panels: number,
+    columns: number,
+    bias: number,
+    y: number,
+    yStride: number,
+    scratch: number,
+    panelFrom: number,
+    panelTo: number,
+  ): void;
+  productScratchBytes(): number;
+  softmaxRows(
+    x: number,
+    y: number,
+    columns: number,
+    rowFrom: number,
+    rowTo: number,
+    scratch: number,
+  ): void;
+  softmaxScratchBytes(columns: number): number;
+  attentionForward(parameters: number, scratch: number, tileFrom: number, tileTo: number): void;
+  attentionWeights(parameters: number, scratch: number, tileFrom: number, tileTo: number): void;
+  attentionTiles(parameters: number): number;
+  attentionParametersBytes(): number;
+  workspaceBytes(parameters: number): number;
+  queriesPerBlock(queries: number, group: number): number;
+  /** 96 flop an iteration, for measuring the engine's peak. */
+  peakMultiplyAdd(iterations: number, left: number, right: number): number;
+  exp2Array(from: number, to: number, table: number): void;
+  tanhArray(from: number, to: number, table: number): void;
+}
+
+/** The ways the kernels were compiled; see `createRuntime`. */
+export type Build = 'simd' | 'relaxed';
+
+const modules: Record<Build, () => Promise<WebAssembly.Module>> = {
+  simd: simdModule,
+  relaxed: relaxedModule,
+};
+
+/** Compiles and instantiates a build over the given memory. */
+export async function loadKernels(build: Build, memory: WebAssembly.Memory): Promise<Kernels> {
+  try {
+    const { exports } = await instantiate(await modules[build](), { env: { memory } });
+    return exports as unknown as Kernels;
+  } catch (cause) {
+    throw new AttentionError({
+      code: 'UNSUPPORTED',
+      message: `the ${build} build could not be loaded by this engine: ${String((cause as Error)?.message ?? cause)}`,
+      cause,
+    });
+  }
+}

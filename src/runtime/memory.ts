@@ -1,0 +1,76 @@
+// The linear memory of a runtime: a WebAssembly.Memory with an allocator over it.
+
+import { Allocator } from './allocator.js';
+import type { MemoryStatistics } from './allocator.js';
+import { AttentionError } from './errors.js';
+
+const PAGE = 65536;
+/** 4 GiB, what 32-bit addresses reach. */
+export const MAXIMUM_BYTES = 65536 * PAGE;
+/** Room at the start: enough for small layers without growing. */
+const INITIAL_BYTES = 2 * 1024 * 1024;
+
+export class LinearMemory {
+  readonly memory: WebAssembly.Memory;
+  #allocator: Allocator | undefined;
+
+  constructor(maximumBytes: number) {
+    const maximum = Math.floor(maximumBytes / PAGE);
+    const initial = Math.min(maximum, INITIAL_BYTES / PAGE);
+    try {
+      this.memory = new WebAssembly.Memory({ initial, maximum });
+    } catch (cause) {
+      throw new AttentionError({
+        code: 'OUT_OF_MEMORY',
+        message: `the engine refused a memory of ${initial * PAGE} bytes`,
+        cause,
+      });
+    }
+  }
+
+  /** The address from which on the memory is ours to give; called once, when the kernels are loaded. */
+  start(heapBase: number): void {
+    // The last line stays unused, so that no kernel that reads whole vectors can run past the end.
+    this.#allocator = new Allocator(heapBase, this.memory.buffer.byteLength - 64, (end) => this.#grow(end));
+  }
+
+  get buffer(): ArrayBuffer {
+    return this.memory.buffer;
+  }
+
+  get statistics(): MemoryStatistics {
+    return { ...this.#allocator!.statistics, capacity: this.memory.buffer.byteLength };
+  }
+
+  /** Address of `bytes` bytes at a multiple of 64. Throws OUT_OF_MEMORY; the memory stays usable. */
+  allocate(bytes: number): number {
+    const address = this.#allocator!.allocate(bytes);
+    if (address === 0) {
+      const { used, capacity } = this.statistics;
+      throw new AttentionError({
+        code: 'OUT_OF_MEMORY',
+        message: `no room for ${bytes} bytes: ${used} of ${capacity} are in use and the memory cannot grow enough`,
+      });
+    }
+    return address;
+  }
+
+  free(address: number): void {
+    this.#allocator!.free(address);
+  }
+
+  /** Grows by at least a quarter, so that many small requests do not each grow; by less where the limit is near. */
+  #grow(end: number): number {
+    const present = this.memory.buffer.byteLength;
+    const needed = Math.ceil((end + 64 - present) / PAGE);
+    for (const pages of [Math.max(needed, Math.ceil(present / 4 / PAGE)), needed]) {
+      try {
+        this.memory.grow(pages);
+        break;
+      } catch {
+        // Past the maximum, or refused: the smaller step is tried, then the caller is told.
+      }
+    }
+    return this.memory.buffer.byteLength - 64;
+  }
+}

@@ -1,0 +1,231 @@
+// A runtime: one instance of the kernels, one linear memory, and what lives in it. Runtimes are independent of each other.
+
+import type { MemoryStatistics } from './allocator.js';
+import { AttentionError, describe } from './errors.js';
+import { probeFeatures } from './features.js';
+import type { Features } from './features.js';
+import { loadKernels } from './kernels.js';
+import type { Build, Kernels } from './kernels.js';
+import { LinearMemory, MAXIMUM_BYTES } from './memory.js';
+import { contiguousStrides, disposeSymbol, elementBytes, sizeOf, Storage, Tensor } from './tensor.js';
+import type { DataType } from './tensor.js';
+
+export interface RuntimeOptions {
+  /** Forces a build. Default: the fastest this engine runs. */
+  readonly build?: Build | undefined;
+  /** True chooses the build whose results are the same bits in every engine (`simd`). Default false. */
+  readonly deterministic?: boolean | undefined;
+  /** Most bytes of linear memory, up to 4 GiB (the default). */
+  readonly maximumMemory?: number | undefined;
+}
+
+export interface RuntimeInfo {
+  /** The build in use. */
+  readonly build: Build;
+  /** Why this build. */
+  readonly reason: string;
+  /** Threads in use. */
+  readonly threads: number;
+  /** Whether results are the same bits in every engine. */
+  readonly deterministic: boolean;
+  /** What the engine was found to support. */
+  readonly features: Features;
+}
+
+/** Arrays that can become a tensor. Float64 is rounded to float32. */
+export type ArrayInput =
+  | Float32Array
+  | Float64Array
+  | Int32Array
+  | BigInt64Array
+  | Uint8Array
+  | readonly number[]
+  | readonly boolean[];
+
+/**
+ * Probes the engine, loads the fastest build of the kernels that it runs and gives them a memory of their own.
+ *
+ * @throws AttentionError UNSUPPORTED without WebAssembly SIMD or where a forced build cannot run; INVALID_ARGUMENT;
+ *   OUT_OF_MEMORY if the engine refuses the first pages.
+ */
+export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
+  const features = probeFeatures();
+  const { build, reason } = chooseBuild(options, features);
+  const memory = new LinearMemory(checkMaximum(options.maximumMemory));
+  const kernels = await loadKernels(build, memory.memory);
+  memory.start(kernels.heapBase());
+  const info = { build, reason, threads: 1, deterministic: build === 'simd', features };
+  return new Runtime(memory, kernels, info);
+}
+
+function chooseBuild(options: RuntimeOptions, features: Features): { build: Build; reason: string } {
+  const { build, deterministic } = options;
+  if (build !== undefined && build !== 'simd' && build !== 'relaxed') {
+    throw new AttentionError({
+      code: 'INVALID_ARGUMENT',
+      argument: 'build',
+      expected: "'simd' or 'relaxed'",
+      received: describe(build),
+    });
+  }
+  if (!features.simd) {
+    const lacks = features.webAssembly
+      ? 'WebAssembly with 128-bit SIMD; this engine lacks SIMD'
+      : 'WebAssembly; this engine has none';
+    throw new AttentionError({ code: 'UNSUPPORTED', message: `wasm-attention needs ${lacks}` });
+  }
+  if (build === 'relaxed' && deterministic) {
+    throw new AttentionError({
+      code: 'INVALID_ARGUMENT',
+      argument: 'deterministic',
+      expected: "false with build 'relaxed', whose bits depend on the processor",
+      received: 'true',
+    });
+  }
+  if (build === 'relaxed' && !features.relaxedMultiplyAdd) {
+    throw new AttentionError({
+      code: 'UNSUPPORTED',
+      message: "build 'relaxed' needs relaxed SIMD, which this engine lacks",
+    });
+  }
+  if (build) return { build, reason: 'asked for' };
+  if (deterministic) return { build: 'simd', reason: 'deterministic results were asked for' };
+  if (!features.relaxedMultiplyAdd) return { build: 'simd', reason: 'this engine has no relaxed SIMD' };
+  if (!features.fusedMultiplyAdd) {
+    return { build: 'simd', reason: "this engine's relaxed multiply-add is not fused, so it gains nothing" };
+  }
+  return { build: 'relaxed', reason: 'this engine has a fused multiply-add' };
+}
+
+function checkMaximum(bytes: number | undefined): number {
+  if (bytes === undefined) return MAXIMUM_BYTES;
+  if (!(Number.isFinite(bytes) && bytes >= 1 << 20 && bytes <= MAXIMUM_BYTES)) {
+    throw new AttentionError({
+      code: 'INVALID_ARGUMENT',
+      argument: 'maximumMemory',
+      expected: `bytes between ${1 << 20} and ${MAXIMUM_BYTES}`,
+      received: describe(bytes),
+    });
+  }
+  return bytes;
+}
+
+export class Runtime {
+  readonly info: RuntimeInfo;
+  readonly #linearMemory: LinearMemory;
+  readonly #kernels: Kernels;
+  readonly #storages = new Set<Storage>();
+  #disposed = false;
+
+  /** @internal Use `createRuntime`. */
+  constructor(memory: LinearMemory, kernels: Kernels, info: RuntimeInfo) {
+    this.#linearMemory = memory;
+    this.#kernels = kernels;
+    this.info = info;
+    runtimes.set(memory, this);
+  }
+
+  /** Bytes used, most ever used, and held in all. */
+  get memory(): MemoryStatistics {
+    return this.#linearMemory.statistics;
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  /**
+   * Copies an array into a new tensor.
+   *
+   * @param data  numbers in order of the shape; Uint8Array and booleans make a 'bool' tensor, Int32Array and
+   *   BigInt64Array an 'int32' one, all else 'float32'
+   * @param shape default: one axis
+   */
+  tensor(data: ArrayInput, shape?: readonly number[]): Tensor {
+    const dtype = dataTypeOf(data);
+    const tensor = this.empty(shape ?? [data.length], dtype);
+    if (tensor.size !== data.length) {
+      tensor.dispose();
+      throw new AttentionError({
+        code: 'INVALID_SHAPE',
+        argument: 'shape',
+        expected: `${data.length} elements`,
+        received: describe(shape),
+      });
+    }
+    const target = tensor.data;
+    if (data instanceof BigInt64Array) for (let i = 0; i < data.length; i++) target[i] = Number(data[i]);
+    else target.set(data as ArrayLike<number>);
+    return tensor;
+  }
+
+  /** A new tensor to be written through `data`. Its elements are whatever the memory held. */
+  empty(shape: readonly number[], dtype: DataType = 'float32'): Tensor {
+    this.check();
+    checkShape(shape);
+    const storage = new Storage(this.#linearMemory, sizeOf(shape) * elementBytes(dtype), (freed) => {
+      this.#storages.delete(freed);
+    });
+    this.#storages.add(storage);
+    return new Tensor(storage, dtype, [...shape], contiguousStrides(shape), 0, true);
+  }
+
+  /** Ends every tensor and layer of this runtime and lets go of the memory. Safe to repeat. */
+  dispose(): void {
+    for (const storage of [...this.#storages]) storage.free();
+    this.#disposed = true;
+  }
+
+  [disposeSymbol](): void {
+    this.dispose();
+  }
+
+  /** @internal */
+  get kernels(): Kernels {
+    this.check();
+    return this.#kernels;
+  }
+
+  /** @internal */
+  get linearMemory(): LinearMemory {
+    return this.#linearMemory;
+  }
+
+  /** @internal Throws DISPOSED. */
+  check(): void {
+    if (this.#disposed) throw new AttentionError({ code: 'DISPOSED', message: 'the runtime was disposed' });
+  }
+}
+
+/** Which runtime a memory belongs to: what lets a function called with tensors find its kernels. */
+const runtimes = new WeakMap<LinearMemory, Runtime>();
+
+/** @internal The runtime a tensor lives in. */
+export function runtimeOf(tensor: Tensor): Runtime {
+  return runtimes.get(tensor.memory)!;
+}
+
+function dataTypeOf(data: unknown): DataType {
+  if (data instanceof Float32Array || data instanceof Float64Array) return 'float32';
+  if (data instanceof Uint8Array) return 'bool';
+  if (data instanceof Int32Array || data instanceof BigInt64Array) return 'int32';
+  if (Array.isArray(data) && data.every((value) => typeof value === 'number')) return 'float32';
+  if (Array.isArray(data) && data.every((value) => typeof value === 'boolean')) return 'bool';
+  throw new AttentionError({
+    code: 'INVALID_DTYPE',
+    argument: 'data',
+    expected: 'a Float32Array, Float64Array, Int32Array, BigInt64Array, Uint8Array (booleans) or an array of numbers or booleans',
+    received: describe(data),
+  });
+}
+
+function checkShape(shape: readonly number[]): void {
+  if (!Array.isArray(shape) || !shape.every((length) => Number.isInteger(length) && length >= 0)) {
+    throw new AttentionError({
+      code: 'INVALID_SHAPE',
+      argument: 'shape',
+      expected: 'an array of integers >= 0',
+      received: describe(shape),
+    });
+  }
+}

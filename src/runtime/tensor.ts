@@ -1,0 +1,288 @@
+// A tensor: a shaped, possibly strided view of a block of linear memory. Views share their block; disposing the tensor
+// that owns the block ends them all.
+
+import { AttentionError, describe } from './errors.js';
+import type { LinearMemory } from './memory.js';
+
+/** Element kinds: 32-bit floats, 32-bit integers, and bytes that are 0 or not (masks). */
+export type DataType = 'float32' | 'int32' | 'bool';
+
+export type TensorData = Float32Array | Int32Array | Uint8Array;
+
+const ARRAYS = { float32: Float32Array, int32: Int32Array, bool: Uint8Array } as const;
+
+/** Bytes of an element. */
+export function elementBytes(dtype: DataType): number {
+  return dtype === 'bool' ? 1 : 4;
+}
+
+/** The engine's Symbol.dispose, or a stand-in of the same name where it has none yet. */
+export const disposeSymbol: typeof Symbol.dispose = Symbol.dispose ?? Symbol.for('Symbol.dispose');
+
+/** A block of memory with one owner. */
+export class Storage {
+  readonly memory: LinearMemory;
+  readonly address: number;
+  readonly #onFree: (storage: Storage) => void;
+  #live = true;
+
+  constructor(memory: LinearMemory, bytes: number, onFree: (storage: Storage) => void) {
+    this.memory = memory;
+    this.address = memory.allocate(bytes);
+    this.#onFree = onFree;
+  }
+
+  get live(): boolean {
+    return this.#live;
+  }
+
+  free(): void {
+    if (!this.#live) return;
+    this.#live = false;
+    this.memory.free(this.address);
+    this.#onFree(this);
+  }
+}
+
+/** Product of a shape's sizes. */
+export function sizeOf(shape: readonly number[]): number {
+  let size = 1;
+  for (const length of shape) size *= length;
+  return size;
+}
+
+/** Strides, in elements, of a contiguous tensor. */
+export function contiguousStrides(shape: readonly number[]): number[] {
+  const strides = new Array<number>(shape.length);
+  let stride = 1;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    strides[axis] = stride;
+    stride *= shape[axis]!;
+  }
+  return strides;
+}
+
+/**
+ * A shaped view of linear memory. Made by `runtime.tensor` (copies in), `runtime.empty` (to be written through `data`)
+ * and by operations. Sizes may be 0.
+ */
+export class Tensor {
+  readonly dtype: DataType;
+  readonly shape: readonly number[];
+  /** Steps along each axis, in elements. */
+  readonly strides: readonly number[];
+  readonly #storage: Storage;
+  readonly #offset: number;
+  readonly #owner: boolean;
+  #disposed = false;
+  #view: TensorData | undefined;
+
+  /** @internal */
+  constructor(
+    storage: Storage,
+    dtype: DataType,
+    shape: readonly number[],
+    strides: readonly number[],
+    offset: number,
+    owner: boolean,
+  ) {
+    this.#storage = storage;
+    this.dtype = dtype;
+    this.shape = shape;
+    this.strides = strides;
+    this.#offset = offset;
+    this.#owner = owner;
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return sizeOf(this.shape);
+  }
+
+  /** True once this tensor, the tensor it is a view of, or its runtime was disposed. */
+  get disposed(): boolean {
+    return this.#disposed || !this.#storage.live;
+  }
+
+  /** Whether the elements lie one after the other, in order of the shape. */
+  get contiguous(): boolean {
+    let stride = 1;
+    for (let axis = this.shape.length - 1; axis >= 0; axis--) {
+      if (this.shape[axis] !== 1 && this.strides[axis] !== stride) return false;
+      stride *= this.shape[axis]!;
+    }
+    return true;
+  }
+
+  /** @internal Address of the first element. */
+  get address(): number {
+    this.#check();
+    return this.#storage.address + this.#offset * elementBytes(this.dtype);
+  }
+
+  /** @internal The memory the tensor lies in: tells tensors of different runtimes apart. */
+  get memory(): LinearMemory {
+    return this.#storage.memory;
+  }
+
+  /**
+   * The elements themselves, without a copy: reading and writing goes straight to linear memory. Growth of the memory
+   * detaches a view that was kept; `tensor.data` gives a fresh one each time it is needed.
+   *
+   * @throws AttentionError DISPOSED; INVALID_STATE if the tensor is not contiguous (use `toFloat32Array`).
+   */
+  get data(): TensorData {
+    this.#check();
+    const buffer = this.#storage.memory.buffer;
+    if (this.#view === undefined || this.#view.buffer !== buffer) {
+      if (!this.contiguous) {
+        throw new AttentionError({
+          code: 'INVALID_STATE',
+          argument: 'tensor.data',
+          expected: 'a contiguous tensor (toFloat32Array copies a strided one)',
+          received: `shape ${describe(this.shape)} with strides ${describe(this.strides)}`,
+        });
+      }
+      this.#view = new ARRAYS[this.dtype](buffer, this.address, this.size);
+    }
+    return this.#view;
+  }
+
+  /** A copy that outlives the tensor. Integers and booleans become floats. */
+  toFloat32Array(): Float32Array {
+    this.#check();
+    if (this.contiguous) return Float32Array.from(this.data as Float32Array);
+    const result = new Float32Array(this.size);
+    const source = new ARRAYS[this.dtype](this.#storage.memory.buffer, this.#storage.address);
+    let at = 0;
+    forEachOffset(this.shape, this.strides, this.#offset, (offset) => {
+      result[at++] = source[offset]!;
+    });
+    return result;
+  }
+
+  /** Overwrites the elements, given in order of the shape. */
+  set(values: ArrayLike<number | boolean>): this {
+    if (values.length !== this.size) {
+      throw new AttentionError({
+        code: 'INVALID_SHAPE',
+        argument: 'values',
+        expected: `${this.size} elements`,
+        received: describe(values),
+      });
+    }
+    this.#check();
+    const target = new ARRAYS[this.dtype](this.#storage.memory.buffer, this.#storage.address);
+    let at = 0;
+    forEachOffset(this.shape, this.strides, this.#offset, (offset) => {
+      target[offset] = Number(values[at++]);
+    });
+    return this;
+  }
+
+  /** The same elements under another shape, without a copy. The tensor must be contiguous, or only its last axis split. */
+  reshape(shape: readonly number[]): Tensor {
+    this.#check();
+    const last = this.shape.length - 1;
+    const kept = this.shape.slice(0, last);
+    const rest = shape.slice(last);
+    const splitsLast =
+      last >= 0 && kept.every((length, axis) => length === shape[axis]) && sizeOf(rest) === this.shape[last];
+    if (splitsLast) {
+      const inner = contiguousStrides(rest).map((stride) => stride * this.strides[last]!);
+      return this.#viewOf(shape, [...this.strides.slice(0, last), ...inner], this.#offset);
+    }
+    if (sizeOf(shape) !== this.size || !this.contiguous) {
+      throw new AttentionError({
+        code: 'INVALID_SHAPE',
+        argument: 'shape',
+        expected: `${this.size} elements of a contiguous tensor, or its last axis split`,
+        received: `${describe(shape)} from ${describe(this.shape)}`,
+      });
+    }
+    return this.#viewOf(shape, contiguousStrides(shape), this.#offset);
+  }
+
+  /** A view with two axes exchanged. Negative axes count from the end. */
+  transpose(first: number, second: number): Tensor {
+    const a = this.#axis('first', first);
+    const b = this.#axis('second', second);
+    const shape = [...this.shape];
+    const strides = [...this.strides];
+    [shape[a], shape[b]] = [shape[b]!, shape[a]!];
+    [strides[a], strides[b]] = [strides[b]!, strides[a]!];
+    return this.#viewOf(shape, strides, this.#offset);
+  }
+
+  /** A view of the places [from, to) along an axis. */
+  slice(axis: number, from: number, to: number): Tensor {
+    const along = this.#axis('axis', axis);
+    const length = this.shape[along]!;
+    if (!(Number.isInteger(from) && Number.isInteger(to) && 0 <= from && from <= to && to <= length)) {
+      throw new AttentionError({
+        code: 'INVALID_ARGUMENT',
+        argument: 'slice',
+        expected: `0 <= from <= to <= ${length}`,
+        received: `from ${describe(from)}, to ${describe(to)}`,
+      });
+    }
+    const shape = this.shape.map((size, i) => (i === along ? to - from : size));
+    return this.#viewOf(shape, this.strides, this.#offset + from * this.strides[along]!);
+  }
+
+  /** @internal The same block under any shape and strides, from the first element. The caller answers for the bounds. */
+  withLayout(shape: readonly number[], strides: readonly number[]): Tensor {
+    return this.#viewOf(shape, strides, this.#offset);
+  }
+
+  /** Frees the memory if this tensor owns it, and with it every view; for a view, ends the view only. Safe to repeat. */
+  dispose(): void {
+    this.#disposed = true;
+    this.#view = undefined;
+    if (this.#owner) this.#storage.free();
+  }
+
+  [disposeSymbol](): void {
+    this.dispose();
+  }
+
+  #viewOf(shape: readonly number[], strides: readonly number[], offset: number): Tensor {
+    this.#check();
+    return new Tensor(this.#storage, this.dtype, shape, strides, offset, false);
+  }
+
+  #axis(argument: string, axis: number): number {
+    const rank = this.shape.length;
+    const positive = axis < 0 ? axis + rank : axis;
+    if (!Number.isInteger(positive) || positive < 0 || positive >= rank) {
+      throw new AttentionError({
+        code: 'INVALID_ARGUMENT',
+        argument,
+        expected: `an axis of a tensor of rank ${rank}`,
+        received: describe(axis),
+      });
+    }
+    return positive;
+  }
+
+  #check(): void {
+    if (this.disposed) throw new AttentionError({ code: 'DISPOSED', message: 'the tensor was disposed' });
+  }
+}
+
+/** Calls `visit` with the offset of each element, in order of the shape. */
+export function forEachOffset(
+  shape: readonly number[],
+  strides: readonly number[],
+  offset: number,
+  visit: (offset: number) => void,
+  axis = 0,
+): void {
+  if (axis === shape.length) {
+    visit(offset);
+    return;
+  }
+  for (let i = 0; i < shape[axis]!; i++) {
+    forEachOffset(shape, strides, offset + i * strides[axis]!, visit, axis + 1);
+  }
+}
