@@ -27,6 +27,9 @@ export { softmaxRows, softmaxScratchBytes } from './softmax/softmax';
 // Attention
 export { attentionForward } from './attention/forward';
 export { attentionWeights } from './attention/weights';
+export { columnSums, columnTiles, entropies, topKeys } from './attention/summaries';
+export { mergeAttention } from './attention/merge';
+export { linearAttention, linearAttentionScratchBytes } from './attention/linear';
 export { queriesPerBlock, workspaceBytes } from './attention/workspace';
 export function attentionParametersBytes(): i32 {
   return <i32>offsetof<AttentionParameters>();
@@ -34,6 +37,9 @@ export function attentionParametersBytes(): i32 {
 export function attentionTiles(parameters: usize): i32 {
   return tileCount(changetype<AttentionParameters>(parameters));
 }
+
+// Positions
+export { rotary } from './positions/rotary';
 
 // For tests and benchmarks
 export { peakMultiplyAdd } from './peak';

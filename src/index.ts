@@ -22,6 +22,14 @@ export { attentionWeights } from './ops/attention/weights.js';
 export type { AttentionRegion, AttentionStage, AttentionWeightsOptions, Range } from './ops/attention/weights.js';
 export type { AttentionOptions, RelativePositionBias } from './ops/attention/options.js';
 export { alibiSlopes, relativeBucket } from './ops/attention/positions.js';
+export { attentionEntropy, receivedWeight, TopKeys, topKeys } from './ops/attention/summaries.js';
+export type { ReceivedWeightOptions, SummaryOptions } from './ops/attention/summaries.js';
+export { mergeAttention } from './ops/attention/merge.js';
+export type { PartialAttention } from './ops/attention/merge.js';
+export { linearAttention } from './ops/attention/linear-attention.js';
+export type { FeatureMap, LinearAttentionOptions } from './ops/attention/linear-attention.js';
+export { variableLengthAttention } from './ops/attention/variable-length.js';
+export type { VariableLengthOptions } from './ops/attention/variable-length.js';
 export { measurePeak } from './ops/peak.js';
 
 export {
@@ -56,3 +64,10 @@ export type { ForwardOptions, MultiHeadAttentionOptions } from './layers/multi-h
 export { parseSafetensors } from './layers/safetensors.js';
 export type { StateTensor } from './layers/safetensors.js';
 export type { StateDictTensor } from './layers/state-dict.js';
+
+export { rotaryEmbedding } from './positions/rotary.js';
+export type { Positions, RotaryEmbeddingOptions, RotaryOptions } from './positions/rotary.js';
+export { rotaryFrequencies } from './positions/frequencies.js';
+export type { FrequencyOptions, RotaryFrequencies, RotaryScaling } from './positions/frequencies.js';
+export { addPositions, sinusoidalEncoding } from './positions/absolute.js';
+export type { SinusoidalOptions } from './positions/absolute.js';

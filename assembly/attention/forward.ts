@@ -22,7 +22,7 @@ import { naturalLogarithm } from '../math/logarithm';
 import { horizontalMaximum, horizontalSum, multiplyAdd } from '../math/vector';
 import { readBlock } from './masks';
 import { AttentionParameters } from './parameters';
-import { blockStart, firstKey, lastKey, loadRows, packKeys, scoreRows } from './scores';
+import { blockStart, firstBit, firstKey, lastBit, lastKey, loadRows, packKeys, scoreRows } from './scores';
 import { KEY_BLOCK, layOut, queriesPerBlock, SCORE_ROW_BYTES, Workspace } from './workspace';
 
 const LOG2_E: f32 = 1.4426950408889634;
@@ -60,8 +60,12 @@ function attend(p: AttentionParameters, w: Workspace, queryBlock: i32, perBlock:
     let tiles = (w.rows + tileRows() - 1) / tileRows();
     while (tiles > 0) {
       const rows = (w.rows - row + tiles - 1) / tiles;
-      const from = max(0, firstKey(w, row, rows, keyFrom + KEY_BLOCK) - keyFrom);
-      const to = min(count, lastKey(w, row, rows) - keyFrom);
+      let from = max(0, firstKey(w, row, rows, keyFrom + KEY_BLOCK) - keyFrom);
+      let to = min(count, lastKey(w, row, rows) - keyFrom);
+      if (w.hasBits) {
+        from = max(from, firstBit(w, row, rows));
+        to = min(to, lastBit(w, row, rows));
+      }
       if (from < to) attendTile(p, w, row, rows, keyFrom, from, to, careful);
       row += rows;
       tiles--;

@@ -63,6 +63,30 @@ export function lastKey(w: Workspace, row: i32, count: i32): i32 {
   return last;
 }
 
+/** First kept key of a block by the bits of `count` rows; KEY_BLOCK if none is kept. */
+export function firstBit(w: Workspace, row: i32, count: i32): i32 {
+  const kept = unionOfBits(w, row, count);
+  const low = i64x2.extract_lane(kept, 0);
+  if (low) return <i32>ctz(low);
+  const high = i64x2.extract_lane(kept, 1);
+  return high ? 64 + <i32>ctz(high) : KEY_BLOCK;
+}
+
+/** The place after the last kept key of a block by the bits of `count` rows; 0 if none is kept. */
+export function lastBit(w: Workspace, row: i32, count: i32): i32 {
+  const kept = unionOfBits(w, row, count);
+  const high = i64x2.extract_lane(kept, 1);
+  if (high) return KEY_BLOCK - <i32>clz(high);
+  const low = i64x2.extract_lane(kept, 0);
+  return low ? 64 - <i32>clz(low) : 0;
+}
+
+function unionOfBits(w: Workspace, row: i32, count: i32): v128 {
+  let kept = i64x2.splat(0);
+  for (let r = row; r < row + count; r++) kept = v128.or(kept, v128.load(w.bits + (<usize>r << 4)));
+  return kept;
+}
+
 /** Packs keys [keyFrom, keyFrom + count) of the tile's key head into panels. */
 export function packKeys(p: AttentionParameters, w: Workspace, keyFrom: i32, count: i32): void {
   const source =
@@ -139,6 +163,7 @@ function addBias(scores: usize, bias: usize, scale: f32, from: i32, to: i32): vo
 }
 
 function removeByBits(scores: usize, bits: usize, from: i32, to: i32): void {
+  if (i64x2.all_true(i64x2.eq(v128.load(bits), i64x2.splat(-1)))) return;
   const lanes = i32x4(1, 2, 4, 8);
   const minusInfinity = f32x4.splat(-Infinity);
   for (let j = from; j < to; j += 4) {

@@ -79,6 +79,8 @@ export function weightsOfRow(p: AttentionParameters, w: Workspace, scores: usize
   const factor = f32x4.splat(sum == 0 ? 0 : 1 / sum);
   for (let j = from; j < to; j += 4) {
     const at = scores + (<usize>j << 2);
-    v128.store(at, f32x4.mul(v128.load(at), factor));
+    const power = v128.load(at);
+    // A removed key keeps its zero also in a row that is NaN.
+    v128.store(at, v128.andnot(f32x4.mul(power, factor), f32x4.eq(power, f32x4.splat(0))));
   }
 }

@@ -10,6 +10,8 @@ import { exp2 } from './exp2';
 import { multiplyAdd } from './vector';
 
 /** tanh of four lanes; `table` holds the constants of exp2. */
+// @ts-ignore: decorator
+@inline
 export function tanh(x: v128, table: usize): v128 {
   const magnitude = f32x4.abs(x);
   const square = f32x4.mul(x, x);

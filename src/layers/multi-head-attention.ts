@@ -17,6 +17,8 @@ import type { TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { disposeSymbol } from '../runtime/tensor.js';
 import type { Tensor } from '../runtime/tensor.js';
+import { LayerRotary } from './layer-rotary.js';
+import type { Positions, RotaryOptions } from '../positions/rotary.js';
 import { findProjections } from './state-dict.js';
 import type { AttentionProjections, Projection, ProjectionLayout, StateDictTensor } from './state-dict.js';
 
@@ -48,6 +50,8 @@ export interface MultiHeadAttentionOptions extends ScoreOptions {
   readonly vdim?: number | undefined;
   /** Whether the projections have biases. Default true. */
   readonly bias?: boolean | undefined;
+  /** Rotates queries and keys by their positions. Default: no rotary embedding. */
+  readonly rotary?: RotaryOptions | undefined;
 }
 
 export interface ForwardOptions extends Pick<AttentionOptions, 'mask' | 'keyLengths' | 'queryOffset' | 'bias' | 'causal'> {
@@ -55,6 +59,8 @@ export interface ForwardOptions extends Pick<AttentionOptions, 'mask' | 'keyLeng
   readonly context?: TensorLike | undefined;
   /** Where values come from if not from `context`, [batch, keys, vdim]. */
   readonly valueContext?: TensorLike | undefined;
+  /** Position of each token for rotary embedding: [length], or [batch][length]. Default 0, 1, ... */
+  readonly positions?: Positions | undefined;
   /** Also return the weights, [batch, heads, queries, keys]. */
   readonly returnWeights?: boolean | undefined;
   /** Return the mean of the weights over heads instead, [batch, queries, keys]. */
@@ -115,6 +121,7 @@ export class MultiHeadAttention {
   readonly runtime: Runtime;
   readonly layout: LayerLayout;
   readonly #scores: ScoreOptions;
+  readonly #rotary: LayerRotary | undefined;
   #packed: PackedProjections | undefined;
   #disposed = false;
 
@@ -124,6 +131,7 @@ export class MultiHeadAttention {
     this.runtime = runtime;
     this.layout = readLayout(options);
     const { scale, temperature, softcap, causal, window, alibi, relativePositionBias, sinks } = options;
+    if (options.rotary) this.#rotary = new LayerRotary(runtime, options.rotary, this.layout.headDim);
     this.#scores = { scale, temperature, softcap, causal, window, alibi, relativePositionBias, sinks };
   }
 
@@ -182,6 +190,7 @@ export class MultiHeadAttention {
   dispose(): void {
     for (const weights of this.#packed?.all ?? []) weights.dispose();
     this.#packed = undefined;
+    this.#rotary?.dispose();
     this.#disposed = true;
   }
 
@@ -211,6 +220,7 @@ export class MultiHeadAttention {
     const key = splitHeads(parts[1]!, numKeyValueHeads, headDim);
     const value = splitHeads(parts[2]!, numKeyValueHeads, valueHeadDim);
     checkValue(value, key);
+    this.#rotary?.rotate(scope, query, key, options);
 
     const [batch, queries] = input.shape as [number, number, number];
     const merged = scope.keep(this.runtime.empty([batch, queries, numHeads * valueHeadDim]));

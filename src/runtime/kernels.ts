@@ -45,6 +45,38 @@ export interface Kernels {
   attentionForward(parameters: number, scratch: number, tileFrom: number, tileTo: number): void;
   attentionWeights(parameters: number, scratch: number, tileFrom: number, tileTo: number): void;
   attentionTiles(parameters: number): number;
+  columnSums(parameters: number, scratch: number, tileFrom: number, tileTo: number): void;
+  columnTiles(parameters: number): number;
+  entropies(parameters: number, scratch: number, tileFrom: number, tileTo: number): void;
+  topKeys(parameters: number, scratch: number, tileFrom: number, tileTo: number): void;
+  mergeAttention(
+    outputs: number,
+    logSumExps: number,
+    parts: number,
+    dim: number,
+    output: number,
+    logSumExp: number,
+    scratch: number,
+    rowFrom: number,
+    rowTo: number,
+  ): void;
+  linearAttention(parameters: number, scratch: number, tileFrom: number, tileTo: number): void;
+  linearAttentionScratchBytes(headDim: number, valueHeadDim: number): number;
+  rotary(
+    x: number,
+    batchStride: number,
+    headStride: number,
+    rowStride: number,
+    batch: number,
+    heads: number,
+    length: number,
+    positions: number,
+    positionsBatchStride: number,
+    cos: number,
+    sin: number,
+    half: number,
+    interleaved: number,
+  ): void;
   attentionParametersBytes(): number;
   workspaceBytes(parameters: number): number;
   queriesPerBlock(queries: number, group: number): number;

@@ -1,0 +1,104 @@
+// Linear attention: a different function from softmax attention, not an approximation of the same one.
+
+import { integers } from '../../masks/mask.js';
+import type { IntegerList } from '../../masks/mask.js';
+import { AttentionError, describe } from '../../runtime/errors.js';
+import { CallScope, findRuntime, shapeError } from '../../runtime/inputs.js';
+import type { TensorLike } from '../../runtime/inputs.js';
+import type { Runtime } from '../../runtime/runtime.js';
+import type { Tensor } from '../../runtime/tensor.js';
+import { PARAMETER_BYTES, writeParameters } from './parameters.js';
+import { attentionInput, placeTensor } from './plan.js';
+
+/** phi: elu(x) + 1, which is never 0, or max(x, 0). */
+export type FeatureMap = 'elu' | 'relu';
+
+const FEATURE_MAPS: readonly FeatureMap[] = ['elu', 'relu'];
+
+export interface LinearAttentionOptions {
+  /** Default 'elu'. */
+  readonly featureMap?: FeatureMap | undefined;
+  /** Query i reads keys up to i; as many queries as keys. Default false. */
+  readonly causal?: boolean | undefined;
+  /** Keys at or beyond it are removed, per batch row; 0..keys. */
+  readonly keyLengths?: IntegerList | undefined;
+  /** Needed only if no input is a Tensor. */
+  readonly runtime?: Runtime | undefined;
+}
+
+/**
+ * sum_j phi(q_i) . phi(k_j) v_j / sum_j phi(q_i) . phi(k_j): time and memory linear in the length. Results differ from
+ * softmax attention; models must have been trained for it. A row whose denominator is 0 gives zeros.
+ *
+ * @param query [batch, heads, queries, headDim]
+ * @param key   [batch, keyValueHeads, keys, headDim]
+ * @param value [batch, keyValueHeads, keys, valueHeadDim]
+ * @returns [batch, heads, queries, valueHeadDim]
+ * @see Katharopoulos et al. 2020
+ */
+export function linearAttention(
+  query: TensorLike,
+  key: TensorLike,
+  value: TensorLike,
+  options: LinearAttentionOptions = {},
+): Tensor {
+  const runtime = findRuntime(options.runtime, [query, key, value]);
+  const { featureMap = 'elu', causal = false } = options;
+  if (!FEATURE_MAPS.includes(featureMap)) {
+    throw new AttentionError({ code: 'INVALID_ARGUMENT', argument: 'featureMap', expected: "'elu' or 'relu'", received: describe(featureMap) });
+  }
+  const scope = new CallScope(runtime);
+  let output: Tensor | undefined;
+  try {
+    const q = attentionInput(scope, 'query', query);
+    const k = attentionInput(scope, 'key', key);
+    const v = attentionInput(scope, 'value', value);
+    const [batch, heads, queries, headDim] = q.shape as [number, number, number, number];
+    const [, keyHeads, keys] = k.shape as [number, number, number, number];
+    if (k.shape[0] !== batch || k.shape[3] !== headDim || keyHeads < 1 || heads % keyHeads !== 0) {
+      throw shapeError('key', `[${batch}, a divisor of ${heads}, keys, ${headDim}]`, k.shape);
+    }
+    if (v.shape[0] !== batch || v.shape[1] !== keyHeads || v.shape[2] !== keys) {
+      throw shapeError('value', `[${batch}, ${keyHeads}, ${keys}, valueHeadDim]`, v.shape);
+    }
+    if (causal && queries !== keys) {
+      throw new AttentionError({
+        code: 'INVALID_ARGUMENT',
+        argument: 'causal',
+        expected: 'as many queries as keys',
+        received: `${queries} queries, ${keys} keys`,
+      });
+    }
+    const lengths = options.keyLengths && integers('keyLengths', options.keyLengths, 0, keys);
+    if (lengths && lengths.length !== batch) throw shapeError('keyLengths', `one length a batch row (${batch})`, [lengths.length]);
+    const valueHeadDim = v.shape[3]!;
+    output = runtime.empty([batch, heads, queries, valueHeadDim]);
+    if (output.size === 0) return output;
+    const block = scope.allocate(PARAMETER_BYTES);
+    const rowEnd = lengths ? scope.integers(lengths) : 0;
+    const scratch = scope.allocate(runtime.kernels.linearAttentionScratchBytes(headDim, valueHeadDim));
+    writeParameters(runtime.linearMemory.buffer, block, {
+      ...placeTensor('query', q),
+      ...placeTensor('key', k),
+      ...placeTensor('value', v),
+      ...placeTensor('output', output),
+      batch,
+      queryHeads: heads,
+      keyHeads,
+      queries,
+      keys,
+      headDim,
+      valueHeadDim,
+      rowEnd,
+      mode: FEATURE_MAPS.indexOf(featureMap),
+      count: causal ? 1 : 0,
+    });
+    runtime.kernels.linearAttention(block, scratch, 0, batch * keyHeads);
+    return output;
+  } catch (error) {
+    output?.dispose();
+    throw error;
+  } finally {
+    scope.release();
+  }
+}

@@ -1,0 +1,75 @@
+// Results of attention over disjoint sets of keys, combined into that over all of them.
+
+import { AttentionError, describe } from '../../runtime/errors.js';
+import { CallScope, checkDataType, findRuntime, shapeError } from '../../runtime/inputs.js';
+import type { TensorLike } from '../../runtime/inputs.js';
+import type { Runtime } from '../../runtime/runtime.js';
+import type { Tensor } from '../../runtime/tensor.js';
+import { AttentionResult } from './scaled-dot-product-attention.js';
+
+/** What a call with `returnLogSumExp` returned. */
+export interface PartialAttention {
+  /** [..., queries, valueHeadDim] */
+  readonly output: TensorLike;
+  /** [..., queries], natural */
+  readonly logSumExp?: TensorLike | undefined;
+}
+
+/**
+ * Attention over the union of disjoint sets of keys, from the results over each: long contexts can be split over calls,
+ * workers or machines. Sinks belong into one part only.
+ *
+ * @param parts at least one; all of one shape. A part without keys (log-sum-exp -Infinity) adds nothing.
+ */
+export function mergeAttention(
+  parts: readonly PartialAttention[],
+  options: { readonly runtime?: Runtime | undefined } = {},
+): AttentionResult {
+  if (!Array.isArray(parts) || parts.length === 0) {
+    throw new AttentionError({ code: 'INVALID_ARGUMENT', argument: 'parts', expected: 'at least one result', received: describe(parts) });
+  }
+  const runtime = findRuntime(options.runtime, parts.flatMap((part) => [part.output, part.logSumExp]));
+  const scope = new CallScope(runtime);
+  const made: Tensor[] = [];
+  try {
+    const outputs = parts.map((part, i) => input(scope, `parts[${i}].output`, part.output));
+    const logSumExps = parts.map((part, i) => input(scope, `parts[${i}].logSumExp`, part.logSumExp));
+    const shape = outputs[0]!.shape;
+    const rowsShape = shape.slice(0, -1);
+    outputs.forEach((output, i) => checkShape(`parts[${i}].output`, output, shape));
+    logSumExps.forEach((values, i) => checkShape(`parts[${i}].logSumExp`, values, rowsShape));
+    const output = runtime.empty(shape);
+    made.push(output);
+    const logSumExp = runtime.empty(rowsShape);
+    made.push(logSumExp);
+    const addresses = (tensors: readonly Tensor[]) => scope.integers(Int32Array.from(tensors, ({ address }) => address));
+    runtime.kernels.mergeAttention(
+      addresses(outputs),
+      addresses(logSumExps),
+      parts.length,
+      shape.at(-1)!,
+      output.address,
+      logSumExp.address,
+      scope.allocate(64 + 4 * parts.length),
+      0,
+      logSumExp.size,
+    );
+    return new AttentionResult({ output, logSumExp }, true);
+  } catch (error) {
+    for (const tensor of made) tensor.dispose();
+    throw error;
+  } finally {
+    scope.release();
+  }
+}
+
+function input(scope: CallScope, argument: string, given: TensorLike | undefined): Tensor {
+  const tensor = scope.tensor(argument, given as TensorLike);
+  checkDataType(argument, tensor, 'float32');
+  return tensor.contiguous ? tensor : scope.keep(scope.runtime.empty(tensor.shape)).set(tensor.toFloat32Array());
+}
+
+function checkShape(argument: string, tensor: Tensor, shape: readonly number[]): void {
+  const same = tensor.shape.length === shape.length && shape.every((length, axis) => length === tensor.shape[axis]);
+  if (!same) throw shapeError(argument, describe(shape), tensor.shape);
+}

@@ -1,0 +1,81 @@
+// Positions that are added to the input: the sinusoidal encoding, and a table of learned ones.
+
+import { AttentionError, describe } from '../runtime/errors.js';
+import { power, sineAndCosine } from './elementary.js';
+
+export interface SinusoidalOptions {
+  /** Default 10000. */
+  readonly base?: number | undefined;
+  /** Position of the first row. Default 0. */
+  readonly offset?: number | undefined;
+}
+
+/**
+ * The sinusoidal encoding of positions offset .. offset + length - 1: [length, dim], channel 2i is
+ * sin(position / base^(2i / dim)), channel 2i + 1 its cosine.
+ *
+ * @see Vaswani et al. 2017, section 3.5
+ */
+export function sinusoidalEncoding(length: number, dim: number, options: SinusoidalOptions = {}): Float32Array {
+  const { base = 10000, offset = 0 } = options;
+  for (const [argument, value] of Object.entries({ length, dim, offset })) {
+    if (Number.isInteger(value) && value >= 0) continue;
+    throw new AttentionError({ code: 'INVALID_ARGUMENT', argument, expected: 'an integer >= 0', received: describe(value) });
+  }
+  if (!(Number.isFinite(base) && base > 0)) {
+    throw new AttentionError({ code: 'INVALID_ARGUMENT', argument: 'base', expected: 'a finite number > 0', received: describe(base) });
+  }
+  const table = new Float32Array(length * dim);
+  for (let channel = 0; channel < dim; channel += 2) {
+    const frequency = power(base, -channel / dim);
+    for (let i = 0; i < length; i++) {
+      const { sine, cosine } = sineAndCosine((offset + i) * frequency);
+      table[i * dim + channel] = sine;
+      if (channel + 1 < dim) table[i * dim + channel + 1] = cosine;
+    }
+  }
+  return table;
+}
+
+/**
+ * Adds row `positions[i]` of a table to token i, in place.
+ *
+ * @param x         [batch, length, dim] in order, changed
+ * @param table     [positions, dim]: learned, or from `sinusoidalEncoding`
+ * @param positions row of each of the `length` tokens; default 0, 1, ...
+ * @returns x
+ */
+export function addPositions(
+  x: Float32Array,
+  table: Float32Array,
+  shape: { readonly batch: number; readonly length: number; readonly dim: number },
+  positions?: ArrayLike<number>,
+): Float32Array {
+  const { batch, length, dim } = shape;
+  if (x.length !== batch * length * dim) {
+    throw new AttentionError({
+      code: 'INVALID_SHAPE',
+      argument: 'x',
+      expected: `${batch} x ${length} x ${dim} numbers`,
+      received: describe(x),
+    });
+  }
+  const rows = table.length / dim;
+  for (let i = 0; i < length; i++) {
+    const row = positions ? positions[i]! : i;
+    if (Number.isInteger(row) && row >= 0 && row < rows) continue;
+    throw new AttentionError({
+      code: 'INVALID_ARGUMENT',
+      argument: `positions[${i}]`,
+      expected: `a row of a table of ${rows} positions`,
+      received: describe(row),
+    });
+  }
+  for (let b = 0, at = 0; b < batch; b++) {
+    for (let i = 0; i < length; i++) {
+      const row = (positions ? positions[i]! : i) * dim;
+      for (let c = 0; c < dim; c++, at++) x[at]! += table[row + c]!;
+    }
+  }
+  return x;
+}

@@ -1,0 +1,200 @@
+// Rotary position embedding: the operation, and the tables of cos and sin that it and the layers use.
+
+import { integers } from '../masks/mask.js';
+import type { IntegerList } from '../masks/mask.js';
+import { AttentionError, describe } from '../runtime/errors.js';
+import { CallScope, checkDataType, findRuntime, shapeError } from '../runtime/inputs.js';
+import type { TensorLike } from '../runtime/inputs.js';
+import type { Runtime } from '../runtime/runtime.js';
+import type { Tensor } from '../runtime/tensor.js';
+import { sineAndCosine } from './elementary.js';
+import { rotaryFrequencies } from './frequencies.js';
+import type { RotaryScaling } from './frequencies.js';
+
+/** How channels are rotated; the same for every call of a model. */
+export interface RotaryOptions {
+  /** Channels rotated, from the first; even. The rest pass through. Default all. */
+  readonly rotaryDim?: number | undefined;
+  /** Default 10000. */
+  readonly base?: number | undefined;
+  readonly scaling?: RotaryScaling | undefined;
+  /** False (default) pairs channel i with i + rotaryDim / 2, true 2i with 2i + 1. */
+  readonly interleaved?: boolean | undefined;
+}
+
+/** cos and sin of positions 0.. as [positions][pairs]. */
+export interface RotaryTables {
+  readonly cos: Float32Array;
+  readonly sin: Float32Array;
+}
+
+/** cos and sin of positions [0, length), in float32 from float64 angles. */
+export function rotaryTables(options: RotaryOptions & { rotaryDim: number }, length: number): RotaryTables {
+  const { frequencies, attentionFactor } = rotaryFrequencies({ ...options, length });
+  const pairs = frequencies.length;
+  const cos = new Float32Array(length * pairs);
+  const sin = new Float32Array(length * pairs);
+  for (let position = 0, at = 0; position < length; position++) {
+    for (let i = 0; i < pairs; i++, at++) {
+      const { sine, cosine } = sineAndCosine(position * frequencies[i]!);
+      cos[at] = cosine * attentionFactor;
+      sin[at] = sine * attentionFactor;
+    }
+  }
+  return { cos, sin };
+}
+
+/** Position of each token, for all batch rows or each. */
+export type Positions = IntegerList | readonly IntegerList[];
+
+export interface RotaryEmbeddingOptions extends RotaryOptions {
+  /** Position of each token: [length], or [batch][length]. Default offset, offset + 1, ... */
+  readonly positions?: Positions | undefined;
+  /** Position of the first token. Default 0. */
+  readonly offset?: number | undefined;
+  /** Tables of one's own, [positions, rotaryDim / 2] each, in place of base and scaling. */
+  readonly tables?: { readonly cos: TensorLike; readonly sin: TensorLike } | undefined;
+  /** Rotate the tensor itself and return it, instead of a copy. */
+  readonly inPlace?: boolean | undefined;
+  /** Needed only if the input is not a Tensor. */
+  readonly runtime?: Runtime | undefined;
+}
+
+/**
+ * Rotates queries or keys by their positions.
+ *
+ * @param input [batch, heads, length, headDim] (or without the leading axes), any strides with a contiguous last axis
+ * @returns a tensor of the input's shape
+ * @see Su et al. 2021
+ */
+export function rotaryEmbedding(input: TensorLike, options: RotaryEmbeddingOptions = {}): Tensor {
+  const runtime = findRuntime(options.runtime, [input]);
+  const scope = new CallScope(runtime);
+  let copy: Tensor | undefined;
+  try {
+    const x = scope.tensor('input', input);
+    checkDataType('input', x, 'float32');
+    const rank = x.shape.length;
+    if (rank < 2 || rank > 4) throw shapeError('input', '[batch, heads, length, headDim]', x.shape);
+    const rotaryDim = checkRotaryDim(options.rotaryDim, x.shape[rank - 1]!);
+    const [batch, , length] = [1, 1, ...x.shape].slice(-4) as [number, number, number, number];
+    const placed = placePositions(scope, options, batch, length);
+    const tables = options.tables
+      ? givenTables(scope, options.tables, rotaryDim / 2, placed.highest)
+      : ownTables(scope, { ...options, rotaryDim }, placed.highest + 1);
+    const inPlace = options.inPlace && x === input;
+    if (inPlace && x.shape[rank - 1]! > 1 && x.strides[rank - 1] !== 1) {
+      throw new AttentionError({
+        code: 'INVALID_SHAPE',
+        argument: 'input',
+        expected: 'a contiguous last axis to rotate in place',
+        received: `strides ${describe(x.strides)}`,
+      });
+    }
+    const target = inPlace ? x : (copy = runtime.empty(x.shape)).set(x.toFloat32Array());
+    if (target.size > 0) rotateInPlace(runtime, target, { ...placed, ...tables }, rotaryDim, options.interleaved ?? false);
+    return target;
+  } catch (error) {
+    copy?.dispose();
+    throw error;
+  } finally {
+    scope.release();
+  }
+}
+
+/** @internal Addresses of what a rotation reads. */
+export interface PlacedRotary {
+  readonly positions: number;
+  readonly positionsBatchStride: number;
+  readonly cos: number;
+  readonly sin: number;
+}
+
+/** @internal Rotates a tensor of up to four axes where it lies. */
+export function rotateInPlace(
+  runtime: Runtime,
+  x: Tensor,
+  placed: PlacedRotary,
+  rotaryDim: number,
+  interleaved: boolean,
+): void {
+  const [batch, heads, length] = [1, 1, ...x.shape].slice(-4) as [number, number, number, number];
+  const [batchStride, headStride, rowStride] = [0, 0, ...x.strides].slice(-4).map((stride) => stride * 4) as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  const { positions, positionsBatchStride, cos, sin } = placed;
+  runtime.kernels.rotary(
+    x.address,
+    batchStride,
+    headStride,
+    rowStride,
+    batch,
+    heads,
+    length,
+    positions,
+    positionsBatchStride,
+    cos,
+    sin,
+    rotaryDim / 2,
+    interleaved ? 1 : 0,
+  );
+}
+
+/** @internal */
+export function checkRotaryDim(rotaryDim: number | undefined, headDim: number): number {
+  const dim = rotaryDim ?? headDim;
+  if (Number.isInteger(dim) && dim >= 2 && dim % 2 === 0 && dim <= headDim) return dim;
+  throw new AttentionError({
+    code: 'INVALID_ARGUMENT',
+    argument: 'rotaryDim',
+    expected: `an even integer from 2 to the head size (${headDim})`,
+    received: describe(dim),
+  });
+}
+
+/** @internal Positions as i32 in temporary memory, and the highest of them. */
+export function placePositions(
+  scope: CallScope,
+  { positions, offset = 0 }: { positions?: Positions | undefined; offset?: number | undefined },
+  batch: number,
+  length: number,
+): { positions: number; positionsBatchStride: number; highest: number } {
+  if (!Number.isInteger(offset) || offset < 0) {
+    throw new AttentionError({ code: 'INVALID_ARGUMENT', argument: 'offset', expected: 'an integer >= 0', received: describe(offset) });
+  }
+  const nested = Array.isArray(positions) && positions.length > 0 && typeof positions[0] === 'object';
+  const rows = (nested ? positions : [positions ?? Int32Array.from({ length }, (_, i) => offset + i)]) as IntegerList[];
+  const checked = rows.map((row) => integers('positions', row, 0, 2 ** 24));
+  if ((nested && rows.length !== batch) || checked.some((row) => row.length !== length)) {
+    throw shapeError('positions', `[${length}] or [${batch}][${length}]`, [rows.length, checked[0]?.length ?? 0]);
+  }
+  const all = new Int32Array(rows.length * length);
+  checked.forEach((row, b) => all.set(row, b * length));
+  const highest = all.reduce((most, position) => Math.max(most, position), 0);
+  return { positions: scope.integers(all), positionsBatchStride: nested ? length * 4 : 0, highest };
+}
+
+function givenTables(
+  scope: CallScope,
+  tables: NonNullable<RotaryEmbeddingOptions['tables']>,
+  pairs: number,
+  highest: number,
+): { cos: number; sin: number } {
+  const place = (argument: string, table: TensorLike): number => {
+    const tensor = scope.tensor(argument, table);
+    checkDataType(argument, tensor, 'float32');
+    if (tensor.shape.length !== 2 || tensor.shape[1] !== pairs || tensor.shape[0]! <= highest || !tensor.contiguous) {
+      throw shapeError(argument, `contiguous [more than ${highest} positions, ${pairs}]`, tensor.shape);
+    }
+    return tensor.address;
+  };
+  return { cos: place('tables.cos', tables.cos), sin: place('tables.sin', tables.sin) };
+}
+
+function ownTables(scope: CallScope, options: RotaryOptions & { rotaryDim: number }, length: number): { cos: number; sin: number } {
+  const { cos, sin } = rotaryTables(options, length);
+  return { cos: scope.floats(cos), sin: scope.floats(sin) };
+}
