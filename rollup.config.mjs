@@ -1,15 +1,15 @@
 // src/index.ts -> dist/: one self-contained module for each module system, its types, and the .wasm files beside them.
 
-import { readdirSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { readFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import nodeResolve from '@rollup/plugin-node-resolve';
 import terser from '@rollup/plugin-terser';
 import typescript from '@rollup/plugin-typescript';
 import { wasm } from '@rollup/plugin-wasm';
 import dts from 'rollup-plugin-dts';
 
-const build = fileURLToPath(new URL('build/', import.meta.url));
-const { name, version, license } = JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8'));
+const { name, version, license } = JSON.parse(readFileSync('package.json', 'utf8'));
+const { targets } = JSON.parse(readFileSync('asconfig.json', 'utf8'));
 
 const input = 'src/index.ts';
 const banner = `/*! ${name} ${version}, ${license}; contains @assemblyscript/loader, Apache-2.0 */`;
@@ -41,8 +41,8 @@ const selfContained = () => ({
 const wasmFiles = () => ({
   name: 'wasm-files',
   generateBundle() {
-    for (const fileName of readdirSync(build).filter((file) => file.endsWith('.wasm'))) {
-      this.emitFile({ type: 'asset', fileName, source: readFileSync(build + fileName) });
+    for (const { outFile } of Object.values(targets)) {
+      this.emitFile({ type: 'asset', fileName: basename(outFile), source: readFileSync(outFile) });
     }
   },
 });

@@ -1,0 +1,23 @@
+import js from '@eslint/js';
+import { defineConfig, globalIgnores } from 'eslint/config';
+import tseslint from 'typescript-eslint';
+
+/** The globals of Node and of a page, for the programs that are not TypeScript. */
+const globals = Object.fromEntries(
+  [...Object.getOwnPropertyNames(globalThis), 'document', 'window', 'self'].map((name) => [name, 'readonly']),
+);
+
+export default defineConfig(
+  // AssemblyScript's decorators are not TypeScript's; its own compiler checks those files.
+  globalIgnores(['assembly/', 'build/', 'dist/', 'coverage/']),
+  js.configs.recommended,
+  {
+    files: ['**/*.{js,mjs,cjs}'],
+    languageOptions: { globals },
+  },
+  {
+    files: ['**/*.ts'],
+    extends: [tseslint.configs.recommendedTypeChecked],
+    languageOptions: { parserOptions: { projectService: true } },
+  },
+);

@@ -1,0 +1,58 @@
+// Installs a folder that has a package.json and a lock file of its own (bench/, test/runtimes/), when it is needed:
+//
+//   node scripts/install.mjs bench
+//
+// Does nothing while the folder's node_modules is what its lock file says.
+
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const npmArguments = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--fetch-retries=1'];
+
+/** Runs `npm ci` in a folder if its lock file has changed since the last time. Throws when something is missing then. */
+export function install(folder) {
+  const cwd = join(root, folder);
+  const lock = readFileSync(join(cwd, 'package-lock.json'), 'utf8');
+  const record = join(cwd, 'node_modules/.installed-lock.json');
+  if (existsSync(record) && readFileSync(record, 'utf8') === lock) return;
+
+  console.log(`Installing ${folder}`);
+  const options = { cwd, stdio: ['ignore', 'inherit', 'pipe'], encoding: 'utf8' };
+  const npm = process.env.npm_execpath; // set where npm itself runs this script
+  const { status, stderr, error } = npm?.endsWith('.js')
+    ? spawnSync(process.execPath, [npm, ...npmArguments], options)
+    : spawnSync('npm', npmArguments, { ...options, shell: process.platform === 'win32' });
+  if (status !== 0) throw new Error(`npm ci failed in ${folder}: ${error?.message ?? causeIn(stderr)}`);
+
+  // npm passes over an optional package that it cannot download and reports success.
+  const { packages } = JSON.parse(lock);
+  const wanted = Object.keys({ ...packages[''].dependencies, ...packages[''].optionalDependencies });
+  const missing = wanted.filter((name) => {
+    const { os, cpu } = packages[`node_modules/${name}`];
+    const isForThisMachine = allows(os, process.platform) && allows(cpu, process.arch);
+    return isForThisMachine && !existsSync(join(cwd, 'node_modules', name));
+  });
+  if (missing.length > 0) throw new Error(`npm could not install ${missing.join(', ')} in ${folder}`);
+  if (existsSync(join(cwd, 'node_modules'))) writeFileSync(record, lock);
+}
+
+/** Whether a package's `os` or `cpu` field admits a value. */
+function allows(field, value) {
+  const list = [field ?? []].flat();
+  if (list.includes(`!${value}`)) return false;
+  return list.includes(value) || list.every((entry) => entry.startsWith('!'));
+}
+
+/** The line of npm's output that names the cause. */
+function causeIn(stderr) {
+  const lines = stderr.split('\n').filter((line) => /^npm err/i.test(line));
+  const cause = lines.find((line) => !/ (code|errno|syscall) /.test(line)) ?? stderr.trim();
+  return cause.replace(/^npm err\S* /i, '');
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  for (const folder of process.argv.slice(2)) install(folder);
+}
