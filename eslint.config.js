@@ -9,7 +9,7 @@ const globals = Object.fromEntries(
 
 export default defineConfig(
   // AssemblyScript's decorators are not TypeScript's; its own compiler checks those files.
-  globalIgnores(['assembly/', 'build/', 'dist/', 'coverage/']),
+  globalIgnores(['**/assembly/', 'build/', 'dist/', 'coverage/']),
   js.configs.recommended,
   {
     files: ['**/*.{js,mjs,cjs}'],
@@ -19,5 +19,9 @@ export default defineConfig(
     files: ['**/*.ts'],
     extends: [tseslint.configs.recommendedTypeChecked],
     languageOptions: { parserOptions: { projectService: true } },
+    rules: {
+      // A method that others override names the parameters it does not use itself.
+      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_' }],
+    },
   },
 );

@@ -14,7 +14,7 @@ export async function buildWasm() {
     const start = performance.now();
     const { error } = await asc.main([...entries, '--config', 'asconfig.json', '--target', target], {
       stdout: process.stdout,
-      stderr: process.stderr,
+      stderr: { write: (text) => text.startsWith('Last converge') || process.stderr.write(text) }, // a remark, not a fault
       writeFile: async (name, contents) => {
         await mkdir(dirname(name), { recursive: true });
         await writeFile(name, contents);

@@ -48,9 +48,8 @@ function allows(field, value) {
 
 /** The line of npm's output that names the cause. */
 function causeIn(stderr) {
-  const lines = stderr.split('\n').filter((line) => /^npm err/i.test(line));
-  const cause = lines.find((line) => !/ (code|errno|syscall) /.test(line)) ?? stderr.trim();
-  return cause.replace(/^npm err\S* /i, '');
+  const lines = stderr.split('\n').flatMap((line) => /^npm err\S* +(.+)/i.exec(line)?.[1] ?? []);
+  return lines.find((line) => !/^(code|errno|syscall) /.test(line)) ?? stderr.trim();
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

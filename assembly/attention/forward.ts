@@ -132,7 +132,7 @@ function softmaxRow(w: Workspace, from: usize, to: usize, state: usize, scale: u
   }
   // No key so far: any finite number will do, and -infinity - -infinity would be NaN.
   if (maximum == -Infinity) maximum = 0;
-  const sum = horizontalSum(exp2Row(from, to, maximum, w.constants));
+  const sum = exp2Row(from, to, maximum, w.constants);
   store<f32>(w.sum + state, load<f32>(w.sum + state) * factor + sum);
   store<f32>(scale, factor);
 }

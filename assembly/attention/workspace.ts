@@ -18,7 +18,7 @@ export const KEY_BLOCK: i32 = 128;
 /** Bytes of a row of scores. */
 export const SCORE_ROW_BYTES: usize = 512;
 /** Most rows a query block aims at: enough that packing a key block costs about 1 %, measured on Zen 5. */
-const BLOCK_ROWS: i32 = 240;
+const BLOCK_ROWS: i32 = 480;
 
 @unmanaged
 export class Workspace {

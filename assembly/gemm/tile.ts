@@ -169,8 +169,8 @@ export function tile<Rows>(
 export function tileOf(
   rows: i32, a: usize, aStride: usize, panel: usize, c: usize, cStride: usize, depth: i32, bias: usize, scales: usize,
 ): void {
-  if (rows == 5) tile<Rows5>(a, aStride, panel, c, cStride, depth, bias, scales);
-  else if (ASC_FEATURE_RELAXED_SIMD && rows == 6) tile<Rows6>(a, aStride, panel, c, cStride, depth, bias, scales);
+  if (ASC_FEATURE_RELAXED_SIMD && rows == 6) tile<Rows6>(a, aStride, panel, c, cStride, depth, bias, scales);
+  else if (rows == 5) tile<Rows5>(a, aStride, panel, c, cStride, depth, bias, scales);
   else if (rows == 4) tile<Rows4>(a, aStride, panel, c, cStride, depth, bias, scales);
   else if (rows == 3) tile<Rows3>(a, aStride, panel, c, cStride, depth, bias, scales);
   else if (rows == 2) tile<Rows2>(a, aStride, panel, c, cStride, depth, bias, scales);

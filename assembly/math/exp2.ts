@@ -3,35 +3,39 @@
 //
 //   x = n + f,  n = round(x),  f in [-1/2, 1/2]         2^x = 2^n * p(f)
 //
-// Range      -100 <= x <= 127. Below -100 (and for -infinity) the result is +0: products with smaller numbers would
-//            be denormal and nearly twice as slow. NaN gives NaN.
+// Range      -99.5 <= x <= 127. Below (and for -infinity) the result is +0: products with smaller numbers would be
+//            denormal and nearly twice as slow. NaN gives NaN.
 // Error      at most 1.67 ulp in the simd build, 1.25 ulp in the relaxed build (2e-7 relative) over the whole range,
 //            measured against float64 at 4 million points; exp2(0) is exactly 1.
-// Method     p is a degree 5 polynomial with p(0) = 1. Adding MAGIC rounds x to an integer in the low bits of the
-//            float; because MAGIC holds the exponent bias too, shifting those bits left by 23 gives 2^n.
+// Method     p is a degree 5 polynomial with p(0) = 1. Adding MAGIC rounds x to an integer in the low bits of the float;
+//            because MAGIC holds an exponent bias too, shifting those bits left by 23 gives a power of two.
+//            The bias is 100 instead of 127, so that the clamp at -100 gives the bits of 0 without another instruction;
+//            the polynomial is larger by 2^27 to make up for it, which rounds nothing.
 //
 // The constants are loaded from memory (`writeConstants` puts them into scratch), because V8 makes a constant vector
 // anew at each use in a loop.
 
-import { multiplyAdd } from './vector';
+import { horizontalSum, multiplyAdd } from './vector';
 
 /** Bytes of the table that `writeConstants` fills. */
 export const CONSTANTS_BYTES: usize = 64;
 
-/** 1.5 * 2^23 + 127. */
-const MAGIC: f32 = 12583039.0;
-/** Arguments below this give zero. */
+/** 1.5 * 2^23 + 100. */
+const MAGIC: f32 = 12583012.0;
+/** Arguments are not taken below this. */
 const LOWEST: f32 = -100.0;
+/** 2^27, on every coefficient. */
+const SCALE: f32 = 134217728.0;
 
 /** Writes the constants of exp2 to `table`, 64 bytes. */
 export function writeConstants(table: usize): void {
   store<f32>(table, MAGIC);
-  store<f32>(table, 0.001326474222, 4);
-  store<f32>(table, 0.009671517975, 8);
-  store<f32>(table, 0.05550733757, 12);
-  store<f32>(table, 0.24022242, 16);
-  store<f32>(table, 0.6931469776, 20);
-  store<f32>(table, 1.0, 24);
+  store<f32>(table, <f32>0.001326474222 * SCALE, 4);
+  store<f32>(table, <f32>0.009671517975 * SCALE, 8);
+  store<f32>(table, <f32>0.05550733757 * SCALE, 12);
+  store<f32>(table, <f32>0.24022242 * SCALE, 16);
+  store<f32>(table, <f32>0.6931469776 * SCALE, 20);
+  store<f32>(table, SCALE, 24);
   store<f32>(table, LOWEST, 28);
 }
 
@@ -40,15 +44,17 @@ export function writeConstants(table: usize): void {
 function exp2WithConstants(
   x: v128, magic: v128, c5: v128, c4: v128, c3: v128, c2: v128, c1: v128, one: v128, lowest: v128,
 ): v128 {
-  const shifted = f32x4.add(x, magic);
-  const f = f32x4.sub(x, f32x4.sub(shifted, magic));
+  // As (x < lowest ? lowest : x): a NaN stays.
+  const bounded = f32x4.pmax(x, lowest);
+  const shifted = f32x4.add(bounded, magic);
+  const f = f32x4.sub(bounded, f32x4.sub(shifted, magic));
   let p = multiplyAdd(c5, f, c4);
   p = multiplyAdd(p, f, c3);
   p = multiplyAdd(p, f, c2);
   p = multiplyAdd(p, f, c1);
   p = multiplyAdd(p, f, one);
   // A product, not an integer addition to the exponent: so a NaN of any payload stays NaN.
-  return v128.andnot(f32x4.mul(p, i32x4.shl(shifted, 23)), f32x4.lt(x, lowest));
+  return f32x4.mul(p, i32x4.shl(shifted, 23));
 }
 
 /** 2^x of four lanes. */
@@ -74,12 +80,11 @@ export function exp2Scalar(x: f32, table: usize): f32 {
 }
 
 /**
- * row[i] = 2^(row[i] - maximum) in place; returns the sum of the results as four partial sums.
- * `from` and `to` are addresses, a multiple of 16 bytes apart.
+ * row[i] = 2^(row[i] - maximum) in place, and the sum of the results in the one order of this project. `from` and `to`
+ * are addresses, a multiple of 16 bytes apart. Exported by the module, which keeps it a function of its own: inlined
+ * among other values its constants would not all stay in registers.
  */
-// @ts-ignore: decorator
-@inline
-export function exp2Row(from: usize, to: usize, maximum: f32, table: usize): v128 {
+export function exp2Row(from: usize, to: usize, maximum: f32, table: usize): f32 {
   const magic = v128.load32_splat(table);
   const c5 = v128.load32_splat(table, 4);
   const c4 = v128.load32_splat(table, 8);
@@ -96,17 +101,22 @@ export function exp2Row(from: usize, to: usize, maximum: f32, table: usize): v12
     sum = f32x4.add(sum, value);
     from += 16;
   }
-  return sum;
+  return horizontalSum(sum);
 }
 
-/** Largest of the floats in [from, to), a multiple of 16 bytes apart; NaN is passed over; -infinity if there is none. */
+/**
+ * Largest of the floats in [from, to), a multiple of 32 bytes apart, as four partial maxima; NaN is passed over;
+ * -infinity if there is none. Two chains, because the latency of one would be half of a softmax's first pass.
+ */
 // @ts-ignore: decorator
 @inline
 export function maximumOfRow(from: usize, to: usize): v128 {
-  let largest = f32x4.splat(-Infinity);
+  let even = f32x4.splat(-Infinity);
+  let odd = even;
   while (from < to) {
-    largest = f32x4.pmax(largest, v128.load(from));
-    from += 16;
+    even = f32x4.pmax(even, v128.load(from));
+    odd = f32x4.pmax(odd, v128.load(from, 16));
+    from += 32;
   }
-  return largest;
+  return f32x4.pmax(even, odd);
 }

@@ -1,13 +1,13 @@
 // Softmax of rows: 2^((x - max) * log2(e)) / sum. A row that holds only -infinity gives zeros; NaN makes its row NaN.
 
 import { exp2Row, maximumOfRow, writeConstants } from '../math/exp2';
-import { horizontalMaximum, horizontalSum } from '../math/vector';
+import { horizontalMaximum } from '../math/vector';
 
 const LOG2_E: f32 = 1.4426950408889634;
 
-/** Bytes of scratch for rows of `columns` floats: constants, and one row filled up to a multiple of 4. */
+/** Bytes of scratch for rows of `columns` floats: constants, and one row filled up to a multiple of 8. */
 export function softmaxScratchBytes(columns: i32): usize {
-  return 64 + ((<usize>columns + 3) & ~3) * 4;
+  return 64 + ((<usize>columns + 7) & ~7) * 4;
 }
 
 /** Rows [rowFrom, rowTo) of `columns` floats, contiguous; y may be x. */
@@ -15,13 +15,13 @@ export function softmaxRows(x: usize, y: usize, columns: i32, rowFrom: i32, rowT
   writeConstants(scratch);
   const row = scratch + 64;
   const bytes = <usize>columns << 2;
-  const end = row + (((<usize>columns + 3) & ~3) << 2);
+  const end = row + (((<usize>columns + 7) & ~7) << 2);
   for (let r = rowFrom; r < rowTo; r++) {
     memory.copy(row, x + <usize>r * bytes, bytes);
     for (let at = row + bytes; at < end; at += 4) store<f32>(at, -Infinity);
     const maximum = horizontalMaximum(maximumOfRow(row, end));
     subtractAndScale(row, end, maximum == -Infinity ? 0 : maximum);
-    const sum = horizontalSum(exp2Row(row, end, 0, scratch));
+    const sum = exp2Row(row, end, 0, scratch);
     const factor = f32x4.splat(sum == 0 ? 0 : 1 / sum);
     for (let at = row; at < end; at += 16) v128.store(at, f32x4.mul(v128.load(at), factor));
     memory.copy(y + <usize>r * bytes, row, bytes);
