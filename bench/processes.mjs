@@ -20,11 +20,11 @@ async function runStart(given) {
     return JSON.parse(line);
   } catch (thrown) {
     const { stderr = '', killed, signal, message } = /** @type {any} */ (thrown);
-    if (killed) throw new Error(`took longer than ${LONGEST / 1000} s`);
+    if (killed) throw new Error(`took longer than ${LONGEST / 1000} s`, { cause: thrown });
     const reason = String(stderr)
       .match(/^\s*(?:\w*Error|.*failed).*$/m)?.[0]
       .trim();
-    throw new Error(reason ?? (signal ? `ended by ${signal}` : message));
+    throw new Error(reason ?? (signal ? `ended by ${signal}` : message), { cause: thrown });
   }
 }
 

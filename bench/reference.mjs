@@ -145,7 +145,7 @@ function layerRows(shapes, inputs) {
  * @param {number} token
  */
 function layerRow(shapes, inputs, item, token) {
-  const { heads, queries, valueHeadDim, embedDim } = shapes;
+  const { heads, queries, valueHeadDim } = shapes;
   const joined = new Float64Array(heads * valueHeadDim);
   for (let head = 0; head < heads; head++) {
     joined.set(layerHead(shapes, inputs, item * queries, token, head), head * valueHeadDim);

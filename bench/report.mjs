@@ -220,7 +220,7 @@ export function toJson(facts, groups, effort) {
       kind,
       shapes,
       flop,
-      entries: entries.filter(({ workload }) => workload === id).map(({ workload: _, ...rest }) => rest),
+      entries: entries.filter(({ workload }) => workload === id).map((entry) => ({ ...entry, workload: undefined })),
     })),
   }));
   return `${JSON.stringify({ ...facts, method, groups: tables }, null, 2)}\n`;

@@ -19,7 +19,12 @@ export type { SoftmaxOptions } from './ops/softmax.js';
 export { AttentionResult, scaledDotProductAttention } from './ops/attention/scaled-dot-product-attention.js';
 export type { ScaledDotProductAttentionOptions } from './ops/attention/scaled-dot-product-attention.js';
 export { attentionWeights } from './ops/attention/weights.js';
-export type { AttentionRegion, AttentionStage, AttentionWeightsOptions, Range } from './ops/attention/weights.js';
+export type {
+  AttentionRegion,
+  AttentionStage,
+  AttentionWeightsOptions,
+  Range,
+} from './ops/attention/weights.js';
 export type { AttentionOptions, RelativePositionBias } from './ops/attention/options.js';
 export { alibiSlopes, relativeBucket } from './ops/attention/positions.js';
 export { attentionEntropy, receivedWeight, TopKeys, topKeys } from './ops/attention/summaries.js';

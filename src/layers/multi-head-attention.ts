@@ -54,7 +54,10 @@ export interface MultiHeadAttentionOptions extends ScoreOptions {
   readonly rotary?: RotaryOptions | undefined;
 }
 
-export interface ForwardOptions extends Pick<AttentionOptions, 'mask' | 'keyLengths' | 'queryOffset' | 'bias' | 'causal'> {
+export interface ForwardOptions extends Pick<
+  AttentionOptions,
+  'mask' | 'keyLengths' | 'queryOffset' | 'bias' | 'causal'
+> {
   /** Cross-attention: keys and values come from here, [batch, keys, kdim]. Default: the input. */
   readonly context?: TensorLike | undefined;
   /** Where values come from if not from `context`, [batch, keys, vdim]. */
@@ -167,7 +170,10 @@ export class MultiHeadAttention {
     this.#check();
     const packed = this.#packed;
     if (!packed) {
-      throw new AttentionError({ code: 'INVALID_STATE', message: 'the layer has no weights: call load first' });
+      throw new AttentionError({
+        code: 'INVALID_STATE',
+        message: 'the layer has no weights: call load first',
+      });
     }
     const scope = new CallScope(this.runtime);
     const made: Tensor[] = [];
@@ -205,11 +211,15 @@ export class MultiHeadAttention {
     options: ForwardOptions,
     make: (shape: readonly number[]) => Tensor,
   ): LayerResult {
-    const { embedDim, kdim, vdim, numHeads, numKeyValueHeads, headDim, valueHeadDim, outputDim } = this.layout;
+    const { embedDim, kdim, vdim, numHeads, numKeyValueHeads, headDim, valueHeadDim, outputDim } =
+      this.layout;
     const input = layerInput(scope, 'x', x, embedDim);
-    const keyInput = options.context === undefined ? input : layerInput(scope, 'context', options.context, kdim);
+    const keyInput =
+      options.context === undefined ? input : layerInput(scope, 'context', options.context, kdim);
     const valueInput =
-      options.valueContext === undefined ? keyInput : layerInput(scope, 'valueContext', options.valueContext, vdim);
+      options.valueContext === undefined
+        ? keyInput
+        : layerInput(scope, 'valueContext', options.valueContext, vdim);
     this.#checkContexts(input, keyInput, valueInput);
     const parts = project(scope, [
       [input, packed.query],
@@ -255,8 +265,16 @@ export class MultiHeadAttention {
     if (keyInput.shape[0] !== input.shape[0] || keyInput.shape[2] !== kdim) {
       throw shapeError('context', `[${input.shape[0]}, keys, ${kdim}]`, keyInput.shape);
     }
-    if (valueInput.shape[0] !== input.shape[0] || valueInput.shape[1] !== keyInput.shape[1] || valueInput.shape[2] !== vdim) {
-      throw shapeError('valueContext', `[${keyInput.shape[0]}, ${keyInput.shape[1]}, ${vdim}]`, valueInput.shape);
+    if (
+      valueInput.shape[0] !== input.shape[0] ||
+      valueInput.shape[1] !== keyInput.shape[1] ||
+      valueInput.shape[2] !== vdim
+    ) {
+      throw shapeError(
+        'valueContext',
+        `[${keyInput.shape[0]}, ${keyInput.shape[1]}, ${vdim}]`,
+        valueInput.shape,
+      );
     }
   }
 
@@ -276,7 +294,11 @@ export class MultiHeadAttention {
     const all: LinearWeights[] = [];
     const pack = (projection: Projection, out: number, inFeatures: number): LinearWeights => {
       const bias = projection.bias && { data: projection.bias, shape: [out] };
-      const weights = new LinearWeights(this.runtime, { data: projection.weight, shape: [out, inFeatures] }, bias);
+      const weights = new LinearWeights(
+        this.runtime,
+        { data: projection.weight, shape: [out, inFeatures] },
+        bias,
+      );
       all.push(weights);
       return weights;
     };
@@ -315,7 +337,14 @@ export class MultiHeadAttention {
 }
 
 function readLayout(options: MultiHeadAttentionOptions): LayerLayout {
-  const { embedDim, numHeads, numKeyValueHeads = numHeads, kdim = embedDim, vdim = embedDim, bias = true } = options;
+  const {
+    embedDim,
+    numHeads,
+    numKeyValueHeads = numHeads,
+    kdim = embedDim,
+    vdim = embedDim,
+    bias = true,
+  } = options;
   const { headDim = embedDim / numHeads } = options;
   const { valueHeadDim = headDim } = options;
   const sizes = { embedDim, numHeads, numKeyValueHeads, headDim, valueHeadDim, kdim, vdim };
@@ -342,7 +371,9 @@ function readLayout(options: MultiHeadAttentionOptions): LayerLayout {
 function withoutAbsent(options: ForwardOptions): Partial<AttentionOptions> {
   const { mask, keyLengths, queryOffset, bias, causal } = options;
   return Object.fromEntries(
-    Object.entries({ mask, keyLengths, queryOffset, bias, causal }).filter(([, value]) => value !== undefined),
+    Object.entries({ mask, keyLengths, queryOffset, bias, causal }).filter(
+      ([, value]) => value !== undefined,
+    ),
   );
 }
 
@@ -392,7 +423,7 @@ function fuse(projections: readonly Projection[], inFeatures: number) {
 /** Projects each input by its part; neighbouring parts of the same weights and input are one product. */
 function project(scope: CallScope, jobs: readonly (readonly [Tensor, Part])[]): Tensor[] {
   const results: Tensor[] = [];
-  for (let first = 0; first < jobs.length; ) {
+  for (let first = 0; first < jobs.length;) {
     const [input, part] = jobs[first]!;
     let end = first + 1;
     while (end < jobs.length && jobs[end]![0] === input && jobs[end]![1].weights === part.weights) end++;

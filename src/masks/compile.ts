@@ -39,7 +39,11 @@ export interface CompiledMask {
 const tables = new WeakMap<Mask, { key: string; parts: readonly Mask[]; table: BlockTable }>();
 
 /** Compiles the conjunction of masks for a call; `queriesInBlock` is the kernels' size of a query block. */
-export function compileMasks(masks: readonly Mask[], context: MaskContext, queriesInBlock: number): CompiledMask {
+export function compileMasks(
+  masks: readonly Mask[],
+  context: MaskContext,
+  queriesInBlock: number,
+): CompiledMask {
   for (const mask of masks) mask.check(context);
   const whole: Mask[] = [];
   const rest: Mask[] = [];
@@ -56,7 +60,11 @@ function knownTable(parts: readonly Mask[], context: MaskContext, queriesInBlock
   const key = [batch, heads, queries, keys, queriesInBlock, ...offsets].join();
   const first = parts[0]!;
   const known = tables.get(first);
-  if (known?.key === key && known.parts.length === parts.length && parts.every((part, i) => part === known.parts[i])) {
+  if (
+    known?.key === key &&
+    known.parts.length === parts.length &&
+    parts.every((part, i) => part === known.parts[i])
+  ) {
     return known.table;
   }
   const table = compileTable(new AndMask(parts), context, queriesInBlock);

@@ -58,5 +58,7 @@ export function denseMask(data: readonly boolean[] | Uint8Array, shape: readonly
       received: describe(shape),
     });
   }
-  return new DenseMask(Uint8Array.from(data as ArrayLike<boolean | number> as ArrayLike<number>, Number), [...shape]);
+  return new DenseMask(Uint8Array.from(data as ArrayLike<boolean | number> as ArrayLike<number>, Number), [
+    ...shape,
+  ]);
 }

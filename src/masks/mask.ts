@@ -179,7 +179,12 @@ export type IntegerList = readonly number[] | Int32Array | BigInt64Array;
 /** @internal Checked integers from a list. */
 export function integers(argument: string, list: IntegerList, lowest: number, highest: number): Int32Array {
   const listed = list as ArrayLike<number | bigint> | undefined;
-  if (listed === undefined || listed === null || typeof listed !== 'object' || typeof listed.length !== 'number') {
+  if (
+    listed === undefined ||
+    listed === null ||
+    typeof listed !== 'object' ||
+    typeof listed.length !== 'number'
+  ) {
     throw new AttentionError({
       code: 'INVALID_ARGUMENT',
       argument,
@@ -287,7 +292,13 @@ class DocumentsMask extends Mask {
     return position >= 0 && position < ids.length && ids[position] === ids[key];
   }
 
-  override interval(context: MaskContext, batch: number, _head: number, query: number, into: Interval): boolean {
+  override interval(
+    context: MaskContext,
+    batch: number,
+    _head: number,
+    query: number,
+    into: Interval,
+  ): boolean {
     const row = this.#ids.length === 1 ? 0 : batch;
     const begins = this.#begins[row];
     if (begins === undefined) return false;
@@ -426,8 +437,7 @@ export function strided(stride: number): Mask {
 
 /** Rows of blocks of queries by columns of blocks of keys; with a leading axis, one layout a head. */
 export type BlockLayout =
-  | readonly (readonly (boolean | number)[])[]
-  | readonly (readonly (readonly (boolean | number)[])[])[];
+  readonly (readonly (boolean | number)[])[] | readonly (readonly (readonly (boolean | number)[])[])[];
 
 type HeadLayouts = readonly (readonly (readonly (boolean | number)[])[])[];
 
@@ -445,7 +455,9 @@ class BlockSparseMask extends Mask {
   override check(context: MaskContext): void {
     const rows = Math.ceil(context.queries / this.#blockSize);
     const columns = Math.ceil(context.keys / this.#blockSize);
-    const fits = this.#layouts.every((layout) => layout.length === rows && layout.every((row) => row.length === columns));
+    const fits = this.#layouts.every(
+      (layout) => layout.length === rows && layout.every((row) => row.length === columns),
+    );
     if (!fits || (this.perHead && this.#layouts.length !== context.heads)) {
       throw new AttentionError({
         code: 'INVALID_SHAPE',
@@ -566,7 +578,13 @@ export class AndMask extends Mask {
     }
     return answer;
   }
-  override interval(context: MaskContext, batch: number, head: number, query: number, into: Interval): boolean {
+  override interval(
+    context: MaskContext,
+    batch: number,
+    head: number,
+    query: number,
+    into: Interval,
+  ): boolean {
     const one: Interval = { begin: 0, end: 0 };
     into.begin = 0;
     into.end = context.keys;
@@ -603,7 +621,13 @@ class OrMask extends Mask {
     return answer;
   }
   /** The union, as long as the parts touch. */
-  override interval(context: MaskContext, batch: number, head: number, query: number, into: Interval): boolean {
+  override interval(
+    context: MaskContext,
+    batch: number,
+    head: number,
+    query: number,
+    into: Interval,
+  ): boolean {
     const one: Interval = { begin: 0, end: 0 };
     into.begin = 0;
     into.end = 0;
@@ -645,5 +669,10 @@ function checkMasks(argument: string, masks: readonly Mask[]): readonly Mask[] {
     });
   }
   if (masks.length > 0) return masks;
-  throw new AttentionError({ code: 'INVALID_ARGUMENT', argument, expected: 'at least one mask', received: 'none' });
+  throw new AttentionError({
+    code: 'INVALID_ARGUMENT',
+    argument,
+    expected: 'at least one mask',
+    received: 'none',
+  });
 }

@@ -43,7 +43,13 @@ export class LinearWeights {
       this.outFeatures = outFeatures;
       const columns = Math.ceil(outFeatures / PANEL) * PANEL;
       this.#packed = runtime.empty([columns * inFeatures + columns]);
-      runtime.kernels.packColumns(matrix.address, inFeatures * 4, outFeatures, inFeatures, this.#packed.address);
+      runtime.kernels.packColumns(
+        matrix.address,
+        inFeatures * 4,
+        outFeatures,
+        inFeatures,
+        this.#packed.address,
+      );
       const biases = (this.#packed.data as Float32Array).subarray(columns * inFeatures);
       biases.fill(0);
       if (vector) biases.set(vector.data);
@@ -134,7 +140,8 @@ export function linear(input: TensorLike, weights: LinearWeights, options: Linea
     let x = scope.tensor('input', input);
     checkDataType('input', x, 'float32');
     const { inFeatures, outFeatures } = weights;
-    if (x.shape.length < 1 || x.shape.at(-1) !== inFeatures) throw shapeError('input', `[..., ${inFeatures}]`, x.shape);
+    if (x.shape.length < 1 || x.shape.at(-1) !== inFeatures)
+      throw shapeError('input', `[..., ${inFeatures}]`, x.shape);
     const shape = [...x.shape.slice(0, -1), outFeatures];
     if (options.output) checkLinearOutput(scope, options.output, shape);
     const y = options.output ?? (made = weights.runtime.empty(shape));
@@ -144,7 +151,10 @@ export function linear(input: TensorLike, weights: LinearWeights, options: Linea
     const rowBytes = (layout?.rowStride ?? inFeatures) * 4;
     if (rows > 0) {
       const columns = { from: 0, to: outFeatures };
-      runProduct(scope, { address: x.address, rowBytes, rows }, weights, columns, { address: y.address, rowBytes: outFeatures * 4 });
+      runProduct(scope, { address: x.address, rowBytes, rows }, weights, columns, {
+        address: y.address,
+        rowBytes: outFeatures * 4,
+      });
     }
     return y;
   } catch (error) {
@@ -158,7 +168,8 @@ export function linear(input: TensorLike, weights: LinearWeights, options: Linea
 function checkLinearOutput(scope: CallScope, output: Tensor, shape: readonly number[]): void {
   checkTensor('output', output, scope.runtime);
   checkDataType('output', output, 'float32');
-  const same = output.shape.length === shape.length && shape.every((length, axis) => length === output.shape[axis]);
+  const same =
+    output.shape.length === shape.length && shape.every((length, axis) => length === output.shape[axis]);
   if (!same || !output.contiguous) throw shapeError('output', `contiguous ${describe(shape)}`, output.shape);
 }
 

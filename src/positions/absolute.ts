@@ -16,14 +16,28 @@ export interface SinusoidalOptions {
  *
  * @see Vaswani et al. 2017, section 3.5
  */
-export function sinusoidalEncoding(length: number, dim: number, options: SinusoidalOptions = {}): Float32Array {
+export function sinusoidalEncoding(
+  length: number,
+  dim: number,
+  options: SinusoidalOptions = {},
+): Float32Array {
   const { base = 10000, offset = 0 } = options;
   for (const [argument, value] of Object.entries({ length, dim, offset })) {
     if (Number.isInteger(value) && value >= 0) continue;
-    throw new AttentionError({ code: 'INVALID_ARGUMENT', argument, expected: 'an integer >= 0', received: describe(value) });
+    throw new AttentionError({
+      code: 'INVALID_ARGUMENT',
+      argument,
+      expected: 'an integer >= 0',
+      received: describe(value),
+    });
   }
   if (!(Number.isFinite(base) && base > 0)) {
-    throw new AttentionError({ code: 'INVALID_ARGUMENT', argument: 'base', expected: 'a finite number > 0', received: describe(base) });
+    throw new AttentionError({
+      code: 'INVALID_ARGUMENT',
+      argument: 'base',
+      expected: 'a finite number > 0',
+      received: describe(base),
+    });
   }
   const table = new Float32Array(length * dim);
   for (let channel = 0; channel < dim; channel += 2) {

@@ -62,7 +62,10 @@ export function rotaryFrequencies(options: FrequencyOptions): RotaryFrequencies 
   checkPositive('scaling.factor', scaling.factor);
   switch (scaling.type) {
     case 'linear':
-      return { frequencies: plain(rotaryDim, base).frequencies.map((f) => f / scaling.factor), attentionFactor: 1 };
+      return {
+        frequencies: plain(rotaryDim, base).frequencies.map((f) => f / scaling.factor),
+        attentionFactor: 1,
+      };
     case 'ntk':
       return plain(rotaryDim, stretchedBase(base, scaling.factor, rotaryDim));
     case 'dynamic':
@@ -72,12 +75,18 @@ export function rotaryFrequencies(options: FrequencyOptions): RotaryFrequencies 
     case 'llama3':
       return llama3(rotaryDim, base, scaling);
     default:
-      throw invalid('scaling.type', "'linear', 'ntk', 'dynamic', 'yarn' or 'llama3'", (scaling as { type: unknown }).type);
+      throw invalid(
+        'scaling.type',
+        "'linear', 'ntk', 'dynamic', 'yarn' or 'llama3'",
+        (scaling as { type: unknown }).type,
+      );
   }
 }
 
 function plain(rotaryDim: number, base: number): RotaryFrequencies {
-  const frequencies = Float64Array.from({ length: rotaryDim / 2 }, (_, i) => power(base, (-2 * i) / rotaryDim));
+  const frequencies = Float64Array.from({ length: rotaryDim / 2 }, (_, i) =>
+    power(base, (-2 * i) / rotaryDim),
+  );
   return { frequencies, attentionFactor: 1 };
 }
 
@@ -87,7 +96,12 @@ function stretchedBase(base: number, factor: number, rotaryDim: number): number 
 
 type Scaling<Type extends RotaryScaling['type']> = Extract<RotaryScaling, { type: Type }>;
 
-function dynamic(rotaryDim: number, base: number, scaling: Scaling<'dynamic'>, length?: number): RotaryFrequencies {
+function dynamic(
+  rotaryDim: number,
+  base: number,
+  scaling: Scaling<'dynamic'>,
+  length?: number,
+): RotaryFrequencies {
   const { factor, originalLength } = scaling;
   checkPositive('scaling.originalLength', originalLength);
   const inUse = Math.max(length ?? originalLength, originalLength);

@@ -92,7 +92,8 @@ export function rotaryEmbedding(input: TensorLike, options: RotaryEmbeddingOptio
       });
     }
     const target = inPlace ? x : (copy = runtime.empty(x.shape)).set(x.toFloat32Array());
-    if (target.size > 0) rotateInPlace(runtime, target, { ...placed, ...tables }, rotaryDim, options.interleaved ?? false);
+    if (target.size > 0)
+      rotateInPlace(runtime, target, { ...placed, ...tables }, rotaryDim, options.interleaved ?? false);
     return target;
   } catch (error) {
     copy?.dispose();
@@ -163,13 +164,23 @@ export function placePositions(
   length: number,
 ): { positions: number; positionsBatchStride: number; highest: number } {
   if (!Number.isInteger(offset) || offset < 0) {
-    throw new AttentionError({ code: 'INVALID_ARGUMENT', argument: 'offset', expected: 'an integer >= 0', received: describe(offset) });
+    throw new AttentionError({
+      code: 'INVALID_ARGUMENT',
+      argument: 'offset',
+      expected: 'an integer >= 0',
+      received: describe(offset),
+    });
   }
   const nested = Array.isArray(positions) && positions.length > 0 && typeof positions[0] === 'object';
-  const rows = (nested ? positions : [positions ?? Int32Array.from({ length }, (_, i) => offset + i)]) as IntegerList[];
+  const rows = (
+    nested ? positions : [positions ?? Int32Array.from({ length }, (_, i) => offset + i)]
+  ) as IntegerList[];
   const checked = rows.map((row) => integers('positions', row, 0, 2 ** 24));
   if ((nested && rows.length !== batch) || checked.some((row) => row.length !== length)) {
-    throw shapeError('positions', `[${length}] or [${batch}][${length}]`, [rows.length, checked[0]?.length ?? 0]);
+    throw shapeError('positions', `[${length}] or [${batch}][${length}]`, [
+      rows.length,
+      checked[0]?.length ?? 0,
+    ]);
   }
   const all = new Int32Array(rows.length * length);
   checked.forEach((row, b) => all.set(row, b * length));
@@ -186,7 +197,12 @@ function givenTables(
   const place = (argument: string, table: TensorLike): number => {
     const tensor = scope.tensor(argument, table);
     checkDataType(argument, tensor, 'float32');
-    if (tensor.shape.length !== 2 || tensor.shape[1] !== pairs || tensor.shape[0]! <= highest || !tensor.contiguous) {
+    if (
+      tensor.shape.length !== 2 ||
+      tensor.shape[1] !== pairs ||
+      tensor.shape[0]! <= highest ||
+      !tensor.contiguous
+    ) {
       throw shapeError(argument, `contiguous [more than ${highest} positions, ${pairs}]`, tensor.shape);
     }
     return tensor.address;
@@ -194,7 +210,11 @@ function givenTables(
   return { cos: place('tables.cos', tables.cos), sin: place('tables.sin', tables.sin) };
 }
 
-function ownTables(scope: CallScope, options: RotaryOptions & { rotaryDim: number }, length: number): { cos: number; sin: number } {
+function ownTables(
+  scope: CallScope,
+  options: RotaryOptions & { rotaryDim: number },
+  length: number,
+): { cos: number; sin: number } {
   const { cos, sin } = rotaryTables(options, length);
   return { cos: scope.floats(cos), sin: scope.floats(sin) };
 }

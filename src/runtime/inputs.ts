@@ -87,7 +87,12 @@ export function findRuntime(given: Runtime | undefined, inputs: readonly unknown
 /** Throws if the tensor is disposed or lives in another runtime. */
 export function checkTensor(argument: string, tensor: Tensor, runtime: Runtime): Tensor {
   if (tensor.disposed) {
-    throw new AttentionError({ code: 'DISPOSED', argument, expected: 'a live tensor', received: 'a disposed one' });
+    throw new AttentionError({
+      code: 'DISPOSED',
+      argument,
+      expected: 'a live tensor',
+      received: 'a disposed one',
+    });
   }
   if (tensor.memory !== runtime.linearMemory) {
     throw new AttentionError({
@@ -102,7 +107,11 @@ export function checkTensor(argument: string, tensor: Tensor, runtime: Runtime):
 
 function dataAndShape(argument: string, input: unknown): { data: ArrayInput; shape: readonly number[] } {
   if (input !== null && typeof input === 'object' && 'data' in input) {
-    const { data, shape, dims } = input as { data: ArrayInput; shape?: readonly number[]; dims?: readonly number[] };
+    const { data, shape, dims } = input as {
+      data: ArrayInput;
+      shape?: readonly number[];
+      dims?: readonly number[];
+    };
     const given = shape ?? dims;
     if (given !== undefined && data !== undefined) return { data, shape: Array.from(given) };
   }
@@ -118,7 +127,13 @@ function dataAndShape(argument: string, input: unknown): { data: ArrayInput; sha
 export function nameArgument(error: unknown, argument: string): unknown {
   if (!(error instanceof AttentionError) || error.argument === undefined) return error;
   const { code, expected, received } = error;
-  return new AttentionError({ code, argument: `${argument}.${error.argument}`, expected, received, cause: error });
+  return new AttentionError({
+    code,
+    argument: `${argument}.${error.argument}`,
+    expected,
+    received,
+    cause: error,
+  });
 }
 
 /** Throws unless the tensor has the element kind. */

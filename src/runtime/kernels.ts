@@ -33,14 +33,7 @@ export interface Kernels {
     panelTo: number,
   ): void;
   productScratchBytes(): number;
-  softmaxRows(
-    x: number,
-    y: number,
-    columns: number,
-    rowFrom: number,
-    rowTo: number,
-    scratch: number,
-  ): void;
+  softmaxRows(x: number, y: number, columns: number, rowFrom: number, rowTo: number, scratch: number): void;
   softmaxScratchBytes(columns: number): number;
   attentionForward(parameters: number, scratch: number, tileFrom: number, tileTo: number): void;
   attentionWeights(parameters: number, scratch: number, tileFrom: number, tileTo: number): void;

@@ -214,7 +214,8 @@ function dataTypeOf(data: unknown): DataType {
   throw new AttentionError({
     code: 'INVALID_DTYPE',
     argument: 'data',
-    expected: 'a Float32Array, Float64Array, Int32Array, BigInt64Array, Uint8Array (booleans) or an array of numbers or booleans',
+    expected:
+      'a Float32Array, Float64Array, Int32Array, BigInt64Array, Uint8Array (booleans) or an array of numbers or booleans',
     received: describe(data),
   });
 }

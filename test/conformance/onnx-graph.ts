@@ -91,15 +91,15 @@ const OPERATORS: Readonly<Record<string, Operator>> = {
   Tanh: elementwise((a) => Math.tanh(a)),
   Sigmoid: elementwise((a) => 1 / (1 + Math.exp(-a))),
   Relu: elementwise((a) => Math.max(a, 0)),
-  Cast: (tensor) => tensor!,
-  CastLike: (tensor) => tensor!,
-  Identity: (tensor) => tensor!,
+  Cast: (tensor) => tensor,
+  CastLike: (tensor) => tensor,
+  Identity: (tensor) => tensor,
   Shape: (tensor) => ({ dims: [tensor.dims.length], data: Float64Array.from(tensor.dims) }),
-  Gather: (tensor, index) => scalar(tensor!.data.at(index!.data[0]!)!),
-  Range: (start, limit, step) => range(start!.data[0]!, limit!.data[0]!, step!.data[0]!),
-  Reshape: (tensor, shape) => reshape(tensor!, Array.from(shape!.data)),
-  Unsqueeze: (tensor, axes) => unsqueeze(tensor!, Array.from(axes!.data)),
-  Expand: (tensor, shape) => broadcast(tensor!, broadcastDims([tensor!.dims, Array.from(shape!.data)])),
+  Gather: (tensor, index) => scalar(tensor.data.at(index.data[0]!)!),
+  Range: (start, limit, step) => range(start.data[0]!, limit.data[0]!, step.data[0]!),
+  Reshape: (tensor, shape) => reshape(tensor, Array.from(shape.data)),
+  Unsqueeze: (tensor, axes) => unsqueeze(tensor, Array.from(axes.data)),
+  Expand: (tensor, shape) => broadcast(tensor, broadcastDims([tensor.dims, Array.from(shape.data)])),
 };
 
 function elementwise(operation: (a: number, b: number, c: number) => number): Operator {

@@ -45,7 +45,12 @@ export function linearAttention(
   const runtime = findRuntime(options.runtime, [query, key, value]);
   const { featureMap = 'elu', causal = false } = options;
   if (!FEATURE_MAPS.includes(featureMap)) {
-    throw new AttentionError({ code: 'INVALID_ARGUMENT', argument: 'featureMap', expected: "'elu' or 'relu'", received: describe(featureMap) });
+    throw new AttentionError({
+      code: 'INVALID_ARGUMENT',
+      argument: 'featureMap',
+      expected: "'elu' or 'relu'",
+      received: describe(featureMap),
+    });
   }
   const scope = new CallScope(runtime);
   let output: Tensor | undefined;
@@ -70,7 +75,8 @@ export function linearAttention(
       });
     }
     const lengths = options.keyLengths && integers('keyLengths', options.keyLengths, 0, keys);
-    if (lengths && lengths.length !== batch) throw shapeError('keyLengths', `one length a batch row (${batch})`, [lengths.length]);
+    if (lengths && lengths.length !== batch)
+      throw shapeError('keyLengths', `one length a batch row (${batch})`, [lengths.length]);
     const valueHeadDim = v.shape[3]!;
     output = runtime.empty([batch, heads, queries, valueHeadDim]);
     if (output.size === 0) return output;

@@ -25,10 +25,18 @@ export function mergeAttention(
   parts: readonly PartialAttention[],
   options: { readonly runtime?: Runtime | undefined } = {},
 ): AttentionResult {
-  if (!Array.isArray(parts) || parts.length === 0) {
-    throw new AttentionError({ code: 'INVALID_ARGUMENT', argument: 'parts', expected: 'at least one result', received: describe(parts) });
+  if (!(parts instanceof Array) || parts.length === 0) {
+    throw new AttentionError({
+      code: 'INVALID_ARGUMENT',
+      argument: 'parts',
+      expected: 'at least one result',
+      received: describe(parts),
+    });
   }
-  const runtime = findRuntime(options.runtime, parts.flatMap((part) => [part.output, part.logSumExp]));
+  const runtime = findRuntime(
+    options.runtime,
+    parts.flatMap((part) => [part.output, part.logSumExp]),
+  );
   const scope = new CallScope(runtime);
   const made: Tensor[] = [];
   try {
@@ -42,7 +50,8 @@ export function mergeAttention(
     made.push(output);
     const logSumExp = runtime.empty(rowsShape);
     made.push(logSumExp);
-    const addresses = (tensors: readonly Tensor[]) => scope.integers(Int32Array.from(tensors, ({ address }) => address));
+    const addresses = (tensors: readonly Tensor[]) =>
+      scope.integers(Int32Array.from(tensors, ({ address }) => address));
     runtime.kernels.mergeAttention(
       addresses(outputs),
       addresses(logSumExps),
@@ -66,10 +75,13 @@ export function mergeAttention(
 function input(scope: CallScope, argument: string, given: TensorLike | undefined): Tensor {
   const tensor = scope.tensor(argument, given as TensorLike);
   checkDataType(argument, tensor, 'float32');
-  return tensor.contiguous ? tensor : scope.keep(scope.runtime.empty(tensor.shape)).set(tensor.toFloat32Array());
+  return tensor.contiguous
+    ? tensor
+    : scope.keep(scope.runtime.empty(tensor.shape)).set(tensor.toFloat32Array());
 }
 
 function checkShape(argument: string, tensor: Tensor, shape: readonly number[]): void {
-  const same = tensor.shape.length === shape.length && shape.every((length, axis) => length === tensor.shape[axis]);
+  const same =
+    tensor.shape.length === shape.length && shape.every((length, axis) => length === tensor.shape[axis]);
   if (!same) throw shapeError(argument, describe(shape), tensor.shape);
 }

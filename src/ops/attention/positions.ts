@@ -34,7 +34,12 @@ export interface DistanceTables {
 export function alibiSlopes(heads: number): Float32Array {
   const lower = 2 ** Math.floor(Math.log2(heads));
   const slopes = geometric(lower);
-  if (lower < heads) slopes.push(...geometric(2 * lower).filter((_, i) => i % 2 === 0).slice(0, heads - lower));
+  if (lower < heads)
+    slopes.push(
+      ...geometric(2 * lower)
+        .filter((_, i) => i % 2 === 0)
+        .slice(0, heads - lower),
+    );
   return Float32Array.from(slopes);
 }
 
@@ -88,7 +93,8 @@ function readSlopes(
 ): { values: Float32Array; perBatch: boolean } | undefined {
   if (alibi === undefined || alibi === false) return undefined;
   if (alibi === true) return { values: alibiSlopes(heads), perBatch: false };
-  const rows = Array.isArray(alibi) && Array.isArray(alibi[0]) ? (alibi as readonly (readonly number[])[]) : undefined;
+  const rows =
+    Array.isArray(alibi) && Array.isArray(alibi[0]) ? (alibi as readonly (readonly number[])[]) : undefined;
   const flat = Float32Array.from(rows ? rows.flat() : (alibi as ArrayLike<number>));
   const fits = rows
     ? rows.length === batch && rows.every((row) => row.length === heads)
@@ -130,7 +136,8 @@ function readRelative(bias: RelativePositionBias, heads: number): (distance: num
       received: describe(maxDistance),
     });
   }
-  return (distance, head) => table[relativeBucket(distance, buckets, maxDistance, bidirectional) * heads + head]!;
+  return (distance, head) =>
+    table[relativeBucket(distance, buckets, maxDistance, bidirectional) * heads + head]!;
 }
 
 /** T5's bucket of a distance (key - query): half of a side's buckets exact, the rest logarithmic (Raffel et al. 2020). */

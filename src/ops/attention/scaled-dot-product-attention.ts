@@ -99,7 +99,8 @@ export function scaledDotProductAttention(
 }
 
 function rankOf(input: TensorLike): number {
-  if (input instanceof Tensor || 'shape' in input) return (input as { shape: readonly number[] }).shape.length;
+  if (input instanceof Tensor || 'shape' in input)
+    return (input as { shape: readonly number[] }).shape.length;
   return input.dims.length;
 }
 
@@ -107,7 +108,11 @@ function rankOf(input: TensorLike): number {
 export function checkValue(value: Tensor, key: Tensor): void {
   const [batch, heads, keys] = key.shape as [number, number, number];
   if (value.shape[0] !== batch || value.shape[1] !== heads || value.shape[2] !== keys) {
-    throw shapeError('value', `[${batch}, ${heads}, ${keys}, valueHeadDim] like key ${describe(key.shape)}`, value.shape);
+    throw shapeError(
+      'value',
+      `[${batch}, ${heads}, ${keys}, valueHeadDim] like key ${describe(key.shape)}`,
+      value.shape,
+    );
   }
 }
 
@@ -128,8 +133,10 @@ export function attend(
   if (options.returnStatistics) tensors.statistics = make([batch, heads, queries, 2]);
   if (options.returnWeights) tensors.weights = make([...rows, keys]);
   const needed = options.returnWeights ?? false;
-  const statistics = tensors.statistics?.address ?? (needed ? scope.allocate(batch * heads * queries * 8) : 0);
-  if (output.size === 0 && !tensors.logSumExp && !statistics) return new AttentionResult(tensors, !options.output);
+  const statistics =
+    tensors.statistics?.address ?? (needed ? scope.allocate(batch * heads * queries * 8) : 0);
+  if (output.size === 0 && !tensors.logSumExp && !statistics)
+    return new AttentionResult(tensors, !options.output);
   runForward(scope, {
     ...plan.parameters,
     ...placeTensor('value', value),
@@ -138,7 +145,8 @@ export function attend(
     statistics,
     logSumExp: tensors.logSumExp?.address ?? 0,
   });
-  if (tensors.weights) writeWeights(scope, { ...plan.parameters, statistics }, plan.sizes, padded(tensors.weights));
+  if (tensors.weights)
+    writeWeights(scope, { ...plan.parameters, statistics }, plan.sizes, padded(tensors.weights));
   return new AttentionResult(tensors, !options.output);
 }
 
@@ -155,7 +163,8 @@ function padded(tensor: Tensor): Tensor {
 function checkOutput(runtime: Runtime, output: Tensor, shape: readonly number[]): Tensor {
   checkTensor('output', output, runtime);
   checkDataType('output', output, 'float32');
-  const same = output.shape.length === shape.length && shape.every((length, axis) => length === output.shape[axis]);
+  const same =
+    output.shape.length === shape.length && shape.every((length, axis) => length === output.shape[axis]);
   if (!same) throw shapeError('output', describe(shape), output.shape);
   if (shape.at(-1)! > 1 && output.strides.at(-1) !== 1) {
     throw new AttentionError({

@@ -24,12 +24,21 @@ export interface ReceivedWeightOptions extends SummaryOptions {
 }
 
 /** How much weight each key receives: the sum over queries, [batch, heads, keys]. */
-export function receivedWeight(query: TensorLike, key: TensorLike, options: ReceivedWeightOptions = {}): Tensor {
+export function receivedWeight(
+  query: TensorLike,
+  key: TensorLike,
+  options: ReceivedWeightOptions = {},
+): Tensor {
   return summarize(query, key, options, (scope, parameters, sizes) => {
     const output = scope.runtime.empty([sizes.batch, sizes.heads, sizes.keys]);
     const region = checkRegion({ queries: options.queries }, sizes);
     if (output.size > 0 && sizes.queries === 0) output.data.fill(0);
-    const run = { ...region, output: output.address, outputBatchStride: sizes.heads * sizes.keys * 4, outputHeadStride: sizes.keys * 4 };
+    const run = {
+      ...region,
+      output: output.address,
+      outputBatchStride: sizes.heads * sizes.keys * 4,
+      outputHeadStride: sizes.keys * 4,
+    };
     return { output, parameters: { ...parameters, ...run }, kernel: 'columnSums' };
   });
 }
@@ -38,7 +47,12 @@ export function receivedWeight(query: TensorLike, key: TensorLike, options: Rece
 export function attentionEntropy(query: TensorLike, key: TensorLike, options: SummaryOptions = {}): Tensor {
   return summarize(query, key, options, (scope, parameters, sizes) => {
     const output = scope.runtime.empty([sizes.batch, sizes.heads, sizes.queries]);
-    const run = { output: output.address, outputBatchStride: sizes.heads * sizes.queries * 4, outputHeadStride: sizes.queries * 4, outputRowStride: 4 };
+    const run = {
+      output: output.address,
+      outputBatchStride: sizes.heads * sizes.queries * 4,
+      outputHeadStride: sizes.queries * 4,
+      outputRowStride: 4,
+    };
     return { output, parameters: { ...parameters, ...run }, kernel: 'entropies' };
   });
 }
@@ -58,9 +72,19 @@ export class TopKeys {
 }
 
 /** The `count` keys with the largest weights of each row. */
-export function topKeys(query: TensorLike, key: TensorLike, count: number, options: SummaryOptions = {}): TopKeys {
+export function topKeys(
+  query: TensorLike,
+  key: TensorLike,
+  count: number,
+  options: SummaryOptions = {},
+): TopKeys {
   if (!Number.isInteger(count) || count < 1) {
-    throw new AttentionError({ code: 'INVALID_ARGUMENT', argument: 'count', expected: 'an integer >= 1', received: describe(count) });
+    throw new AttentionError({
+      code: 'INVALID_ARGUMENT',
+      argument: 'count',
+      expected: 'an integer >= 1',
+      received: describe(count),
+    });
   }
   const packed = summarize(query, key, options, (scope, parameters, sizes) => {
     const output = scope.runtime.empty([sizes.batch, sizes.heads, sizes.queries, 2 * count]);

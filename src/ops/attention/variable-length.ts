@@ -9,11 +9,18 @@ import type { Tensor } from '../../runtime/tensor.js';
 import type { AttentionOptions } from './options.js';
 import { scaledDotProductAttention } from './scaled-dot-product-attention.js';
 
-export interface VariableLengthOptions
-  extends Pick<
-    AttentionOptions,
-    'scale' | 'temperature' | 'softcap' | 'causal' | 'window' | 'alibi' | 'relativePositionBias' | 'sinks' | 'runtime'
-  > {
+export interface VariableLengthOptions extends Pick<
+  AttentionOptions,
+  | 'scale'
+  | 'temperature'
+  | 'softcap'
+  | 'causal'
+  | 'window'
+  | 'alibi'
+  | 'relativePositionBias'
+  | 'sinks'
+  | 'runtime'
+> {
   /** [0, end of the first sequence, ..., total queries]. */
   readonly cumulativeQueries: IntegerList;
   /** The same for keys. Default cumulativeQueries. */
@@ -47,7 +54,9 @@ export function variableLengthAttention(
     const queryBounds = bounds('cumulativeQueries', cumulativeQueries, q);
     const keyBounds = bounds('cumulativeKeys', cumulativeKeys ?? cumulativeQueries, k);
     if (queryBounds.length !== keyBounds.length) {
-      throw shapeError('cumulativeKeys', `${queryBounds.length} bounds like cumulativeQueries`, [keyBounds.length]);
+      throw shapeError('cumulativeKeys', `${queryBounds.length} bounds like cumulativeQueries`, [
+        keyBounds.length,
+      ]);
     }
     if (v.shape[0] !== k.shape[0] || v.shape[1] !== k.shape[1]) {
       throw shapeError('value', `[${k.shape[0]}, ${k.shape[1]}, valueHeadDim]`, v.shape);

@@ -46,7 +46,11 @@ export interface AttentionWeightsOptions extends AttentionOptions {
  * @param key     as given to `scaledDotProductAttention`
  * @param options the same options as there (they change the scores), `statistics`, `region`, `stage`
  */
-export function attentionWeights(query: TensorLike, key: TensorLike, options: AttentionWeightsOptions = {}): Tensor {
+export function attentionWeights(
+  query: TensorLike,
+  key: TensorLike,
+  options: AttentionWeightsOptions = {},
+): Tensor {
   const runtime = findRuntime(options.runtime, [query, key]);
   const scope = new CallScope(runtime);
   let output: Tensor | undefined;
@@ -61,7 +65,11 @@ export function attentionWeights(query: TensorLike, key: TensorLike, options: At
     const { headFrom, headTo, queryFrom, queryTo, keyFrom, keyTo } = region;
     output = runtime.empty([plan.sizes.batch, headTo - headFrom, queryTo - queryFrom, keyTo - keyFrom]);
     if (output.size > 0) {
-      runWeights(scope, { ...parameters, ...placeTensor('output', output), mode: stage === 'weights' ? WEIGHTS : SCORES });
+      runWeights(scope, {
+        ...parameters,
+        ...placeTensor('output', output),
+        mode: stage === 'weights' ? WEIGHTS : SCORES,
+      });
     }
     return output;
   } catch (error) {
@@ -94,8 +102,16 @@ export function statisticsAddress(scope: CallScope, plan: Plan, given: Tensor | 
     const tensor = scope.tensor('statistics', given);
     checkDataType('statistics', tensor, 'float32');
     const expected = [batch, heads, queries, 2];
-    if (!tensor.contiguous || tensor.shape.length !== 4 || expected.some((length, axis) => length !== tensor.shape[axis])) {
-      throw shapeError('statistics', `contiguous ${describe(expected)}, as returned with returnStatistics`, tensor.shape);
+    if (
+      !tensor.contiguous ||
+      tensor.shape.length !== 4 ||
+      expected.some((length, axis) => length !== tensor.shape[axis])
+    ) {
+      throw shapeError(
+        'statistics',
+        `contiguous ${describe(expected)}, as returned with returnStatistics`,
+        tensor.shape,
+      );
     }
     return tensor.address;
   }
@@ -130,7 +146,14 @@ export function checkRegion(region: AttentionRegion | undefined, sizes: Sizes) {
 function checkRange(argument: string, range: Range | undefined, length: number): Range {
   if (range === undefined) return [0, length];
   const [from, to] = range;
-  if (range.length === 2 && Number.isInteger(from) && Number.isInteger(to) && 0 <= from && from <= to && to <= length) {
+  if (
+    range.length === 2 &&
+    Number.isInteger(from) &&
+    Number.isInteger(to) &&
+    0 <= from &&
+    from <= to &&
+    to <= length
+  ) {
     return range;
   }
   throw new AttentionError({
@@ -152,7 +175,8 @@ function atStage(plan: Plan, stage: AttentionStage, options: AttentionOptions): 
     parameters.softcap = softcap;
   }
   if (stage !== 'masked') {
-    for (const name of ['rowBegin', 'rowEnd', 'booleanMask', 'bias', 'secondBias', 'blocks'] as const) parameters[name] = 0;
+    for (const name of ['rowBegin', 'rowEnd', 'booleanMask', 'bias', 'secondBias', 'blocks'] as const)
+      parameters[name] = 0;
   }
   return parameters;
 }
