@@ -254,7 +254,8 @@ export type Documents =
   | { readonly cumulativeLengths: IntegerList };
 
 class DocumentsMask extends Mask {
-  readonly perBatch: boolean;
+  readonly perBatch = true;
+  override readonly positional: boolean;
   readonly perHead = false;
   readonly #ids: readonly Int32Array[];
   /** First key and the key after the last of each position's document, where documents are runs. */
@@ -264,7 +265,7 @@ class DocumentsMask extends Mask {
   constructor(ids: readonly Int32Array[]) {
     super();
     this.#ids = ids;
-    this.perBatch = ids.length > 1;
+    this.positional = ids.length === 1;
     this.#begins = [];
     this.#ends = [];
     for (const row of ids) {
