@@ -19,7 +19,6 @@ const minify = () =>
   terser({
     keep_classnames: true,
     keep_fnames: true,
-    compress: { passes: 2 },
     format: { preserve_annotations: true, comments: /^!/ },
   });
 
