@@ -33,11 +33,11 @@ function plainInputs({ inputs }: OnnxCase): never {
 
 function runAttention(runtime: Runtime, onnxCase: OnnxCase): Outputs {
   const scores = 'qk_matmul_output' in onnxCase.outputs;
-  return onnxAttention(runtime, plainInputs(onnxCase), onnxCase.attributes as never, { scores });
+  return onnxAttention(runtime, plainInputs(onnxCase), onnxCase.attributes, { scores });
 }
 
 function runRotary(runtime: Runtime, onnxCase: OnnxCase): Outputs {
-  return onnxRotaryEmbedding(runtime, plainInputs(onnxCase), onnxCase.attributes as never) as Outputs;
+  return onnxRotaryEmbedding(runtime, plainInputs(onnxCase), onnxCase.attributes);
 }
 
 function runSoftmax(runtime: Runtime, onnxCase: OnnxCase): Outputs {
@@ -64,9 +64,7 @@ function runFlexAttention(runtime: Runtime, onnxCase: OnnxCase): Outputs | undef
   const size = dims.reduce((product, length) => product * length, 1);
   const scoresOf = (score: number) =>
     graph
-      ? Array.from(
-          numbersOf(runGraph(graph, { dims, data: new Float64Array(size).fill(score) } as never) as never),
-        )
+      ? Array.from(numbersOf(runGraph(graph, { dims, data: new Float64Array(size).fill(score) }) as never))
       : [];
   const base = scoresOf(0);
   const moved = scoresOf(1);

@@ -10,7 +10,7 @@ import {
   scaledDotProductAttention,
   slidingWindow,
 } from 'wasm-attention';
-import type { Mask, Runtime, ScaledDotProductAttentionOptions, Tensor } from 'wasm-attention';
+import type { Runtime, ScaledDotProductAttentionOptions, Tensor } from 'wasm-attention';
 import { referenceAttention } from '../reference/attention.js';
 import type { AttentionOptions as ReferenceOptions } from '../reference/attention.js';
 import { Random } from '../reference/random.js';
@@ -120,7 +120,7 @@ function build(shapes: Shapes, chosen: readonly string[]) {
     reference.bias = (b, h, i, j) => (before?.(b, h, i, j) ?? 0) - slopes[h]! * Math.abs(j - i - offsets[b]!);
   }
   if (has('sinks')) options['sinks'] = reference.sinks = random.array(heads, 'normal');
-  if (masks.length > 0) options['mask'] = masks as Mask[];
+  if (masks.length > 0) options['mask'] = masks;
   if (predicates.length > 0) reference.predicate = (...pair) => predicates.every((keeps) => keeps(...pair));
   return { inputs, options: options as ScaledDotProductAttentionOptions, reference };
 }
