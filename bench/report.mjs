@@ -220,7 +220,9 @@ export function toJson(facts, groups, effort) {
       kind,
       shapes,
       flop,
-      entries: entries.filter(({ workload }) => workload === id).map((entry) => ({ ...entry, workload: undefined })),
+      entries: entries
+        .filter(({ workload }) => workload === id)
+        .map((entry) => ({ ...entry, workload: undefined })),
     })),
   }));
   return `${JSON.stringify({ ...facts, method, groups: tables }, null, 2)}\n`;

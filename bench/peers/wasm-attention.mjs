@@ -64,6 +64,22 @@ function prepareLayer(library, runtime, shapes, inputs) {
 }
 
 /**
+ * Packs outside the clock, as a layer does once.
+ *
+ * @param {Library} library
+ * @param {any} runtime
+ * @param {import('../workloads.mjs').ProductShapes} shapes
+ * @param {import('../inputs.mjs').Inputs} inputs
+ */
+function prepareProduct(library, runtime, { rows, columns, inner }, inputs) {
+  const weights = new library.LinearWeights(runtime, { data: inputs.weight, shape: [columns, inner] });
+  return () => {
+    const x = runtime.tensor(inputs.x, [rows, inner]);
+    return takeOut(library.linear(x, weights), [x]);
+  };
+}
+
+/**
  * @param {Library} library
  * @param {any} runtime
  * @param {import('../workloads.mjs').ProductShapes} shapes
@@ -86,7 +102,8 @@ function prepareSoftmax(library, runtime, { rows, columns }, inputs) {
 function prepareRun(library, runtime, { kind, shapes }, inputs) {
   if (kind === 'attention') return prepareAttention(library, runtime, shapes, inputs);
   if (kind === 'layer' || kind === 'start') return prepareLayer(library, runtime, shapes, inputs);
-  if (kind === 'softmax' && library.softmax) return prepareSoftmax(library, runtime, shapes, inputs);
+  if (kind === 'product') return prepareProduct(library, runtime, shapes, inputs);
+  if (kind === 'softmax') return prepareSoftmax(library, runtime, shapes, inputs);
   return null;
 }
 

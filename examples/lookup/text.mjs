@@ -1,32 +1,47 @@
-// Where the lines come from: the README, a file, or standard input.
+// Text of others on this terminal: made harmless, measured and cut to columns.
 
-import { readFileSync, statSync } from 'node:fs';
-import { UsageError } from './arguments.mjs';
+// Control sequences (CSI), strings (OSC, DCS, ...) and two-byte escapes: a file must not drive the terminal.
+// eslint-disable-next-line no-control-regex
+const ESCAPES =
+  /(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?|\x1b[ -/]*[0-~]/g;
 
-/** Bytes beyond which a text is no text to look at in a terminal. */
-const LARGEST = 16e6;
+/** Format characters but the joiners: among them those that turn the direction of what follows. */
+const INVISIBLE = /(?![\u200c\u200d])[\p{Cf}\p{Cc}\p{Cs}]/gu;
 
-/** Lines with something on them, and their numbers from 1. */
-export function readLines(path, name = path) {
-  const bytes = readBytes(path, name);
-  if (bytes.includes(0)) throw new UsageError(`${name}: expected text, got a binary file`);
-  const lines = new TextDecoder()
-    .decode(bytes)
-    .split(/\r\n|\r|\n/)
-    .map((text, i) => ({ text: text.trimEnd(), number: i + 1 }))
-    .filter(({ text }) => /[\p{L}\p{N}]/u.test(text));
-  if (lines.length === 0) throw new UsageError(`${name}: expected at least one line of text, got none`);
-  return lines;
+const ZERO_WIDTH = /^[\p{Mn}\p{Me}\p{Cf}\u1160-\u11ff]$/u;
+const WIDE =
+  /^[\u1100-\u115f\u2329\u232a\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe10-\ufe19\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{16fe0}-\u{18dff}\u{1aff0}-\u{1b2ff}\u{1f200}-\u{1f2ff}\u{20000}-\u{3fffd}\p{Emoji_Presentation}]$/u;
+
+const graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' });
+
+/** Without escape sequences and control characters; white space is one space. @param {string} text */
+export function clean(text) {
+  return text.replace(ESCAPES, '').replace(/\s+/g, ' ').replace(INVISIBLE, '').trim();
 }
 
-function readBytes(path, name) {
-  try {
-    if (path === '-') return readFileSync(0);
-    if (statSync(path).size > LARGEST) throw new UsageError(`${name}: expected at most ${LARGEST / 1e6} MB`);
-    return readFileSync(path);
-  } catch (error) {
-    if (error instanceof UsageError) throw error;
-    const reasons = { ENOENT: 'no such file', EISDIR: 'is a directory', EACCES: 'may not be read' };
-    throw new UsageError(`${name}: ${reasons[error.code] ?? error.message}`);
+/** Columns of a text; never too few, whichever way the terminal joins emoji. @param {string} text */
+export function width(text) {
+  let columns = 0;
+  for (const character of text) {
+    if (character === '\ufe0f') columns++;
+    else if (!ZERO_WIDTH.test(character)) columns += WIDE.test(character) ? 2 : 1;
   }
+  return columns;
+}
+
+/**
+ * Cut to a number of columns, between graphemes.
+ *
+ * @param {string} text @param {number} columns @param {string} ellipsis
+ */
+export function fit(text, columns, ellipsis) {
+  const room = columns - width(ellipsis);
+  let kept = '';
+  let used = 0;
+  for (const { segment } of graphemes.segment(text)) {
+    used += width(segment);
+    if (used > columns) return kept.trimEnd() + ellipsis;
+    if (used <= room) kept += segment;
+  }
+  return text;
 }

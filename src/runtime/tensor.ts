@@ -151,12 +151,15 @@ export class Tensor {
   /** A copy that outlives the tensor. Integers and booleans become floats. */
   toFloat32Array(): Float32Array {
     this.#check();
-    if (this.contiguous) return Float32Array.from(this.data as Float32Array);
+    if (this.contiguous) return new Float32Array(this.data);
     const result = new Float32Array(this.size);
     const source = new ARRAYS[this.dtype](this.#storage.memory.buffer, this.#storage.address);
+    const { length, stride } = lastAxis(this.shape, this.strides);
     let at = 0;
-    forEachOffset(this.shape, this.strides, this.#offset, (offset) => {
-      result[at++] = source[offset]!;
+    forEachRow(this.shape, this.strides, this.#offset, (offset) => {
+      if (stride === 1) result.set(source.subarray(offset, offset + length), at);
+      else for (let i = 0; i < length; i++) result[at + i] = source[offset + i * stride]!;
+      at += length;
     });
     return result;
   }
@@ -172,10 +175,15 @@ export class Tensor {
       });
     }
     this.#check();
+    if (this.contiguous) {
+      this.data.set(values as ArrayLike<number>);
+      return this;
+    }
     const target = new ARRAYS[this.dtype](this.#storage.memory.buffer, this.#storage.address);
+    const { length, stride } = lastAxis(this.shape, this.strides);
     let at = 0;
-    forEachOffset(this.shape, this.strides, this.#offset, (offset) => {
-      target[offset] = Number(values[at++]);
+    forEachRow(this.shape, this.strides, this.#offset, (offset) => {
+      for (let i = 0; i < length; i++) target[offset + i * stride] = Number(values[at++]);
     });
     return this;
   }
@@ -270,19 +278,23 @@ export class Tensor {
   }
 }
 
-/** Calls `visit` with the offset of each element, in order of the shape. */
-export function forEachOffset(
+function lastAxis(shape: readonly number[], strides: readonly number[]): { length: number; stride: number } {
+  return { length: shape.at(-1) ?? 1, stride: strides.at(-1) ?? 1 };
+}
+
+/** Calls `visit` with the offset of the first element of each row of the last axis, in order of the shape. */
+function forEachRow(
   shape: readonly number[],
   strides: readonly number[],
   offset: number,
   visit: (offset: number) => void,
   axis = 0,
 ): void {
-  if (axis === shape.length) {
+  if (axis >= shape.length - 1) {
     visit(offset);
     return;
   }
   for (let i = 0; i < shape[axis]!; i++) {
-    forEachOffset(shape, strides, offset + i * strides[axis]!, visit, axis + 1);
+    forEachRow(shape, strides, offset + i * strides[axis]!, visit, axis + 1);
   }
 }

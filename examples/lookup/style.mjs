@@ -1,0 +1,71 @@
+// What the terminal can show: colours or shades, block characters or ASCII.
+
+import { fit } from './text.mjs';
+
+export const COLUMNS = 80;
+
+/** Dark to bright, of the 256 colours: steps that also rise in brightness, for those who see hues differently. */
+const HEAT = [233, 17, 18, 54, 90, 126, 162, 197, 203, 209, 215, 221, 228, 230];
+
+const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
+
+export class Style {
+  /** @param {{ color: boolean, unicode: boolean }} abilities */
+  constructor({ color, unicode }) {
+    this.color = color;
+    this.unicode = unicode;
+    this.ellipsis = unicode ? '…' : '...';
+    this.shades = unicode ? [...' ░▒▓█'] : [...' .:-=+*#%@'];
+  }
+
+  /**
+   * @param {import('node:tty').WriteStream} stream
+   * @param {NodeJS.ProcessEnv} env
+   * @param {boolean} allowed  false: no colour
+   */
+  static of(stream, env, allowed) {
+    const locale = env.LC_ALL || env.LC_CTYPE || env.LANG || '';
+    const unicode = env.TERM !== 'dumb' && (/utf-?8/i.test(locale) || Boolean(env.WT_SESSION));
+    return new Style({ color: allowed && hasColor(stream, env), unicode });
+  }
+
+  /** @param {string} text */
+  bold(text) {
+    return this.color ? `\x1b[1m${text}\x1b[0m` : text;
+  }
+
+  /** Text of the input, within some columns. @param {string} text @param {number} columns */
+  quote(text, columns) {
+    const shown = this.unicode ? text : text.replace(/[^ -~]/gu, '?');
+    return fit(shown, columns, this.ellipsis);
+  }
+
+  /** A bar of `share` of `columns`, padded to them. @param {number} share @param {number} columns */
+  bar(share, columns) {
+    if (!this.unicode) return '#'.repeat(Math.round(share * columns)).padEnd(columns);
+    const eighths = Math.round(share * columns * 8);
+    return ('█'.repeat(eighths >> 3) + EIGHTHS[eighths & 7]).padEnd(columns);
+  }
+
+  /**
+   * Cells of a heat map, `cellWidth` columns each.
+   *
+   * @param {number[]} values  each from 0 to 1
+   * @param {number} cellWidth
+   */
+  heat(values, cellWidth = 1) {
+    const levels = this.color ? HEAT : this.shades;
+    const cells = values.map((value) => {
+      const level = levels[Math.min(levels.length - 1, Math.floor(value * levels.length))];
+      return this.color ? `\x1b[48;5;${level}m${' '.repeat(cellWidth)}` : String(level).repeat(cellWidth);
+    });
+    return cells.join('') + (this.color ? '\x1b[0m' : '');
+  }
+}
+
+/** FORCE_COLOR goes before NO_COLOR, as in Node itself. */
+function hasColor(stream, env) {
+  if (env.FORCE_COLOR !== undefined) return env.FORCE_COLOR !== '0' && env.FORCE_COLOR !== 'false';
+  if (env.NO_COLOR || !stream.isTTY || env.TERM === 'dumb') return false;
+  return stream.getColorDepth(env) >= 8;
+}
