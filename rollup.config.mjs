@@ -65,7 +65,7 @@ export default [
     plugins: [
       nodeResolve({ extensions: ['.ts', '.mjs', '.js'] }),
       wasm({ targetEnv: 'auto-inline' }),
-      typescript({ include: ['src/**'], noEmit: false, noEmitOnError: true, noForceEmit: true }),
+      typescript({ allowJs: false, include: ['src/**'], noEmit: false, noEmitOnError: true, noForceEmit: true }),
       minify(),
       selfContained(),
     ],
