@@ -55,7 +55,7 @@ function block(
   const scales = depthFrom ? scratch : 0;
   const wholePanels = min(panelTo, columns / PANEL);
   let p = panelFrom;
-  if (rows == 1) {
+  if (rows == 1 && !scales) {
     for (; p + 4 <= wholePanels; p += 4) {
       const panel = panels + <usize>p * panelStride + <usize>depthFrom * PANEL_BYTES;
       const out = y + <usize>p * PANEL_BYTES;

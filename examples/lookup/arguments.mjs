@@ -3,6 +3,7 @@
 import { parseArgs } from 'node:util';
 
 import { FAMILIES } from './embedding.mjs';
+import { clean } from './text.mjs';
 import { UsageError } from './usage-error.mjs';
 
 const MAXIMUM_TOP = 100;
@@ -43,7 +44,7 @@ export function parseArguments(args) {
   const files = [...(values.file ?? []), ...positionals];
   if (files.length > 1) throw new UsageError(`one file at a time, not ${files.length}: ${files.join(', ')}`);
   if (files[0] === '') throw new UsageError('the name of the file is empty');
-  if (values.query?.trim() === '') throw new UsageError('--query is empty');
+  if (values.query !== undefined && clean(values.query) === '') throw new UsageError('--query is empty');
   return {
     help: values.help ?? false,
     file: files[0],

@@ -1,9 +1,9 @@
 // Lines as vectors by feature hashing: no model, nothing trained, the same on every machine.
 //
 // Each head has a kind of feature of its own (words, runs of n characters, ...). A feature is hashed to a channel and a sign
-// (Weinberger et al. 2009); the rarer it is among the lines, the more it counts; each head's vector has length 1.
+// (Weinberger et al. 2009); the rarer it is among the lines, the more it counts. Vectors are at most 1 long.
 
-export const HEAD_DIM = 64;
+export const HEAD_DIM = 128;
 
 /** Document frequencies are counted by hash, too: a table of fixed size for any text. */
 const BUCKETS = 1 << 18;
@@ -42,15 +42,14 @@ export function embedLines(lines, query, heads) {
   for (let head = 0; head < heads; head++) {
     const hashes = (text) => FAMILIES[head].features(text).map((feature) => hash(feature, head));
     const rarity = rarities(texts, hashes);
-    for (let i = 0; i < count; i++) {
-      addFeatures(
-        keys.subarray((head * count + i) * HEAD_DIM).subarray(0, HEAD_DIM),
-        hashes(texts[i]),
-        rarity,
-      );
-    }
     const ofQuery = queries.subarray(head * HEAD_DIM, (head + 1) * HEAD_DIM);
     addFeatures(ofQuery, hashes(normalize(query)), rarity);
+    scaleRows(ofQuery, 0);
+    const ofKeys = keys.subarray(head * count * HEAD_DIM, (head + 1) * count * HEAD_DIM);
+    texts.forEach((text, i) => {
+      addFeatures(ofKeys.subarray(i * HEAD_DIM, (i + 1) * HEAD_DIM), hashes(text), rarity);
+    });
+    scaleRows(ofKeys, square(ofKeys) / count);
   }
   return { heads, count, keys, query: queries };
 }
@@ -106,6 +105,25 @@ function addFeatures(vector, hashes, rarity) {
     const sign = h >>> 31 ? -1 : 1;
     vector[(h >>> 20) % HEAD_DIM] += sign * rarity[h % BUCKETS];
   }
-  const length = Math.hypot(...vector);
-  if (length > 0) for (let c = 0; c < HEAD_DIM; c++) vector[c] /= length;
+}
+
+/**
+ * Divides each row by sqrt(its squared length + `damping`). Without damping a row of one feature would be as long as any
+ * other, and match perfectly whatever happens to fall into its one channel.
+ *
+ * @param {Float32Array} rows @param {number} damping
+ */
+function scaleRows(rows, damping) {
+  for (let from = 0; from < rows.length; from += HEAD_DIM) {
+    const row = rows.subarray(from, from + HEAD_DIM);
+    const length = Math.sqrt(square(row) + damping);
+    if (length > 0) for (let c = 0; c < HEAD_DIM; c++) row[c] /= length;
+  }
+}
+
+/** Sum of the squares. @param {Float32Array} values */
+function square(values) {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i] * values[i];
+  return sum;
 }

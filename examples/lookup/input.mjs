@@ -8,9 +8,9 @@ import { clean } from './text.mjs';
 import { UsageError } from './usage-error.mjs';
 
 const README = fileURLToPath(new URL('../../README.md', import.meta.url));
-const README_QUERY = 'how fast is it?';
+const README_QUERY = 'what does a row without any key give?';
 const MAXIMUM_BYTES = 64 * 2 ** 20;
-const MAXIMUM_LINES = 50_000; // of 2 KiB of vectors each
+const MAXIMUM_LINES = 50_000; // of up to 4 KiB of vectors each
 const MAXIMUM_LINE = 1000; // characters: beyond, a line is data rather than text
 
 /**

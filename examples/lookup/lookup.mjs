@@ -4,7 +4,7 @@ import { scaledDotProductAttention } from 'wasm-attention';
 
 import { HEAD_DIM } from './embedding.mjs';
 
-/** Vectors have length 1, so scores would lie within -1..1 and the softmax would hardly choose: sharpen it. */
+/** Vectors are at most 1 long, so q . k lies within -1..1, where a softmax hardly chooses: this sharpens it. */
 export const SCALE = 20;
 
 /**

@@ -36,7 +36,7 @@ async function main() {
   }
   const style = Style.of(process.stdout, process.env, options.color);
   const text = await readText(options.file);
-  const query = options.query ?? text.defaultQuery;
+  const query = clean(options.query ?? text.defaultQuery);
   const runtime = await createRuntime();
   const embedded = embedLines(text.lines, query, options.heads);
   const lookup = lookUp(runtime, embedded);

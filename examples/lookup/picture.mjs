@@ -34,11 +34,10 @@ export function pictureOfLookup({ text, query, embedded, lookup, top, style }) {
 }
 
 function heading({ name, lines, whole }, query, { heads }, style) {
-  const count = `${whole ? '' : 'the first '}${lines.length} line${lines.length === 1 ? '' : 's'} with text`;
-  const asked = style.quote(query.replace(/\s+/g, ' ').trim(), COLUMNS - 9);
+  const count = `${whole ? '' : 'the first '}${plural(lines.length, 'line')} with text`;
   return [
     style.bold('Attention is a soft lookup: a query, keys, and a weighted mean of values'),
-    `query: "${asked}"`.slice(0, -1) + '"',
+    `query: "${style.quote(query, COLUMNS - 9)}"`,
     `keys and values: ${style.quote(name, 24)}, ${count}, as ${heads} x ${HEAD_DIM} channels`,
     'by hashing their words and letters. Untrained: spelling counts, not meaning.',
   ];
@@ -53,11 +52,7 @@ function bars({ lines }, { mean }, top, style) {
     const columns = COLUMNS - 19 - BAR;
     return `${String(lines[i].number).padStart(7)} ${percent(mean[i])}  ${bar}  ${style.quote(lines[i].text, columns)}`;
   });
-  if (rest > 0)
-    rows.push(
-      `   ${rest === 1 ? 'other' : 'others'}`.padEnd(8).slice(0, 9).padStart(0) +
-        ` ${percent(Math.max(0, 1 - shown))}  (${rest} line${rest === 1 ? '' : 's'})`,
-    );
+  if (rest > 0) rows.push(`   rest ${percent(Math.max(0, 1 - shown))}  (${plural(rest, 'line')})`);
   return [style.bold(`Weights: softmax(${SCALE} q . k), mean of the heads`), '   line  weight', ...rows];
 }
 
@@ -73,19 +68,16 @@ function heatMap({ lines }, { weights }, style) {
       row.map((weight) => Math.sqrt(weight / peak)),
       cellWidth,
     );
-    return `${label}${heat}${percent(Math.max(...row))}`;
+    return `${label}${heat}${percent(row.reduce((most, weight) => Math.max(most, weight)))}`;
   });
-  const perCell =
-    count > cells
-      ? `; a column is the largest of ${Math.floor(count / cells)} to ${Math.ceil(count / cells)} lines`
-      : '';
+  const perCell = count > cells ? `; a column: the most of ${Math.ceil(count / cells)} lines` : '';
   const ramp = style.heat(Array.from({ length: 14 }, (_, i) => i / 13));
   return [
     style.bold(
       `Head by head: rows are heads, columns the lines from ${lines[0].number} to ${lines.at(-1).number}`,
     ),
     ...drawn,
-    `${' '.repeat(LABEL)}0 ${ramp}${percent(peak)}, by square root${perCell}`,
+    `${' '.repeat(LABEL)}0 ${ramp}${percent(peak)}, square root${perCell}`,
   ];
 }
 
@@ -110,7 +102,12 @@ function nearest({ lines }, { similarity }, style) {
   ];
 }
 
-/** Seven columns. */
+/** @param {number} count @param {string} noun */
+function plural(count, noun) {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}
+
+/** PEAK columns. @param {number} share */
 function percent(share) {
-  return `${(100 * share).toFixed(1)} %`.padStart(8);
+  return `${(100 * share).toFixed(1)} %`.padStart(PEAK);
 }

@@ -8,7 +8,7 @@ const HEADS = 12;
 const LENGTH = 512;
 const HEAD_DIM = 64;
 const FLOP = 4 * HEADS * LENGTH * LENGTH * HEAD_DIM;
-const WARM_UP = 2;
+const WARM_UP = 3;
 const RUNS = 5;
 
 /**

@@ -1,9 +1,14 @@
 // Text of others on this terminal: made harmless, measured and cut to columns.
 
-// Control sequences (CSI), strings (OSC, DCS, ...) and two-byte escapes: a file must not drive the terminal.
-// eslint-disable-next-line no-control-regex
-const ESCAPES =
-  /(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?|\x1b[ -/]*[0-~]/g;
+/** Control sequences (CSI), strings (OSC, DCS, ...) and short escapes: a file must not drive the terminal. */
+const ESCAPES = new RegExp(
+  [
+    '(?:\\x1b\\[|\\x9b)[0-?]*[ -/]*[@-~]',
+    '(?:\\x1b[\\]PX^_]|[\\x90\\x98\\x9d-\\x9f])[^\\x07\\x1b\\x9c]*(?:\\x07|\\x1b\\\\|\\x9c)?',
+    '\\x1b[ -/]*[0-~]',
+  ].join('|'),
+  'g',
+);
 
 /** Format characters but the joiners: among them those that turn the direction of what follows. */
 const INVISIBLE = /(?![\u200c\u200d])[\p{Cf}\p{Cc}\p{Cs}]/gu;
