@@ -10,16 +10,17 @@ const MAXIMUM_TOP = 100;
 
 export const HELP = `Usage: npm start -- [options] [FILE]
 
-Looks a query up in a text by attention: the query against every line, the weight
-of each line, head by head, and what the lookup returns. Then attention on three
-keys step by step, and how fast it is on this machine.
+Looks a query up in a text by attention: the query against every line, the
+weight of each line, head by head, and what the lookup returns. Then attention
+on three keys step by step, and how fast it is on this machine.
 
   FILE, --file PATH   a text file; - reads standard input (default: README.md)
   -q, --query TEXT    what to look up (default: the text's first line;
                       for README.md a question that it answers)
   --top N             lines to show, 1 to ${MAXIMUM_TOP} (default 5)
   --heads N           attention heads, 1 to ${FAMILIES.length} (default ${FAMILIES.length})
-  --no-color          shades instead of colours (as NO_COLOR and pipes do)
+  --no-color          shades instead of colours, as NO_COLOR=1 and pipes have
+                      (FORCE_COLOR=1: colours in a pipe, too)
   -h, --help          this text
 
 Vectors are hashed n-grams of each line's first 1000 characters: nothing is

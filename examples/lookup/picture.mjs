@@ -5,7 +5,7 @@ import { largest, SCALE } from './lookup.mjs';
 import { COLUMNS } from './style.mjs';
 
 const BAR = 20;
-const LABEL = 15;
+const LABEL = 16;
 const PEAK = 8;
 const MAP = COLUMNS - LABEL - PEAK;
 const WIDEST_CELL = 6;
@@ -49,7 +49,7 @@ function bars({ lines }, { mean }, top, style) {
   const shown = best.reduce((sum, i) => sum + mean[i], 0);
   const rows = best.map((i) => {
     const bar = style.bar(mean[i] / mean[best[0]], BAR);
-    const columns = COLUMNS - 19 - BAR;
+    const columns = COLUMNS - 20 - BAR;
     return `${String(lines[i].number).padStart(7)} ${percent(mean[i])}  ${bar}  ${style.quote(lines[i].text, columns)}`;
   });
   if (rest > 0) rows.push(`   rest ${percent(Math.max(0, 1 - shown))}  (${plural(rest, 'line')})`);
@@ -70,8 +70,8 @@ function heatMap({ lines }, { weights }, style) {
     );
     return `${label}${heat}${percent(row.reduce((most, weight) => Math.max(most, weight)))}`;
   });
-  const perCell = count > cells ? `; a column: the most of ${Math.ceil(count / cells)} lines` : '';
-  const ramp = style.heat(Array.from({ length: 14 }, (_, i) => i / 13));
+  const perCell = count > cells ? `; most of ${Math.ceil(count / cells)} lines a column` : '';
+  const ramp = style.heat(Array.from({ length: 10 }, (_, i) => i / 9));
   return [
     style.bold(
       `Head by head: rows are heads, columns the lines from ${lines[0].number} to ${lines.at(-1).number}`,

@@ -63,9 +63,9 @@ export class Style {
   }
 }
 
-/** FORCE_COLOR goes before NO_COLOR, as in Node itself. */
+/** NO_COLOR is for good; FORCE_COLOR is for pipes into what shows colours (a pager). */
 function hasColor(stream, env) {
+  if (env.NO_COLOR) return false;
   if (env.FORCE_COLOR !== undefined) return env.FORCE_COLOR !== '0' && env.FORCE_COLOR !== 'false';
-  if (env.NO_COLOR || !stream.isTTY || env.TERM === 'dumb') return false;
-  return stream.getColorDepth(env) >= 8;
+  return Boolean(stream.isTTY) && env.TERM !== 'dumb' && stream.getColorDepth(env) >= 8;
 }

@@ -1,0 +1,230 @@
+// Positions: rotary embedding against float64, frequencies against their formulas, elementary functions against Math.
+
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import {
+  addPositions,
+  alibiSlopes,
+  MultiHeadAttention,
+  relativeBucket,
+  rotaryEmbedding,
+  rotaryFrequencies,
+  scaledDotProductAttention,
+  sinusoidalEncoding,
+} from 'wasm-attention';
+import { logarithm, power, sineAndCosine } from '../../src/positions/elementary.js';
+import { referenceMultiHead, referenceRotary } from '../reference/attention.js';
+import { Random } from '../reference/random.js';
+import { eachBuild } from '../support/runtimes.js';
+
+describe('elementary functions', () => {
+  it('are within their stated errors', () => {
+    const random = new Random(1);
+    for (let i = 0; i < 20_000; i++) {
+      const x = (random.uniform() - 0.5) * 2 ** (random.integer(0, 40) / 2);
+      const { sine, cosine } = sineAndCosine(x);
+      expect(Math.abs(sine - Math.sin(x))).toBeLessThan(3e-16);
+      expect(Math.abs(cosine - Math.cos(x))).toBeLessThan(3e-16);
+      const y = random.uniform() * 1e5 + 1e-5;
+      expect(Math.abs(logarithm(y) - Math.log(y))).toBeLessThan(1e-15 * Math.max(1, Math.abs(Math.log(y))));
+      const exponent = random.uniform() * 4 - 2;
+      expect(Math.abs(power(y, exponent) / y ** exponent - 1)).toBeLessThan(2e-14);
+    }
+  });
+});
+
+describe('frequencies', () => {
+  const of = (scaling?: Parameters<typeof rotaryFrequencies>[0]['scaling'], length?: number) =>
+    rotaryFrequencies({ rotaryDim: 64, base: 10000, scaling, length });
+  const plain = Array.from({ length: 32 }, (_, i) => 10000 ** (-i / 32));
+  const close = (actual: Float64Array, expected: number[]) => {
+    expected.forEach((f, i) => {
+      expect(Math.abs(actual[i]! / f - 1)).toBeLessThan(1e-12);
+    });
+  };
+
+  it('plain, linear, NTK and dynamic', () => {
+    close(of().frequencies, plain);
+    close(
+      of({ type: 'linear', factor: 4 }).frequencies,
+      plain.map((f) => f / 4),
+    );
+    const base = (factor: number) =>
+      Array.from({ length: 32 }, (_, i) => (10000 * factor ** (64 / 62)) ** (-i / 32));
+    close(of({ type: 'ntk', factor: 4 }).frequencies, base(4));
+    const dynamic = { type: 'dynamic', factor: 2, originalLength: 2048 } as const;
+    close(of(dynamic, 1000).frequencies, plain);
+    close(of(dynamic, 8192).frequencies, base((2 * 8192) / 2048 - 1));
+  });
+
+  it('YaRN keeps the fast, stretches the slow, and scales attention', () => {
+    const { frequencies, attentionFactor } = of({ type: 'yarn', factor: 8, originalLength: 4096 });
+    expect(attentionFactor).toBeCloseTo(0.1 * Math.log(8) + 1, 12);
+    const pair = (turns: number) => (64 * Math.log(4096 / (turns * 2 * Math.PI))) / (2 * Math.log(10000));
+    const [low, high] = [Math.floor(pair(32)), Math.ceil(pair(1))];
+    close(
+      frequencies,
+      plain.map((f, i) => {
+        const ramp = Math.min(Math.max((i - low) / (high - low), 0), 1);
+        return (f / 8) * ramp + f * (1 - ramp);
+      }),
+    );
+  });
+
+  it('Llama 3 goes by wavelength', () => {
+    const { frequencies } = of({ type: 'llama3', factor: 8, originalLength: 8192 });
+    close(
+      frequencies,
+      plain.map((f) => {
+        const wavelength = (2 * Math.PI) / f;
+        if (wavelength < 8192 / 4) return f;
+        if (wavelength > 8192) return f / 8;
+        const smooth = (8192 / wavelength - 1) / 3;
+        return ((1 - smooth) * f) / 8 + smooth * f;
+      }),
+    );
+  });
+
+  it('refuse what makes no sense', () => {
+    expect(() => rotaryFrequencies({ rotaryDim: 3 })).toThrow(/rotaryDim: expected/);
+    expect(() => of({ type: 'linear', factor: 0 })).toThrow(/scaling.factor: expected/);
+    expect(() => of({ type: 'other' as 'ntk', factor: 1 })).toThrow(/scaling.type: expected/);
+  });
+});
+
+await eachBuild('rotary embedding', (runtime) => {
+  it('turns pairs as the reference does', () => {
+    const cases = fc.record({
+      heads: fc.integer({ min: 1, max: 3 }),
+      length: fc.integer({ min: 1, max: 20 }),
+      pairs: fc.integer({ min: 1, max: 20 }),
+      rest: fc.integer({ min: 0, max: 9 }),
+      interleaved: fc.boolean(),
+      offset: fc.integer({ min: 0, max: 5000 }),
+      seed: fc.integer(),
+    });
+    fc.assert(
+      fc.property(cases, ({ heads, length, pairs, rest, interleaved, offset, seed }) => {
+        const headDim = 2 * pairs + rest;
+        const data = new Random(seed).array(2 * heads * length * headDim, 'normal');
+        const rows = [0, 1].map((b) => Array.from({ length }, (_, i) => offset + 3 * i + b));
+        const options = { rotaryDim: 2 * pairs, interleaved };
+        const actual = rotaryEmbedding(
+          { data, shape: [2, heads, length, headDim] },
+          { ...options, positions: rows, runtime },
+        );
+        const expected = referenceRotary(
+          data,
+          { batch: 2, heads, length, headDim },
+          {
+            ...options,
+            positions: (b: number, i: number) => rows[b]![i]!,
+          },
+        );
+        actual.data.forEach((y, i) => {
+          expect(Math.abs(y - expected[i]!)).toBeLessThan(2e-6);
+        });
+        actual.dispose();
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it('depends on distances alone, works in place and on views', () => {
+    const x = runtime.tensor(new Random(2).array(2 * 5 * 16, 'normal'), [1, 2, 5, 16]);
+    const weights = (offset: number) => {
+      const q = rotaryEmbedding(x, { offset });
+      return scaledDotProductAttention(q, q, x, { returnWeights: true }).weights!.data;
+    };
+    weights(0).forEach((w, i) => {
+      expect(Math.abs(w - weights(700)[i]!)).toBeLessThan(1e-5);
+    });
+    const rotated = rotaryEmbedding(x, { offset: 3 });
+    const view = x.transpose(1, 2).transpose(1, 2);
+    expect(rotaryEmbedding(view, { offset: 3, inPlace: true })).toBe(view);
+    expect(x.data).toEqual(rotated.data);
+    expect(() => rotaryEmbedding(x, { positions: [1] })).toThrow(/positions: expected/);
+    expect(() => rotaryEmbedding(x, { rotaryDim: 5 })).toThrow(/rotaryDim: expected/);
+    expect(() => rotaryEmbedding(x, { offset: -1 })).toThrow(/offset: expected/);
+  });
+
+  it('is what a layer with rotary does', () => {
+    const [embedDim, heads, length] = [24, 3, 9];
+    const random = new Random(6);
+    const matrix = () => random.array(embedDim * embedDim, 'normal').map((w) => w / 5);
+    const weights = {
+      query: { weight: matrix() },
+      key: { weight: matrix() },
+      value: { weight: matrix() },
+      output: { weight: matrix() },
+    };
+    const layer = new MultiHeadAttention(runtime, {
+      embedDim,
+      numHeads: heads,
+      bias: false,
+      causal: true,
+      rotary: { rotaryDim: 6, base: 500 },
+    });
+    const names = { query: 'q_proj', key: 'k_proj', value: 'v_proj', output: 'o_proj' } as const;
+    layer.load(
+      Object.fromEntries(
+        Object.entries(names).map(([part, name]) => [
+          `${name}.weight`,
+          { data: weights[part as 'query'].weight, shape: [embedDim, embedDim] },
+        ]),
+      ),
+    );
+    const x = random.array(length * embedDim, 'normal');
+    const positions = Array.from({ length }, (_, i) => 10 + 2 * i);
+    const { output } = layer.forward({ data: x, shape: [1, length, embedDim] }, { positions });
+    const rotary = { rotaryDim: 6, base: 500, positions: (_b: number, i: number) => positions[i]! };
+    const expected = referenceMultiHead(
+      { query: x },
+      weights,
+      { batch: 1, queries: length, embedDim, queryHeads: heads },
+      {
+        causalOffset: 0,
+        queryRotary: rotary,
+        keyRotary: rotary,
+      },
+    );
+    output.data.forEach((y, i) => {
+      expect(Math.abs(y - expected.output[i]!)).toBeLessThan(1e-5);
+    });
+    layer.dispose();
+  });
+});
+
+describe('absolute and relative positions', () => {
+  it('sinusoidal encoding', () => {
+    const table = sinusoidalEncoding(50, 7, { offset: 3 });
+    for (let i = 0; i < 50; i++) {
+      for (let c = 0; c < 7; c++) {
+        const angle = (i + 3) / 10000 ** ((c - (c % 2)) / 7);
+        expect(table[i * 7 + c]).toBeCloseTo(c % 2 ? Math.cos(angle) : Math.sin(angle), 6);
+      }
+    }
+    const x = addPositions(
+      new Float32Array(8),
+      Float32Array.of(1, 2, 3, 4),
+      { batch: 2, length: 2, dim: 2 },
+      [1, 0],
+    );
+    expect(Array.from(x)).toEqual([3, 4, 1, 2, 3, 4, 1, 2]);
+    expect(() => addPositions(x, x, { batch: 2, length: 2, dim: 2 }, [9, 0])).toThrow(
+      /positions\[0\]: expected/,
+    );
+  });
+
+  it('slopes of ALiBi and buckets of T5', () => {
+    expect(Array.from(alibiSlopes(8))).toEqual([1, 2, 3, 4, 5, 6, 7, 8].map((h) => 2 ** -h));
+    expect(Array.from(alibiSlopes(3), (s) => Math.fround(s))).toEqual([2 ** -4, 2 ** -8, 2 ** -2]);
+    const buckets = [0, -1, -7, -8, -16, -127, -1000, 1, 7, 8, 127].map((d) =>
+      relativeBucket(d, 32, 128, true),
+    );
+    expect(buckets).toEqual([0, 1, 7, 8, 10, 15, 15, 17, 23, 24, 31]);
+    expect([0, 5, -5, -15, -16, -127].map((d) => relativeBucket(d, 32, 128, false))).toEqual([
+      0, 0, 5, 15, 16, 31,
+    ]);
+  });
+});
