@@ -65,7 +65,13 @@ export default [
     plugins: [
       nodeResolve({ extensions: ['.ts', '.mjs', '.js'] }),
       wasm({ targetEnv: 'auto-inline' }),
-      typescript({ allowJs: false, include: ['src/**'], noEmit: false, noEmitOnError: true, noForceEmit: true }),
+      typescript({
+        allowJs: false,
+        include: ['src/**'],
+        noEmit: false,
+        noEmitOnError: true,
+        noForceEmit: true,
+      }),
       minify(),
       selfContained(),
     ],

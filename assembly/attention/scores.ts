@@ -139,7 +139,21 @@ function modify(
     const bias =
       p.secondBias + <usize>w.batch * p.secondBiasBatchStride + <usize>head * p.secondBiasHeadStride +
       <usize>query * p.secondBiasRowStride;
-    addBias(scores, bias + (<usize>keyFrom << 2), p.biasScale, from, to);
+    addTable(scores, bias + (<usize>keyFrom << 2), p.biasScale, from, to);
+  }
+}
+
+/** scores += table * scale, for biases by distance, which are finite. */
+function addTable(scores: usize, table: usize, scale: f32, from: i32, to: i32): void {
+  const scales = f32x4.splat(scale);
+  let j = from;
+  for (; j + 4 <= to; j += 4) {
+    const at = scores + (<usize>j << 2);
+    v128.store(at, multiplyAdd(v128.load(table + (<usize>j << 2)), scales, v128.load(at)));
+  }
+  for (; j < to; j++) {
+    const at = scores + (<usize>j << 2);
+    v128.store32_lane(at, multiplyAdd(v128.load32_splat(table + (<usize>j << 2)), scales, v128.load32_splat(at)), 0);
   }
 }
 

@@ -1,7 +1,7 @@
 // Lines as vectors by feature hashing: no model, nothing trained, the same on every machine.
 //
-// Each head has a kind of feature of its own (words, runs of n characters, ...). A feature is hashed to a channel and a sign
-// (Weinberger et al. 2009); the rarer it is among the lines, the more it counts. Vectors are at most 1 long.
+// Each head has a kind of feature of its own (words, runs of n characters, ...). A feature is hashed to a channel and
+// a sign (Weinberger et al. 2009); the rarer it is among the lines, the more it counts. Vectors are at most 1 long.
 
 export const HEAD_DIM = 128;
 
@@ -108,8 +108,8 @@ function addFeatures(vector, hashes, rarity) {
 }
 
 /**
- * Divides each row by sqrt(its squared length + `damping`). Without damping a row of one feature would be as long as any
- * other, and match perfectly whatever happens to fall into its one channel.
+ * Divides each row by sqrt(its squared length + `damping`). Without damping a row of one feature would be as
+ * long as any other, and match perfectly whatever happens to fall into its one channel.
  *
  * @param {Float32Array} rows @param {number} damping
  */

@@ -22,7 +22,8 @@ export const SCALE = 20;
 export function lookUp(runtime, { heads, count, keys, query }) {
   const q = runtime.tensor(query, [1, heads, 1, HEAD_DIM]);
   const k = runtime.tensor(keys, [1, heads, count, HEAD_DIM]);
-  const result = scaledDotProductAttention(q, k, k, { scale: SCALE, returnWeights: true }); // each line is its own value
+  // Each line is its own value.
+  const result = scaledDotProductAttention(q, k, k, { scale: SCALE, returnWeights: true });
   const all = result.weights.toFloat32Array();
   const output = result.output.toFloat32Array();
   for (const owner of [result, q, k]) owner.dispose();
@@ -48,7 +49,7 @@ function similarities(output, keys, heads, count) {
   });
 }
 
-/** Places of the largest values, falling; of equal ones the first comes first. @param {Float32Array} values */
+/** Places of the largest values, falling; of equal ones the first comes first. */
 export function largest(values, count) {
   return [...values.keys()].sort((a, b) => values[b] - values[a] || a - b).slice(0, count);
 }

@@ -34,11 +34,12 @@ export function pictureOfLookup({ text, query, embedded, lookup, top, style }) {
 }
 
 function heading({ name, lines, whole }, query, { heads }, style) {
-  const count = `${whole ? '' : 'the first '}${plural(lines.length, 'line')} with text`;
+  const from = 'keys and values: ';
+  const size = `, ${whole ? '' : 'the first '}${plural(lines.length, 'line')}, as ${heads} x ${HEAD_DIM} channels`;
   return [
     style.bold('Attention is a soft lookup: a query, keys, and a weighted mean of values'),
     `query: "${style.quote(query, COLUMNS - 9)}"`,
-    `keys and values: ${style.quote(name, 24)}, ${count}, as ${heads} x ${HEAD_DIM} channels`,
+    from + style.quote(name, COLUMNS - from.length - size.length) + size,
     'by hashing their words and letters. Untrained: spelling counts, not meaning.',
   ];
 }

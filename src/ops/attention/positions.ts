@@ -119,11 +119,11 @@ function readRelative(bias: RelativePositionBias, heads: number): (distance: num
       received: describe(buckets),
     });
   }
-  if (table?.length !== buckets * heads) {
+  if (table?.length !== buckets * heads || !Array.prototype.every.call(table, Number.isFinite)) {
     throw new AttentionError({
       code: 'INVALID_SHAPE',
       argument: 'relativePositionBias.table',
-      expected: `${buckets} x ${heads} numbers`,
+      expected: `${buckets} x ${heads} finite numbers`,
       received: describe(table),
     });
   }
