@@ -158,8 +158,15 @@ class SlidingWindowMask extends IntervalMask {
  * Query at position p keeps keys p - left to p + right: that many beside the own one (FlashAttention, ONNX).
  * A window w of Hugging Face or onnxruntime counts the own key: left = w - 1.
  */
-export function slidingWindow({ left, right }: Window): Mask {
+export function slidingWindow(window: Window): Mask {
+  checkObject('window', window, '{ left, right }');
+  const { left, right } = window;
   return new SlidingWindowMask(checkSide('left', left), checkSide('right', right));
+}
+
+function checkObject(argument: string, value: unknown, expected: string): void {
+  if (typeof value === 'object' && value !== null) return;
+  throw new AttentionError({ code: 'INVALID_ARGUMENT', argument, expected, received: describe(value) });
 }
 
 function checkSide(argument: string, side: number | undefined): number {
@@ -194,13 +201,14 @@ export function integers(argument: string, list: IntegerList, lowest: number, hi
   }
   const result = new Int32Array(listed.length);
   for (let i = 0; i < result.length; i++) {
-    const value = Number(listed[i]);
-    if (!Number.isInteger(value) || value < lowest || value > highest) {
+    const given: unknown = listed[i];
+    const value = typeof given === 'bigint' ? Number(given) : given;
+    if (typeof value !== 'number' || !Number.isInteger(value) || value < lowest || value > highest) {
       throw new AttentionError({
         code: 'INVALID_ARGUMENT',
         argument: `${argument}[${i}]`,
         expected: `an integer from ${lowest} to ${highest}`,
-        received: describe(listed[i]),
+        received: describe(given),
       });
     }
     result[i] = value;
@@ -341,6 +349,7 @@ function runsOf(ids: Int32Array): { begins: Int32Array; ends: Int32Array } | und
  *   [0, end of the first, ..., number of keys]
  */
 export function documents(documents: Documents): Mask {
+  checkObject('documents', documents, '{ ids } or { cumulativeLengths }');
   if ('cumulativeLengths' in documents) {
     return new DocumentsMask([idsFromCumulative('cumulativeLengths', documents.cumulativeLengths)]);
   }
@@ -379,8 +388,8 @@ class GlobalTokensMask extends Mask {
   readonly #sorted: Int32Array;
   constructor(indices: IntegerList) {
     super();
-    this.#sorted = integers('globalTokens', indices, 0, 2 ** 31 - 1).sort();
-    this.#tokens = new Set(this.#sorted);
+    this.#tokens = new Set(integers('globalTokens', indices, 0, 2 ** 31 - 1));
+    this.#sorted = Int32Array.from(this.#tokens).sort(); // each once: they are counted
   }
   override check(context: MaskContext): void {
     integers('globalTokens', this.#sorted, 0, Math.max(context.keys, context.queries) - 1);
@@ -550,6 +559,14 @@ export function customMask(custom: CustomMask): Mask {
       argument: 'customMask.keeps',
       expected: 'a function of batch, head, query and key',
       received: describe(custom?.keeps),
+    });
+  }
+  if (custom.block !== undefined && typeof custom.block !== 'function') {
+    throw new AttentionError({
+      code: 'INVALID_ARGUMENT',
+      argument: 'customMask.block',
+      expected: 'a function of a block, or none',
+      received: describe(custom.block),
     });
   }
   return new PredicateMask(custom);

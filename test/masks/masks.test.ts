@@ -42,7 +42,7 @@ function leaves(n: number, seed: number): Mask[] {
     documents({ cumulativeLengths: [0, Math.floor(n / 3), n] }),
     documents({ ids }),
     documents({ ids: [ids, [...ids].reverse()] }),
-    globalTokens([0, n - 1]),
+    globalTokens([0, 0, n - 1]),
     strided(size),
     blockSparse(layout(), size),
     blockSparse([layout(), layout()], size),

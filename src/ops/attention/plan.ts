@@ -13,6 +13,8 @@ import type { Parameters } from './parameters.js';
 import { distanceTables } from './positions.js';
 
 const LOG2_E = Math.LOG2E;
+/** The lowest finite float32. */
+const LOWEST_FLOAT = -(2 - 2 ** -23) * 2 ** 127;
 
 export interface Sizes {
   readonly batch: number;
@@ -342,9 +344,9 @@ function placeBiases(
   }
 }
 
-/** -Infinity removes, whatever is added to it. */
+/** -Infinity removes, whatever is added to it; the sum of two finite values never does. */
 function addMasks(a: number, b: number): number {
-  return a === -Infinity || b === -Infinity ? -Infinity : a + b;
+  return a === -Infinity || b === -Infinity ? -Infinity : Math.max(a + b, LOWEST_FLOAT);
 }
 
 /** Several dense masks as one, of the broadcast shape of them all. */
