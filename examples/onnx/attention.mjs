@@ -4,15 +4,19 @@
 import { attentionWeights, scaledDotProductAttention } from 'wasm-attention';
 
 /** @typedef {{ data: ArrayLike<number>, dims: readonly number[] }} OnnxTensor */
+/** @typedef {{ data: ArrayLike<number | bigint>, dims: readonly number[], type?: string }} OnnxMask */
 
 /** What qk_matmul_output_mode 0 to 3 shows. */
 const STAGES = ['scaled', 'capped', 'masked', 'weights'];
 
+/** The largest finite float32. */
+const LARGEST = (2 - 2 ** -23) * 2 ** 127;
+
 /**
  * @param {import('wasm-attention').Runtime} runtime
- * @param {{ Q: OnnxTensor, K: OnnxTensor, V: OnnxTensor, attn_mask?: OnnxTensor, past_key?: OnnxTensor,
- *   past_value?: OnnxTensor, nonpad_kv_seqlen?: { data: ArrayLike<number | bigint> } }} inputs a boolean mask has a
- *   Uint8Array as data
+ * @param {{ Q: OnnxTensor, K: OnnxTensor, V: OnnxTensor, attn_mask?: OnnxMask, past_key?: OnnxTensor,
+ *   past_value?: OnnxTensor, nonpad_kv_seqlen?: { data: ArrayLike<number | bigint> } }} inputs a mask of
+ *   bytes is boolean, unless its `type` says otherwise; half floats are given as numbers, not as their bits
  * @param {{ is_causal?: number, q_num_heads?: number, kv_num_heads?: number, scale?: number, softcap?: number,
  *   qk_matmul_output_mode?: number, left_window_size?: number, right_window_size?: number }} attributes
  * @param {{ scores?: boolean }} [wanted] whether the fourth output is asked for
@@ -45,7 +49,9 @@ export function onnxAttention(runtime, inputs, attributes, wanted = {}) {
       present_value: { data: value.toFloat32Array(), dims: value.shape },
     };
     if (!wanted.scores) return outputs;
-    const stage = STAGES[attributes.qk_matmul_output_mode ?? 0];
+    const mode = attributes.qk_matmul_output_mode ?? 0;
+    const stage = STAGES[mode];
+    if (stage === undefined) throw new RangeError(`qk_matmul_output_mode: expected 0 to 3, got ${mode}`);
     const scores = attentionWeights(query, key, { ...options, stage });
     made.push(scores);
     return { ...outputs, qk_matmul_output: { data: scores.toFloat32Array(), dims: scores.shape } };
@@ -97,16 +103,24 @@ function readOptions(tensor, inputs, attributes, queries, keys) {
 }
 
 /** The mask with a last axis of all keys: those it does not speak of are removed. */
-function padMask(tensor, { data, dims }, keys) {
+function padMask(tensor, { data, dims, type }, keys) {
   const given = dims.at(-1) ?? 0;
-  const boolean = data instanceof Uint8Array;
+  const boolean = type === undefined ? data instanceof Uint8Array : type === 'bool';
   const rows =
     given === 0 ? dims.slice(0, -1).reduce((size, length) => size * length, 1) : data.length / given;
   const padded = boolean ? new Uint8Array(rows * keys) : new Float32Array(rows * keys).fill(-Infinity);
   for (let row = 0; row < rows; row++) {
-    for (let j = 0; j < given; j++) padded[row * keys + j] = Number(data[row * given + j]);
+    for (let j = 0; j < given; j++) {
+      const value = Number(data[row * given + j]);
+      padded[row * keys + j] = boolean ? Number(value !== 0) : finiteStaysFinite(value);
+    }
   }
   return tensor(padded, [...dims.slice(0, -1), keys]);
+}
+
+/** A float64 beyond float32 would become infinite, and remove; only -Infinity itself may. */
+function finiteStaysFinite(value) {
+  return Number.isFinite(value) ? Math.min(Math.max(value, -LARGEST), LARGEST) : value;
 }
 
 /** Y has the layout of Q. */

@@ -5,6 +5,8 @@ import { scaledDotProductAttention, softmax } from 'wasm-attention';
 import type { Runtime } from 'wasm-attention';
 import { onnxAttention } from '../../examples/onnx/attention.mjs';
 import { onnxRotaryEmbedding } from '../../examples/onnx/rotary.mjs';
+import { referenceAttention, referenceSoftmax } from '../reference/attention.js';
+import { Random } from '../reference/random.js';
 import { eachBuild } from '../support/runtimes.js';
 import {
   CASES_ABSENT,
@@ -14,10 +16,10 @@ import {
   numbersOf,
   toleranceOf,
 } from './onnx-cases.js';
-import type { OnnxCase } from './onnx-cases.js';
+import type { OnnxCase, OnnxTensor } from './onnx-cases.js';
 import { runGraph } from './onnx-graph.js';
 import type { OnnxGraph } from './onnx-graph.js';
-import { mapOnnxAttention } from './onnx-mapping.js';
+import { contiguous, mapOnnxAttention, maskAt, onnxOutputs } from './onnx-mapping.js';
 
 type Outputs = Partial<Record<string, { dims: readonly number[]; data: ArrayLike<number> }>>;
 
@@ -26,7 +28,11 @@ function plainInputs({ inputs }: OnnxCase): never {
   return Object.fromEntries(
     Object.entries(inputs).map(([name, tensor]) => [
       name,
-      { dims: tensor.dims, data: tensor.dtype === 'bool' ? tensor.data : numbersOf(tensor) },
+      {
+        dims: tensor.dims,
+        type: tensor.dtype,
+        data: tensor.dtype === 'bool' ? tensor.data : numbersOf(tensor),
+      },
     ]),
   ) as never;
 }
@@ -52,50 +58,81 @@ function runSoftmax(runtime: Runtime, onnxCase: OnnxCase): Outputs {
   );
 }
 
-/**
- * A score_mod that only adds (biases, ALiBi) is a bias: what it makes of scores of zero. Others are told apart by trying:
- * they are not additive where two scores do not move alike.
- */
-function runFlexAttention(runtime: Runtime, onnxCase: OnnxCase): Outputs | undefined {
-  const attention = mapOnnxAttention(onnxCase);
-  const graph = onnxCase.attributes['score_mod'] as OnnxGraph | undefined;
-  if (onnxCase.attributes['prob_mod'] !== undefined) return undefined;
-  const dims = [attention.batch, attention.queryHeads, attention.queries, attention.keys];
-  const size = dims.reduce((product, length) => product * length, 1);
-  const scoresOf = (score: number) =>
-    graph
-      ? Array.from(numbersOf(runGraph(graph, { dims, data: new Float64Array(size).fill(score) }) as never))
-      : [];
-  const base = scoresOf(0);
-  const moved = scoresOf(1);
-  const twice = scoresOf(2);
-  const options: Record<string, unknown> = { runtime, scale: attention.scale };
-  const slope = base.length > 0 ? moved[0]! - base[0]! : 1;
-  const linear = base.every(
-    (score, i) =>
-      Math.abs(moved[i]! - score - slope) < 1e-6 && Math.abs(twice[i]! - score - 2 * slope) < 1e-6,
-  );
-  const finite = base.map((score, i) => (score === -Infinity || moved[i] === -Infinity ? -Infinity : score));
-  const masked = finite.some((score) => score === -Infinity);
-  if (linear || masked) {
-    options['scale'] = attention.scale * (masked ? 1 : slope);
-    if (graph) options['bias'] = { data: Float32Array.from(finite), shape: dims };
-  } else {
-    // c * tanh(s / c): the softcap is where large scores end.
-    const cap = scoresOf(1e9)[0]!;
-    if (!(Math.abs(moved[0]! - cap * Math.tanh(1 / cap)) < 1e-6)) return undefined;
-    options['softcap'] = cap;
-  }
-  const { Q, K, V } = onnxCase.inputs;
-  const input = (tensor: typeof Q) => ({
-    data: Float32Array.from(numbersOf(tensor!)),
-    shape: [...tensor!.dims],
-  });
-  const { output } = scaledDotProductAttention(input(Q), input(K), input(V), options);
-  return { Y: { dims: output.shape, data: output.data } };
+/** What a case needs that the package's options cannot say: listed as skipped, with this as the reason. */
+class NotCovered extends Error {}
+
+/** f(s) = cap * tanh(scale * s / cap) + bias, or scale * s + bias; a bias of -Infinity removes. */
+interface Modifier {
+  scale: number;
+  cap?: number;
+  bias: Float64Array;
 }
 
-const RUNNERS: Record<string, (runtime: Runtime, onnxCase: OnnxCase) => Outputs | undefined> = {
+const isClose = (a: number, b: number) => a === b || Math.abs(a - b) <= 1e-6 * (1 + Math.abs(b));
+
+/**
+ * The options that a graph over scores (or weights) amounts to: guessed from what it makes of a few numbers at every
+ * place, and then held against what it makes of random ones.
+ */
+function fitModifier(graph: OnnxGraph, dims: readonly number[]): Modifier {
+  const size = dims.reduce((product, length) => product * length, 1);
+  const apply = (data: Float64Array) => runGraph(graph, { dims, data }).data;
+  const at = (score: number) => apply(new Float64Array(size).fill(score));
+  const [zero, one, two, minus, large] = [at(0), at(1), at(2), at(-3), at(1e9)] as const;
+  const isConstant = (k: number) => [one, two, minus, large].every((values) => values[k] === zero[k]);
+  // A filler far below every score removes as -Infinity does, as long as the row keeps another key.
+  const removed = zero.map((bias, k) => Number(isConstant(k) && bias <= -1e4));
+  const keys = dims.at(-1)!;
+  for (let row = 0; row < size; row += keys) {
+    const isEmpty = removed.subarray(row, row + keys).every((is) => is === 1);
+    if (isEmpty && zero.subarray(row, row + keys).some((bias) => bias !== -Infinity)) {
+      throw new NotCovered('a modifier that fills a whole row');
+    }
+  }
+  const kept = removed.indexOf(0);
+  const fit: Modifier = { scale: 1, bias: zero.map((bias, k) => (removed[k] ? -Infinity : bias)) };
+  if (kept >= 0) {
+    const step = one[kept]! - zero[kept]!;
+    const isLinear =
+      isClose(two[kept]! - zero[kept]!, 2 * step) && isClose(minus[kept]! - zero[kept]!, -3 * step);
+    const cap = Math.abs(large[kept]! - zero[kept]!);
+    fit.scale = isLinear ? step : cap * Math.atanh(step / cap);
+    if (!isLinear) fit.cap = cap;
+  }
+  const random = new Random(1);
+  const scores = Float64Array.from({ length: size }, () => random.uniform(-4, 4));
+  const { scale, cap } = fit;
+  const isRight = apply(scores).every((actual, k) => {
+    const scaled = scale * scores[k]!;
+    return removed[k] || isClose(actual, (cap ? cap * Math.tanh(scaled / cap) : scaled) + zero[k]!);
+  });
+  if (!isRight || !Number.isFinite(scale))
+    throw new NotCovered('a modifier that is no scale, softcap, bias or mask');
+  return fit;
+}
+
+function runFlexAttention(runtime: Runtime, onnxCase: OnnxCase): Outputs {
+  const { batch, queryHeads, queries, keys, scale } = mapOnnxAttention(onnxCase);
+  const dims = [batch, queryHeads, queries, keys];
+  const graphOf = (name: string) => onnxCase.attributes[name] as OnnxGraph | undefined;
+  const [scoreGraph, weightGraph] = [graphOf('score_mod'), graphOf('prob_mod')];
+  const score = scoreGraph && fitModifier(scoreGraph, dims);
+  const weight = weightGraph && fitModifier(weightGraph, dims);
+  if (weight?.cap !== undefined || weight?.bias.some((bias) => bias !== 0)) {
+    throw new NotCovered('a prob_mod that is no factor');
+  }
+  const { Q, K, V } = onnxCase.inputs;
+  const input = (tensor: typeof Q) => ({ data: numbersOf(tensor!), shape: [...tensor!.dims] });
+  const { output } = scaledDotProductAttention(input(Q), input(K), input(V), {
+    runtime,
+    scale: scale * (score?.scale ?? 1),
+    softcap: score?.cap,
+    bias: score && { data: score.bias, shape: dims },
+  });
+  return { Y: { dims: output.shape, data: Array.from(output.data, (y) => y * (weight?.scale ?? 1)) } };
+}
+
+const RUNNERS: Record<string, (runtime: Runtime, onnxCase: OnnxCase) => Outputs> = {
   Attention: runAttention,
   FlexAttention: runFlexAttention,
   RotaryEmbedding: runRotary,
@@ -114,9 +151,12 @@ await eachBuild('ONNX cases', (runtime) => {
     }
     it(onnxCase.name, (context) => {
       const used = runtime.memory.used;
-      const actual = run(runtime, onnxCase);
-      if (actual === undefined) {
-        context.skip('its modifier is not one that the options can say');
+      let actual: Outputs;
+      try {
+        actual = run(runtime, onnxCase);
+      } catch (error) {
+        if (!(error instanceof NotCovered)) throw error;
+        context.skip(`not covered: ${error.message}`);
         return;
       }
       for (const [name, expected] of Object.entries(onnxCase.outputs)) {
@@ -127,4 +167,249 @@ await eachBuild('ONNX cases', (runtime) => {
       if (onnxCase.op === 'Attention') expect(runtime.memory.used).toBe(used);
     });
   }
+});
+
+// The rules themselves, on nodes that no file holds: the adapter against the reference, each with a reading of its own.
+
+interface Made {
+  dims: readonly number[];
+  dtype: OnnxTensor['dtype'];
+}
+
+/** A random Attention node. Every rule has its turn: layouts, shared heads, past or lengths, windows, modes, masks. */
+function randomNode(seed: number): OnnxCase {
+  const random = new Random(seed);
+  const pick = <T>(...choices: T[]): T => choices[random.integer(0, choices.length - 1)]!;
+  const [batch, keyHeads, group] = [random.integer(1, 3), random.integer(1, 3), random.integer(1, 3)];
+  const [queries, added] = [random.integer(1, 7), random.integer(1, 9)];
+  const [dim, valueDim] = [random.integer(1, 9), random.integer(1, 9)];
+  const heads = keyHeads * group;
+  const [flat, cache] = [random.boolean(), pick('none', 'past', 'lengths')];
+  const past = cache === 'past' ? random.integer(0, 6) : 0;
+  const keys = past + added;
+  const number = ({ dims, dtype }: Made, draw: () => number): OnnxTensor => {
+    const data = Array.from({ length: dims.reduce((size, length) => size * length, 1) }, draw);
+    if (dtype === 'bool') return { dtype, dims, data: Uint8Array.from(data) };
+    if (dtype === 'int64') return { dtype, dims, data: BigInt64Array.from(data, BigInt) };
+    return { dtype, dims, data: dtype === 'float64' ? Float64Array.from(data) : Float32Array.from(data) };
+  };
+  const normal = (...dims: number[]) => number({ dims, dtype: 'float32' }, () => random.normal());
+  const packed = (count: number, length: number, size: number) =>
+    flat ? normal(batch, length, count * size) : normal(batch, count, length, size);
+  const attributes: Record<string, unknown> = flat ? { q_num_heads: heads, kv_num_heads: keyHeads } : {};
+  const maybe = (name: string, value: number) => {
+    if (random.boolean()) attributes[name] = value;
+  };
+  maybe('is_causal', random.integer(0, 1));
+  maybe('scale', random.uniform(0, 1.5));
+  maybe('softcap', pick(0, 0.5, 3));
+  maybe('left_window_size', random.integer(-1, 5));
+  maybe('right_window_size', random.integer(-1, 5));
+  maybe('qk_matmul_output_mode', random.integer(0, 3));
+  maybe('softmax_precision', pick(1, 10, 11, 16));
+  const inputs: Record<string, OnnxTensor> = {
+    Q: packed(heads, queries, dim),
+    K: packed(keyHeads, added, dim),
+    V: packed(keyHeads, added, valueDim),
+  };
+  if (cache === 'past') {
+    inputs['past_key'] = normal(batch, keyHeads, past, dim);
+    inputs['past_value'] = normal(batch, keyHeads, past, valueDim);
+  }
+  if (cache === 'lengths') {
+    inputs['nonpad_kv_seqlen'] = number({ dims: [batch], dtype: 'int64' }, () => random.integer(0, keys));
+  }
+  if (random.boolean(0.7)) {
+    const whole = [batch, heads, queries].map((length) => (random.boolean() ? length : 1));
+    const dims = [...whole, random.boolean() ? keys : random.integer(1, keys)].slice(
+      4 - random.integer(1, 4),
+    );
+    const dtype = pick('bool', 'float32', 'float64', 'float16', 'int64');
+    inputs['attn_mask'] = number({ dims, dtype }, () => {
+      if (dtype === 'bool') return random.integer(0, 1);
+      if (dtype === 'int64') return random.integer(-20, 20);
+      return pick(-Infinity, 0, random.integer(-8, 8) / 4, dtype === 'float16' ? -32 : -1e30);
+    });
+  }
+  return {
+    ...{ name: `node ${seed}`, domain: '', op: 'Attention', opset: 25, features: [], attributes, inputs },
+    outputs: { qk_matmul_output: normal(0) },
+  };
+}
+
+/** The node's outputs as the reference computes them. */
+function expectedOutputs(onnxCase: OnnxCase): Outputs {
+  const node = mapOnnxAttention(onnxCase);
+  const { mask, keyLengths, offset, window, causal } = node;
+  const { output, weights, scores } = referenceAttention(
+    {
+      ...node,
+      query: contiguous(node.query).data,
+      key: contiguous(node.key).data,
+      value: contiguous(node.value).data,
+    },
+    {
+      ...{ scale: node.scale, softcap: node.softcap, keyLengths, window, windowOffset: offset },
+      causalOffset: causal ? offset : undefined,
+      booleanMask: mask?.kind === 'boolean' ? (...place) => maskAt(mask, ...place) === 1 : undefined,
+      floatMask: mask?.kind === 'float' ? (...place) => maskAt(mask, ...place) : undefined,
+    },
+  );
+  const shown = [scores.scaled, scores.capped, scores.masked, weights][node.scoreMode]!;
+  return onnxOutputs(node, { output, scores: shown });
+}
+
+await eachBuild('ONNX rules', (runtime) => {
+  it('hold on random nodes', () => {
+    const { used } = runtime.memory;
+    for (let seed = 0; seed < 1500; seed++) {
+      const onnxCase = randomNode(seed);
+      const actual = runAttention(runtime, onnxCase);
+      for (const [name, expected] of Object.entries(expectedOutputs(onnxCase))) {
+        const wanted: OnnxTensor = {
+          dtype: 'float64',
+          dims: expected!.dims,
+          data: Float64Array.from(expected!.data),
+        };
+        const { message } = compare(actual[name]!, wanted);
+        if (message !== '') expect.fail(`${name} of node ${seed}: ${message}`);
+      }
+    }
+    expect(runtime.memory.used).toBe(used);
+  });
+
+  it('attend where every number of a row is finite, however low', () => {
+    const q = { dims: [1, 1, 1, 1], data: [1] };
+    const k = { dims: [1, 1, 3, 1], data: [0, 0.5, 1] };
+    const v = { dims: [1, 1, 3, 1], data: [1, 2, 6] };
+    const y = (low: number) => {
+      const attn_mask = { dims: [3], data: Float64Array.of(low, low, low) };
+      return onnxAttention(runtime, { Q: q, K: k, V: v, attn_mask }, {}).Y.data[0];
+    };
+    // What float32 leaves of the scores: steps of 2^-7 in powers of two here, nothing beyond 2^26.
+    const plain = y(0)!;
+    expect(Math.abs(y(-65504)! - plain)).toBeLessThan(2 ** -7 * 6);
+    expect(y(-1e30)).toBeCloseTo(3, 5);
+    expect(y(-2e38)).toBeCloseTo(3, 5);
+  });
+
+  it('tell masks of bytes from masks of numbers', () => {
+    const plain = (dims: number[], ...data: number[]) => ({ dims, data });
+    const inputs = { Q: plain([1, 1, 1, 1], 0), K: plain([1, 1, 2, 1], 1, 2), V: plain([1, 1, 2, 1], 0, 1) };
+    const bytes = { dims: [2], data: Uint8Array.of(0, 1) };
+    const y = (attn_mask: object) =>
+      onnxAttention(runtime, { ...inputs, attn_mask: attn_mask as never }, {}).Y.data[0];
+    expect(y(bytes)).toBe(1);
+    expect(y({ ...bytes, type: 'bool' })).toBe(1);
+    expect(y({ ...bytes, type: 'uint8' })).toBeCloseTo(1 / (1 + Math.exp(-1)), 5);
+  });
+
+  it('refuse a mode that does not exist, and leave nothing behind', () => {
+    const { used } = runtime.memory;
+    const one = { dims: [1, 1, 1, 1], data: [1] };
+    expect(() =>
+      onnxAttention(runtime, { Q: one, K: one, V: one }, { qk_matmul_output_mode: 4 }, { scores: true }),
+    ).toThrow(/qk_matmul_output_mode/);
+    expect(runtime.memory.used).toBe(used);
+  });
+});
+
+/** A modifier as the cases spell it; constants are float32, or int64 where they are bigint. */
+function graphOf(lines: string[], constants: Record<string, number | bigint> = {}): OnnxGraph {
+  const hex = (value: number | bigint) =>
+    Buffer.from(
+      (typeof value === 'bigint' ? BigInt64Array.of(value) : Float32Array.of(value)).buffer,
+    ).toString('hex');
+  return {
+    ...{ graph: lines, inputs: ['s'], outputs: ['y'] },
+    constants: Object.fromEntries(Object.entries(constants).map(([name, value]) => [name, hex(value)])),
+  };
+}
+
+const PLACES = [
+  'shape = Shape(s)',
+  'queries = Gather(shape, i2)',
+  'keys = Gather(shape, i3)',
+  'i = Range(i0, queries, i1)',
+  'row = Unsqueeze(i, i1)',
+  'j = Range(i0, keys, i1)',
+];
+const INDICES = { i0: 0n, i1: 1n, i2: 2n, i3: 3n };
+
+await eachBuild('FlexAttention modifiers', (runtime) => {
+  const random = new Random(9);
+  const tensor = (...dims: number[]): OnnxTensor => ({
+    ...{ dtype: 'float32', dims },
+    data: random.array(dims.reduce((size, length) => size * length, 1)),
+  });
+  const inputs = { Q: tensor(2, 4, 5, 8), K: tensor(2, 2, 5, 8), V: tensor(2, 2, 5, 3) };
+  const node = (attributes: OnnxCase['attributes']): OnnxCase => ({
+    ...{ name: 'made here', domain: '', op: 'FlexAttention', opset: 1, features: [], outputs: {} },
+    ...{ attributes, inputs },
+  });
+
+  /** Scores, graph, softmax, graph, values. */
+  function expected(attributes: OnnxCase['attributes']): Float64Array {
+    const attention = mapOnnxAttention(node(attributes));
+    const given = {
+      ...attention,
+      query: contiguous(attention.query).data,
+      key: contiguous(attention.key).data,
+      value: contiguous(attention.value).data,
+    };
+    const dims = [2, 4, 5, 5];
+    const apply = (name: string, data: Float64Array) =>
+      attributes[name] ? runGraph(attributes[name] as OnnxGraph, { dims, data }).data : data;
+    const scores = apply('score_mod', referenceAttention(given, { scale: attention.scale }).scores.scaled);
+    const weights = apply('prob_mod', referenceSoftmax(scores, dims));
+    return Float64Array.from({ length: 2 * 4 * 5 * 3 }, (_, at) => {
+      const [d, row] = [at % 3, Math.floor(at / 3)];
+      const keyHead = Math.floor(row / 5 / 2); // [batch, head] of 2 x 4, halved: [batch, key head] of 2 x 2
+      let sum = 0;
+      for (let j = 0; j < 5; j++) sum += weights[row * 5 + j]! * given.value[(keyHead * 5 + j) * 3 + d]!;
+      return sum;
+    });
+  }
+
+  const causal = [...PLACES, 'kept = GreaterOrEqual(row, j)', 'y = Where(kept, s, low)'];
+  it.each<[string, OnnxCase['attributes']]>([
+    ['nothing', {}],
+    ['a factor', { score_mod: graphOf(['y = Mul(s, f)'], { f: -0.5 }) }],
+    ['a softcap', { score_mod: graphOf(['a = Div(s, c)', 'b = Tanh(a)', 'y = Mul(b, c)'], { c: 0.75 }) }],
+    ['a distance', { score_mod: graphOf([...PLACES, 'd = Sub(row, j)', 'y = Add(s, d)'], INDICES) }],
+    ['causality', { score_mod: graphOf(causal, { ...INDICES, low: -Infinity }) }],
+    ['causality by a filler', { score_mod: graphOf(causal, { ...INDICES, low: -1e9 }) }],
+    [
+      'a softcap under causality',
+      {
+        score_mod: graphOf(
+          ['t = Tanh(s)', ...PLACES, 'kept = GreaterOrEqual(row, j)', 'y = Where(kept, t, low)'],
+          { ...INDICES, low: -Infinity },
+        ),
+      },
+    ],
+    ['a factor on weights', { prob_mod: graphOf(['y = Mul(s, f)'], { f: 0.25 }) }],
+  ])('%s is an option', (_what, attributes) => {
+    const { Y } = runFlexAttention(runtime, node(attributes));
+    const wanted: OnnxTensor = { dtype: 'float64', dims: [2, 4, 5, 3], data: expected(attributes) };
+    expect(compare(Y!, wanted).message).toBe('');
+  });
+
+  it.each<[string, OnnxCase['attributes']]>([
+    ['a rectifier', { score_mod: graphOf(['y = Relu(s)']) }],
+    ['a square', { score_mod: graphOf(['y = Mul(s, s)']) }],
+    ['a factor by the place', { score_mod: graphOf([...PLACES, 'y = Mul(s, j)'], INDICES) }],
+    [
+      'a filler of whole rows',
+      {
+        score_mod: graphOf([...PLACES, 'kept = Greater(row, j)', 'y = Where(kept, s, low)'], {
+          ...INDICES,
+          low: -1e9,
+        }),
+      },
+    ],
+    ['an addend to weights', { prob_mod: graphOf(['y = Add(s, f)'], { f: 0.25 }) }],
+  ])('%s is not, and says so', (_what, attributes) => {
+    expect(() => runFlexAttention(runtime, node(attributes))).toThrow(NotCovered);
+  });
 });
