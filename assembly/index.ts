@@ -16,7 +16,7 @@ export function heapBase(): usize {
 // Products
 export { packColumns, packRows } from './gemm/pack';
 export { product } from './gemm/product';
-export { rowOverFourPanels } from './gemm/row';
+export { rowOverFourPanels, twoRowsOverTwoPanels } from './gemm/row';
 export function productScratchBytes(): usize {
   return PRODUCT_SCRATCH_BYTES;
 }
@@ -37,6 +37,10 @@ export function attentionParametersBytes(): i32 {
 export function attentionTiles(parameters: usize): i32 {
   return tileCount(changetype<AttentionParameters>(parameters));
 }
+
+// Key/value cache
+export { appendParametersBytes, appendScratchBytes, cacheAppend } from './cache/append';
+export { pageHeadBytes } from './cache/page';
 
 // Positions
 export { rotary } from './positions/rotary';

@@ -66,6 +66,14 @@ export { denseMask } from './masks/dense.js';
 
 export { LayerResult, MultiHeadAttention } from './layers/multi-head-attention.js';
 export type { ForwardOptions, MultiHeadAttentionOptions } from './layers/multi-head-attention.js';
+export { KeyValueCache } from './layers/key-value-cache.js';
+export type {
+  AppendOptions,
+  CacheAttendOptions,
+  CacheRing,
+  KeyValueCacheOptions,
+} from './layers/key-value-cache.js';
+export type { CacheStorage } from './ops/cache/append.js';
 export { parseSafetensors } from './layers/safetensors.js';
 export type { StateTensor } from './layers/safetensors.js';
 export type { StateDictTensor } from './layers/state-dict.js';

@@ -55,6 +55,10 @@ export interface Kernels {
   ): void;
   linearAttention(parameters: number, scratch: number, tileFrom: number, tileTo: number): void;
   linearAttentionScratchBytes(headDim: number, valueHeadDim: number): number;
+  appendParametersBytes(): number;
+  appendScratchBytes(parameters: number): number;
+  cacheAppend(parameters: number, scratch: number): void;
+  pageHeadBytes(headDim: number, valueHeadDim: number, storage: number): number;
   rotary(
     x: number,
     batchStride: number,

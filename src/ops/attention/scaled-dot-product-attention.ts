@@ -9,7 +9,7 @@ import type { AttentionOptions } from './options.js';
 import { PARAMETER_BYTES, writeParameters } from './parameters.js';
 import type { Parameters } from './parameters.js';
 import { attentionInput, placeTensor, planAttention } from './plan.js';
-import type { Plan } from './plan.js';
+import type { PlacedTensor, Plan } from './plan.js';
 import { writeWeights } from './weights.js';
 
 export interface ScaledDotProductAttentionOptions extends AttentionOptions {
@@ -120,7 +120,7 @@ export function checkValue(value: Tensor, key: Tensor): void {
 export function attend(
   scope: CallScope,
   plan: Plan,
-  value: Tensor,
+  value: PlacedTensor,
   options: ScaledDotProductAttentionOptions,
   make: (shape: readonly number[]) => Tensor,
 ): AttentionResult {
