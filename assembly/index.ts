@@ -3,6 +3,7 @@
 
 import { tile as microKernel, Rows1, Rows2, Rows3, Rows4, Rows5, Rows6 } from './gemm/tile';
 import { PRODUCT_SCRATCH_BYTES } from './gemm/product';
+import { integerTile } from './attention/integers';
 import { AttentionParameters } from './attention/parameters';
 import { tileCount } from './attention/scores';
 import { exp2Row, writeConstants } from './math/exp2';
@@ -75,4 +76,16 @@ export function tile5(a: usize, aStride: usize, panel: usize, c: usize, cStride:
 }
 export function tile6(a: usize, aStride: usize, panel: usize, c: usize, cStride: usize, depth: i32, bias: usize, scales: usize): void {
   microKernel<Rows6>(a, aStride, panel, c, cStride, depth, bias, scales);
+}
+export function integerTile1(a: usize, aStride: usize, panel: usize, depth: i32, c: usize): void {
+  integerTile<Rows1>(a, aStride, panel, depth, c);
+}
+export function integerTile2(a: usize, aStride: usize, panel: usize, depth: i32, c: usize): void {
+  integerTile<Rows2>(a, aStride, panel, depth, c);
+}
+export function integerTile3(a: usize, aStride: usize, panel: usize, depth: i32, c: usize): void {
+  integerTile<Rows3>(a, aStride, panel, depth, c);
+}
+export function integerTile4(a: usize, aStride: usize, panel: usize, depth: i32, c: usize): void {
+  integerTile<Rows4>(a, aStride, panel, depth, c);
 }

@@ -6,7 +6,7 @@
 //   pages, int8          read as they are by a few rows (integers.ts), expanded for many
 
 import { packColumns, packRows } from '../gemm/pack';
-import { floatOfHalf } from '../math/half';
+import { expandHalves } from '../math/half';
 import { FLOAT16, INT8, pageHeadBytes, quads, valuesOffset, WORDS_BYTES } from '../cache/page';
 import { AttentionParameters } from './parameters';
 import { KEY_BLOCK, Workspace } from './workspace';
@@ -30,7 +30,7 @@ export function openKeys(p: AttentionParameters, w: Workspace, keyFrom: i32, cou
   if (p.storage == INT8) {
     if (!w.quantized) expandKeys(p, w, count);
   } else if (p.storage == FLOAT16) {
-    expandHalves(w.page, w.keys, <usize>((count + 7) & ~7) * <usize>p.headDim);
+    expandHalves(w.page, w.keys, <usize>((count + 7) & ~7) * <usize>p.headDim, w.halfConstants);
   } else {
     w.keys = w.page;
   }
@@ -53,19 +53,10 @@ export function openValues(p: AttentionParameters, w: Workspace, keyFrom: i32, c
   } else if (p.storage == FLOAT16) {
     for (let channel = 0; channel < w.valueDim; channel += 8) {
       const panel = <usize>(channel * KEY_BLOCK);
-      expandHalves(values + (panel << 1), w.values + (panel << 2), <usize>count << 3);
+      expandHalves(values + (panel << 1), w.values + (panel << 2), <usize>count << 3, w.halfConstants);
     }
   } else {
     w.values = values;
-  }
-}
-
-/** `count` half floats, a multiple of 8, as floats. */
-function expandHalves(source: usize, target: usize, count: usize): void {
-  for (const end = source + (count << 1); source < end; source += 16, target += 32) {
-    const halves = v128.load(source);
-    v128.store(target, floatOfHalf(i32x4.extend_low_i16x8_u(halves)));
-    v128.store(target, floatOfHalf(i32x4.extend_high_i16x8_u(halves)), 16);
   }
 }
 

@@ -149,7 +149,7 @@ function integerTileOf(rows: i32, a: usize, aStride: usize, panel: usize, depth:
 }
 
 /** C[r][0..4), 16 bytes a row. */
-function integerTile<Rows>(a: usize, aStride: usize, panel: usize, depth: i32, c: usize): void {
+export function integerTile<Rows>(a: usize, aStride: usize, panel: usize, depth: i32, c: usize): void {
   let a0 = a;
   let a1 = a0 + aStride;
   let a2 = a1 + aStride;

@@ -12,6 +12,7 @@
 
 import { INT8, quads } from '../cache/page';
 import { CONSTANTS_BYTES, writeConstants } from '../math/exp2';
+import { HALF_CONSTANTS_BYTES, writeHalfConstants } from '../math/half';
 import { AttentionParameters } from './parameters';
 
 /** Keys a block. 128 measured best with 64 within 2 % (Zen 5); a change changes bits. */
@@ -24,6 +25,7 @@ const BLOCK_ROWS: i32 = 480;
 @unmanaged
 export class Workspace {
   constants: usize;
+  halfConstants: usize;
   zeros: usize;
   scales: usize;
   removed: usize;
@@ -93,7 +95,8 @@ export function layOut(p: AttentionParameters, scratch: usize): usize {
   const rows = <usize>(queriesPerBlock(p.queries, group) * group);
   const valueDim = (p.valueHeadDim + 7) & ~7;
   const constants = scratch + aligned(offsetof<Workspace>());
-  const zeros = constants + CONSTANTS_BYTES;
+  const halfConstants = constants + CONSTANTS_BYTES;
+  const zeros = halfConstants + aligned(HALF_CONSTANTS_BYTES);
   const scales = zeros + 128;
   const removed = scales + 64;
   const state = removed + <usize>KEY_BLOCK;
@@ -112,6 +115,7 @@ export function layOut(p: AttentionParameters, scratch: usize): usize {
   if (scratch) {
     const w = changetype<Workspace>(scratch);
     w.constants = constants;
+    w.halfConstants = halfConstants;
     w.zeros = zeros;
     w.scales = scales;
     w.removed = removed;
@@ -136,6 +140,7 @@ export function layOut(p: AttentionParameters, scratch: usize): usize {
     w.querySteps = querySteps + 128;
     w.queryIntegers = queryIntegers;
     writeConstants(constants);
+    writeHalfConstants(halfConstants);
     memory.fill(zeros, 0, 128);
   }
   return end;

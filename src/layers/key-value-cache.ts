@@ -151,6 +151,12 @@ export class KeyValueCache {
     return this.#pool.pages * this.#pool.pageBytes;
   }
 
+  /** @internal Where the pages of a layer lie, and how long they are: for measuring how fast they can be read. */
+  pageAddresses(layer = 0): { addresses: number[]; pageBytes: number } {
+    const addresses = this.#layer(layer).flatMap(({ pages }) => pages);
+    return { addresses, pageBytes: this.#pool.pageBytes };
+  }
+
   /**
    * Appends tokens to the sequences of a layer.
    *
