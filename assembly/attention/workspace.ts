@@ -58,7 +58,6 @@ export class Workspace {
   querySteps: usize;
   weightIntegers: usize;
   weightSteps: usize;
-  products: usize;
 }
 
 /** Most rows that meet int8 pages as integers; for more, expanding the pages costs less. */
@@ -105,8 +104,9 @@ export function layOut(p: AttentionParameters, scratch: usize): usize {
   const scores = bits + aligned(rows * 16);
   const quantized = usesIntegers(p);
   const integers = scores + 8 * SCORE_ROW_BYTES;
-  const querySteps = integers + 8 * SCORE_ROW_BYTES / 2;
-  const queryIntegers = querySteps + 128 + aligned(rows * 4);
+  const weightSteps = integers + 8 * SCORE_ROW_BYTES / 2;
+  const querySteps = weightSteps + 64;
+  const queryIntegers = querySteps + aligned(rows * 4);
   const queries = quantized ? queryIntegers + aligned(rows * (<usize>quads(p.headDim) << 3)) : integers;
   const keys = queries + aligned(rows * <usize>p.headDim * 4);
   const values = keys + aligned(<usize>(KEY_BLOCK * p.headDim) * 4);
@@ -135,9 +135,8 @@ export function layOut(p: AttentionParameters, scratch: usize): usize {
     w.valueDim = valueDim;
     w.quantized = quantized ? 1 : 0;
     w.weightIntegers = integers;
-    w.products = querySteps;
-    w.weightSteps = querySteps + 64;
-    w.querySteps = querySteps + 128;
+    w.weightSteps = weightSteps;
+    w.querySteps = querySteps;
     w.queryIntegers = queryIntegers;
     writeConstants(constants);
     writeHalfConstants(halfConstants);

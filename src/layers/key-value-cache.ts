@@ -409,7 +409,7 @@ export class KeyValueCache {
     this.#checkQuery(query);
     const { batch, numKeyValueHeads, headDim, valueHeadDim, storage, ring } = this.layout;
     const keys = sequences.reduce((most, { place }) => Math.max(most, place), 0);
-    const { causal = true, window, lengths: _, ...scores } = options;
+    const { causal = true, window, ...scores } = options;
     if (ring) rejectWithRing({ ...scores, window, causal: causal ? undefined : 'false' });
     const plan = planAttention(
       scope,

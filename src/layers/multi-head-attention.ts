@@ -321,9 +321,9 @@ export class MultiHeadAttention {
     if (batch !== lengths.length)
       throw shapeError('x', `a batch of ${lengths.length}, as the cache has`, [batch]);
     const counts = readCounts(options.lengths, batch, length);
-    const { causal: _, ...own } = this.#scores;
     const scores = {
-      ...own,
+      ...this.#scores,
+      causal: true,
       ...(mask === undefined ? {} : { mask }),
       ...(bias === undefined ? {} : { bias }),
     };
