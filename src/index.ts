@@ -35,7 +35,7 @@ export { linearAttention } from './ops/attention/linear-attention.js';
 export type { FeatureMap, LinearAttentionOptions } from './ops/attention/linear-attention.js';
 export { variableLengthAttention } from './ops/attention/variable-length.js';
 export type { VariableLengthOptions } from './ops/attention/variable-length.js';
-export { measurePeak } from './ops/peak.js';
+export { measurePeak, readTensor, runPeak } from './ops/peak.js';
 
 export {
   and,
