@@ -123,7 +123,10 @@ export const libraryPrepare =
     if (runtime.info.threads !== threads) {
       const found = runtime.info.threads;
       runtime.dispose();
-      throw new Error(`runs with ${found} thread${found === 1 ? '' : 's'} here, not ${threads}`);
+      throw Object.assign(
+        new Error(`runs with ${found} thread${found === 1 ? '' : 's'} here, not ${threads}`),
+        { code: 'UNSUPPORTED' },
+      );
     }
     return { run: makers[kind]({ library, runtime, shapes, inputs }), dispose: () => runtime.dispose() };
   };

@@ -197,7 +197,7 @@ export function timing(rounds, samples, { flop, bytes, limit }, threads) {
     amount /
     round.milliseconds /
     1e6 /
-    /** @type {number} */ ((round.limit) * (limit === 'memory' ? 1 : threads));
+    /** @type {number} */ (round.limit * (limit === 'memory' ? 1 : threads));
   const hasShare = limit !== 'none' && rounds.every((round) => round.limit !== null);
   return {
     time,
@@ -209,7 +209,7 @@ export function timing(rounds, samples, { flop, bytes, limit }, threads) {
 }
 
 /** What a result says of its workload. @param {Workload} workload @returns {import('./result.mjs').WorkloadFacts} */
-function describeWorkload({ id, label, group, kind, shapes, flop, bytes, limit, series, neighbours }) {
+export function describeWorkload({ id, label, group, kind, shapes, flop, bytes, limit, series, neighbours }) {
   return {
     ...{ id, label, group, kind, shapes, flop, bytes, limit },
     ...(series ? { series } : {}),
