@@ -48,7 +48,7 @@ export { linearAttention, linearAttentionAsync } from './ops/attention/linear-at
 export type { FeatureMap, LinearAttentionOptions } from './ops/attention/linear-attention.js';
 export { variableLengthAttention, variableLengthAttentionAsync } from './ops/attention/variable-length.js';
 export type { VariableLengthOptions } from './ops/attention/variable-length.js';
-export { measurePeak } from './ops/peak.js';
+export { measurePeak, readTensor, runPeak } from './ops/peak.js';
 
 export {
   and,

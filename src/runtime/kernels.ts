@@ -84,6 +84,8 @@ export interface Kernels {
   queriesPerBlock(queries: number, group: number): number;
   /** 96 flop an iteration, for measuring the engine's peak. */
   peakMultiplyAdd(iterations: number, left: number, right: number): number;
+  /** Reads bytes, a multiple of 128, for measuring the bandwidth. */
+  readMemory(from: number, bytes: number): number;
   exp2Array(from: number, to: number, table: number): void;
   tanhArray(from: number, to: number, table: number): void;
 }
