@@ -40,10 +40,10 @@ export class LayerRotary {
     const [batch, , length] = query.shape as [number, number, number, number];
     const placed = placePositions(scope, { positions: options.positions }, batch, length);
     this.#grow(placed.highest + 1);
-    const tables = { ...placed, cos: this.#cos!.address, sin: this.#sin!.address };
+    const tables = { ...placed, cos: scope.use(this.#cos!).address, sin: scope.use(this.#sin!).address };
     const { rotaryDim, interleaved = false } = this.#options;
-    rotateInPlace(this.#runtime, query, tables, rotaryDim, interleaved);
-    rotateInPlace(this.#runtime, key, tables, rotaryDim, interleaved);
+    rotateInPlace(scope, query, tables, rotaryDim, interleaved);
+    rotateInPlace(scope, key, tables, rotaryDim, interleaved);
   }
 
   dispose(): void {

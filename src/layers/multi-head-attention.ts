@@ -11,9 +11,11 @@ import { attend, checkValue } from '../ops/attention/scaled-dot-product-attentio
 import type { AttentionOptions } from '../ops/attention/options.js';
 import { planAttention } from '../ops/attention/plan.js';
 import { LinearWeights, rowsOf, runProduct } from '../ops/linear.js';
+import { callAsync, callNow } from '../runtime/call.js';
+import type { AsyncOptions } from '../runtime/call.js';
 import { AttentionError, describe } from '../runtime/errors.js';
-import { CallScope, checkDataType, shapeError } from '../runtime/inputs.js';
-import type { TensorLike } from '../runtime/inputs.js';
+import { checkDataType, shapeError } from '../runtime/inputs.js';
+import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { disposeSymbol } from '../runtime/tensor.js';
 import type { Tensor } from '../runtime/tensor.js';
@@ -167,6 +169,17 @@ export class MultiHeadAttention {
    * @param x [batch, queries, embedDim] or [queries, embedDim]
    */
   forward(x: TensorLike, options: ForwardOptions = {}): LayerResult {
+    const packed = this.#weights();
+    return callNow(this.runtime, (scope) => this.#run(scope, packed, x, options));
+  }
+
+  /** `forward` in slices between turns of the event loop. */
+  async forwardAsync(x: TensorLike, options: ForwardOptions & AsyncOptions = {}): Promise<LayerResult> {
+    const packed = this.#weights();
+    return callAsync(this.runtime, options, (scope) => this.#run(scope, packed, x, options));
+  }
+
+  #weights(): PackedProjections {
     this.#check();
     const packed = this.#packed;
     if (!packed) {
@@ -175,21 +188,7 @@ export class MultiHeadAttention {
         message: 'the layer has no weights: call load first',
       });
     }
-    const scope = new CallScope(this.runtime);
-    const made: Tensor[] = [];
-    const make = (shape: readonly number[]): Tensor => {
-      const tensor = this.runtime.empty(shape);
-      made.push(tensor);
-      return tensor;
-    };
-    try {
-      return this.#run(scope, packed, x, options, make);
-    } catch (error) {
-      for (const tensor of made) tensor.dispose();
-      throw error;
-    } finally {
-      scope.release();
-    }
+    return packed;
   }
 
   /** Frees the weights. Safe to repeat. */
@@ -204,13 +203,7 @@ export class MultiHeadAttention {
     this.dispose();
   }
 
-  #run(
-    scope: CallScope,
-    packed: PackedProjections,
-    x: TensorLike,
-    options: ForwardOptions,
-    make: (shape: readonly number[]) => Tensor,
-  ): LayerResult {
+  #run(scope: CallScope, packed: PackedProjections, x: TensorLike, options: ForwardOptions): LayerResult {
     const { embedDim, kdim, vdim, numHeads, numKeyValueHeads, headDim, valueHeadDim, outputDim } =
       this.layout;
     const input = layerInput(scope, 'x', x, embedDim);
@@ -237,16 +230,11 @@ export class MultiHeadAttention {
     const plan = planAttention(scope, query, key, { ...this.#scores, ...withoutAbsent(options) }, 4);
     const returnWeights = options.returnWeights || options.averageWeights;
     const output = splitHeads(merged, numHeads, valueHeadDim);
-    const attended = attend(
-      scope,
-      plan,
-      value,
-      { output, returnWeights, returnLogSumExp: options.returnLogSumExp },
-      make,
-    );
+    const { returnLogSumExp } = options;
+    const attended = attend(scope, plan, value, { output, returnWeights, returnLogSumExp });
 
     const isBatched = batched(x);
-    const result = make(isBatched ? [batch, queries, outputDim] : [queries, outputDim]);
+    const result = scope.make(isBatched ? [batch, queries, outputDim] : [queries, outputDim]);
     if (result.size > 0) {
       runProduct(
         scope,
@@ -256,7 +244,7 @@ export class MultiHeadAttention {
         { address: result.address, rowBytes: outputDim * 4 },
       );
     }
-    const weights = options.averageWeights ? averageHeads(attended.weights!, make) : attended.weights;
+    const weights = options.averageWeights ? averageHeads(scope, attended.weights!) : attended.weights;
     return new LayerResult(result, weights, attended.logSumExp);
   }
 
@@ -449,19 +437,21 @@ function project(scope: CallScope, jobs: readonly (readonly [Tensor, Part])[]): 
 }
 
 /** Mean over heads: [batch, heads, queries, keys] -> [batch, queries, keys]. */
-function averageHeads(weights: Tensor, make: (shape: readonly number[]) => Tensor): Tensor {
+function averageHeads(scope: CallScope, weights: Tensor): Tensor {
   const [batch, heads, queries, keys] = weights.shape as [number, number, number, number];
-  const mean = make([batch, queries, keys]);
-  const source = weights.data as Float32Array;
-  const target = mean.data as Float32Array;
-  const size = queries * keys;
-  for (let b = 0; b < batch; b++) {
-    for (let i = 0; i < size; i++) {
-      let sum = 0;
-      for (let h = 0; h < heads; h++) sum += source[(b * heads + h) * size + i]!;
-      target[b * size + i] = sum / heads;
+  const mean = scope.make([batch, queries, keys]);
+  scope.then(() => {
+    const source = weights.data as Float32Array;
+    const target = mean.data as Float32Array;
+    const size = queries * keys;
+    for (let b = 0; b < batch; b++) {
+      for (let i = 0; i < size; i++) {
+        let sum = 0;
+        for (let h = 0; h < heads; h++) sum += source[(b * heads + h) * size + i]!;
+        target[b * size + i] = sum / heads;
+      }
     }
-  }
-  weights.dispose();
+    weights.dispose();
+  });
   return mean;
 }

@@ -25,15 +25,18 @@ export interface Kernels {
     depth: number,
     panels: number,
     columns: number,
+    panelFrom: number,
+    panelTo: number,
     bias: number,
     y: number,
     yStride: number,
+    rowsInBlock: number,
     scratch: number,
-    panelFrom: number,
-    panelTo: number,
+    tileFrom: number,
+    tileTo: number,
   ): void;
   productScratchBytes(): number;
-  softmaxRows(x: number, y: number, columns: number, rowFrom: number, rowTo: number, scratch: number): void;
+  softmaxRows(x: number, y: number, columns: number, scratch: number, rowFrom: number, rowTo: number): void;
   softmaxScratchBytes(columns: number): number;
   attentionForward(parameters: number, scratch: number, tileFrom: number, tileTo: number): void;
   attentionWeights(parameters: number, scratch: number, tileFrom: number, tileTo: number): void;
@@ -60,7 +63,6 @@ export interface Kernels {
     batchStride: number,
     headStride: number,
     rowStride: number,
-    batch: number,
     heads: number,
     length: number,
     positions: number,
@@ -69,6 +71,9 @@ export interface Kernels {
     sin: number,
     half: number,
     interleaved: number,
+    scratch: number,
+    rowFrom: number,
+    rowTo: number,
   ): void;
   attentionParametersBytes(): number;
   workspaceBytes(parameters: number): number;
