@@ -16,12 +16,12 @@ import {
   strided,
   Tensor,
 } from '../index.js';
-import type { Mask, Runtime, RuntimeOptions } from '../index.js';
+import type { Mask, Progress, Runtime, RuntimeOptions } from '../index.js';
 import { describe } from '../runtime/errors.js';
 import { packError } from './errors.js';
 import { findOperation, propertiesOf } from './operations.js';
 import { nameOf } from './pack.js';
-import type { Answer, CallRequest, Made, Path, Progress, Request } from './protocol.js';
+import type { Answer, CallRequest, Made, Path, Request } from './protocol.js';
 
 /** Sends an answer to whoever started the worker. */
 export type Post = (answer: Answer, transfer: readonly ArrayBuffer[]) => void;

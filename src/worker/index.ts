@@ -14,7 +14,6 @@ export type {
 } from './worker-runtime.js';
 export type { WorkerTensor } from './handle.js';
 export type { CallOptions } from './link.js';
-export type { Progress } from './protocol.js';
 export type { AnyWorker, NodeWorker, WorkerSource } from './start.js';
 export {
   and,

@@ -1,22 +1,18 @@
 // The program's side of a worker: calls that wait for their answers, and what becomes of them when the worker ends.
 
 import { AttentionError } from '../index.js';
-import type { RuntimeInfo, RuntimeOptions } from '../index.js';
+import type { AsyncOptions, Progress, RuntimeInfo, RuntimeOptions } from '../index.js';
 import { describe } from '../runtime/errors.js';
 import { unpackError } from './errors.js';
 import { WorkerHandle, WorkerTensor } from './handle.js';
 import { packInputs } from './pack.js';
-import type { Answer, Progress, Request } from './protocol.js';
+import type { Answer, Request } from './protocol.js';
 import { startWorker } from './start.js';
 import type { Connection, WorkerSource } from './start.js';
 import inlined from './worker.js?inline';
 
 /** Options of every call. */
-export interface CallOptions {
-  /** Calls the operation off: the promise rejects with the signal's reason once the worker has stopped. */
-  readonly signal?: AbortSignal | undefined;
-  /** Called now and then while the operation runs. If it throws, the call is called off and rejects with that. */
-  readonly onProgress?: ((progress: Progress) => void) | undefined;
+export interface CallOptions extends AsyncOptions {
   /**
    * Give the typed arrays of input tensors to the worker instead of copying them: they are empty afterwards, and so is
    * every other view of their buffers. Default false.

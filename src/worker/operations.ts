@@ -1,20 +1,20 @@
 // What a worker can be asked to do: each operation of the public API by name, with its inputs by name.
 
 import {
-  attentionEntropy,
-  attentionWeights,
-  linear,
-  linearAttention,
+  attentionEntropyAsync,
+  attentionWeightsAsync,
+  linearAsync,
+  linearAttentionAsync,
   LinearWeights,
-  mergeAttention,
+  mergeAttentionAsync,
   MultiHeadAttention,
-  receivedWeight,
+  receivedWeightAsync,
   rotaryEmbedding,
-  scaledDotProductAttention,
-  softmax,
+  scaledDotProductAttentionAsync,
+  softmaxAsync,
   Tensor,
-  topKeys,
-  variableLengthAttention,
+  topKeysAsync,
+  variableLengthAttentionAsync,
 } from '../index.js';
 import type { Runtime, TensorData } from '../index.js';
 import { AttentionError, describe } from '../runtime/errors.js';
@@ -30,7 +30,7 @@ export interface Call {
   /** How many things the worker holds for handles outside. */
   readonly handles: number;
   readonly inputs: Record<InputName, never>;
-  /** The operation's options, with runtime, signal and onProgress. */
+  /** The operation's options, `runtime` among them, and `AsyncOptions`. */
   readonly options: never;
 }
 
@@ -43,18 +43,18 @@ const operations: Record<string, (call: Call) => unknown> = {
   memory: ({ runtime, handles }) => ({ ...runtime.memory, handles }),
 
   scaledDotProductAttention: ({ inputs: { query, key, value }, options }) =>
-    scaledDotProductAttention(query, key, value, options),
-  attentionWeights: ({ inputs: { query, key }, options }) => attentionWeights(query, key, options),
-  attentionEntropy: ({ inputs: { query, key }, options }) => attentionEntropy(query, key, options),
-  receivedWeight: ({ inputs: { query, key }, options }) => receivedWeight(query, key, options),
-  topKeys: ({ inputs: { query, key, count }, options }) => topKeys(query, key, count, options),
-  mergeAttention: ({ inputs: { parts }, options }) => mergeAttention(parts, options),
+    scaledDotProductAttentionAsync(query, key, value, options),
+  attentionWeights: ({ inputs: { query, key }, options }) => attentionWeightsAsync(query, key, options),
+  attentionEntropy: ({ inputs: { query, key }, options }) => attentionEntropyAsync(query, key, options),
+  receivedWeight: ({ inputs: { query, key }, options }) => receivedWeightAsync(query, key, options),
+  topKeys: ({ inputs: { query, key, count }, options }) => topKeysAsync(query, key, count, options),
+  mergeAttention: ({ inputs: { parts }, options }) => mergeAttentionAsync(parts, options),
   linearAttention: ({ inputs: { query, key, value }, options }) =>
-    linearAttention(query, key, value, options),
+    linearAttentionAsync(query, key, value, options),
   variableLengthAttention: ({ inputs: { query, key, value }, options }) =>
-    variableLengthAttention(query, key, value, options),
-  linear: ({ inputs: { input, weights }, options }) => linear(input, weights, options),
-  softmax: ({ inputs: { input }, options }) => softmax(input, options),
+    variableLengthAttentionAsync(query, key, value, options),
+  linear: ({ inputs: { input, weights }, options }) => linearAsync(input, weights, options),
+  softmax: ({ inputs: { input }, options }) => softmaxAsync(input, options),
   rotaryEmbedding: ({ inputs: { input }, options }) => rotaryEmbedding(input, options),
 
   linearWeights: ({ runtime, inputs: { weight, bias } }) => new LinearWeights(runtime, weight, bias),
@@ -62,7 +62,7 @@ const operations: Record<string, (call: Call) => unknown> = {
   load: ({ inputs: { layer, stateDict, prefix } }) =>
     void only(MultiHeadAttention, 'layer', layer).load(stateDict, prefix),
   forward: ({ inputs: { layer, x }, options }) =>
-    only(MultiHeadAttention, 'layer', layer).forward(x, options),
+    only(MultiHeadAttention, 'layer', layer).forwardAsync(x, options),
 };
 
 /** @throws AttentionError INVALID_ARGUMENT if there is no such operation */

@@ -1,7 +1,7 @@
 // What passes between a program and its worker. Every message is a plain object that the structured clone algorithm can
 // copy; what cannot be copied (handles, masks) is named by a reference that says where in the message it stands.
 
-import type { AttentionErrorCode, RuntimeInfo, RuntimeOptions } from '../index.js';
+import type { AttentionErrorCode, Progress, RuntimeInfo, RuntimeOptions } from '../index.js';
 
 export type Path = readonly (string | number)[];
 
@@ -44,11 +44,6 @@ export type Answer =
   | { readonly type: 'result'; readonly id: number; readonly value: unknown; readonly made: readonly Made[] }
   | { readonly type: 'error'; readonly id: number; readonly error: PackedError }
   | { readonly type: 'progress'; readonly id: number; readonly progress: Progress };
-
-export interface Progress {
-  readonly done: number;
-  readonly total: number;
-}
 
 /** An AttentionError's parts; any other error is copied as it is. */
 export type PackedError =

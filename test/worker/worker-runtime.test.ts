@@ -316,12 +316,52 @@ describe('AbortSignal', () => {
     expect({ used, handles }).toEqual({ used: before.used, handles: before.handles });
   });
 
+  it('ends what runs within a few slices', async () => {
+    const before = await runtime.memory();
+    const control = new AbortController();
+    const reason = new Error('seen enough');
+    const x = zeros(1, 8, 1500, 64);
+    let last = { done: 0, total: Infinity };
+    const onProgress = (progress: typeof last) => {
+      last = progress;
+      control.abort(reason); // after the first slice
+    };
+    const called = runtime.scaledDotProductAttention(x, x, x, { signal: control.signal, onProgress });
+    await expect(called).rejects.toBe(reason);
+    expect(last.done / last.total).toBeLessThan(0.5);
+    const { used, handles } = await runtime.memory();
+    expect({ used, handles }).toEqual({ used: before.used, handles: before.handles });
+  });
+
   it('is not listened to any more when the call has ended', async () => {
     const control = new AbortController();
     const result = await runtime.softmax(zeros(4), { signal: control.signal });
     control.abort();
     expect(await result.read()).toEqual(new Float32Array(4).fill(0.25));
     result.dispose();
+  });
+});
+
+describe('onProgress', () => {
+  it('rises to the whole, and may stop the call by throwing', async () => {
+    const before = await runtime.memory();
+    const x = zeros(1, 8, 1000, 64);
+    const seen: { done: number; total: number }[] = [];
+    const { output } = await runtime.scaledDotProductAttention(x, x, x, { onProgress: (p) => seen.push(p) });
+    output.dispose();
+    expect(seen.length).toBeGreaterThan(2);
+    seen.reduce((a, b) => (expect(b.done).toBeGreaterThanOrEqual(a.done), b));
+    expect(seen.at(-1)!.done).toBe(seen.at(-1)!.total);
+
+    const stop = new Error('seen enough');
+    let calls = 0;
+    const onProgress = () => {
+      calls++;
+      throw stop;
+    };
+    await expect(runtime.scaledDotProductAttention(x, x, x, { onProgress })).rejects.toBe(stop);
+    const { used, handles } = await runtime.memory(); // answered after the call has ended in the worker too
+    expect({ used, handles, calls }).toEqual({ used: before.used, handles: before.handles, calls: 1 });
   });
 });
 
