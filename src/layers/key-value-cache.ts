@@ -154,10 +154,15 @@ export class KeyValueCache {
     return this.#pool.pages * this.#pool.pageBytes;
   }
 
-  /** @internal Where the pages of a layer lie, and how long they are: for measuring how fast they can be read. */
-  pageAddresses(layer = 0): { addresses: number[]; pageBytes: number } {
-    const addresses = this.#layer(layer).flatMap(({ pages }) => pages);
-    return { addresses, pageBytes: this.#pool.pageBytes };
+  /** Reads the pages of a layer from first to last byte, to be timed by the caller as `readTensor`; returns the bytes. */
+  readPages(layer = 0): number {
+    const { pageBytes } = this.#pool;
+    let bytes = 0;
+    for (const page of this.#layer(layer).flatMap(({ pages }) => pages)) {
+      this.runtime.kernels.readMemory(page, Math.floor(pageBytes / 128) * 128);
+      bytes += pageBytes;
+    }
+    return bytes;
   }
 
   /**
