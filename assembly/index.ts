@@ -48,7 +48,7 @@ export { rotary } from './positions/rotary';
 
 // For tests and benchmarks
 export { peakMultiplyAdd, readMemory } from './peak';
-export { exp2Row } from './math/exp2';
+export { exp2Row, exp2Rows } from './math/exp2';
 /** exp2 and tanh of the floats in [from, to), a multiple of 16 bytes apart, in place; `table` is 64 bytes of scratch. */
 export function exp2Array(from: usize, to: usize, table: usize): void {
   writeConstants(table);

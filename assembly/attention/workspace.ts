@@ -28,6 +28,7 @@ export class Workspace {
   halfConstants: usize;
   zeros: usize;
   scales: usize;
+  rowSums: usize;
   removed: usize;
   maximum: usize;
   sum: usize;
@@ -97,8 +98,9 @@ export function layOut(p: AttentionParameters, scratch: usize): usize {
   const halfConstants = constants + CONSTANTS_BYTES;
   const zeros = halfConstants + aligned(HALF_CONSTANTS_BYTES);
   const scales = zeros + 128;
-  const removed = scales + 64;
-  const state = removed + <usize>KEY_BLOCK;
+  const rowSums = scales + 64;
+  const removed = rowSums + 64;
+  const state = removed + <usize>(8 * KEY_BLOCK);
   const stateBytes = aligned(rows * 4);
   const bits = state + 6 * stateBytes;
   const scores = bits + aligned(rows * 16);
@@ -118,6 +120,7 @@ export function layOut(p: AttentionParameters, scratch: usize): usize {
     w.halfConstants = halfConstants;
     w.zeros = zeros;
     w.scales = scales;
+    w.rowSums = rowSums;
     w.removed = removed;
     w.maximum = state;
     w.sum = state + stateBytes;
