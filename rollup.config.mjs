@@ -1,12 +1,13 @@
 // src/index.ts -> dist/: one self-contained module for each module system, its types, and the .wasm files beside them.
 
 import { readFileSync } from 'node:fs';
-import { basename } from 'node:path';
+import { basename, dirname, resolve } from 'node:path';
 import nodeResolve from '@rollup/plugin-node-resolve';
 import terser from '@rollup/plugin-terser';
 import typescript from '@rollup/plugin-typescript';
 import { wasm } from '@rollup/plugin-wasm';
 import dts from 'rollup-plugin-dts';
+import { minify as minifyScript } from 'terser';
 
 const { name, version, license } = JSON.parse(readFileSync('package.json', 'utf8'));
 const { targets } = JSON.parse(readFileSync('asconfig.json', 'utf8'));
@@ -36,10 +37,27 @@ const selfContained = () => ({
   },
 });
 
-/** The compiled kernels as files of their own, for those who do not want them inlined. */
-const wasmFiles = () => ({
-  name: 'wasm-files',
-  generateBundle() {
+const threadFile = 'src/runtime/threads/thread.js';
+
+/** `import text from './file.js?raw'`: a script as a string, minified. */
+const raw = () => ({
+  name: 'raw',
+  resolveId: (id, importer) => (id.endsWith('?raw') ? resolve(dirname(importer), id) : null),
+  async load(id) {
+    if (!id.endsWith('?raw')) return null;
+    return `export default ${JSON.stringify(await minifiedScript(id.slice(0, -'?raw'.length)))};`;
+  },
+});
+
+const minifiedScript = async (file) =>
+  (await minifyScript(readFileSync(file, 'utf8'), { toplevel: true })).code;
+
+/** What is inlined as files of their own too, for those who do not want it so: compiled kernels, the worker's script. */
+const files = () => ({
+  name: 'files',
+  async generateBundle() {
+    const source = `${banner}\n${await minifiedScript(threadFile)}\n`;
+    this.emitFile({ type: 'asset', fileName: 'thread.js', source });
     for (const { outFile } of Object.values(targets)) {
       this.emitFile({ type: 'asset', fileName: basename(outFile), source: readFileSync(outFile) });
     }
@@ -65,6 +83,7 @@ export default [
     plugins: [
       nodeResolve({ extensions: ['.ts', '.mjs', '.js'] }),
       wasm({ targetEnv: 'auto-inline' }),
+      raw(),
       typescript({
         allowJs: false,
         include: ['src/**'],
@@ -76,7 +95,7 @@ export default [
       selfContained(),
     ],
     output: [
-      { file: 'dist/index.mjs', format: 'es', banner, plugins: [wasmFiles()] },
+      { file: 'dist/index.mjs', format: 'es', banner, plugins: [files()] },
       { file: 'dist/index.cjs', format: 'cjs', banner },
     ],
   },

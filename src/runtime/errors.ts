@@ -11,6 +11,7 @@
  * - `DISPOSED`: a tensor, layer or runtime was used after its disposal.
  * - `OUT_OF_MEMORY`: the memory limit was reached, or the engine refused to grow.
  * - `INVALID_FILE`: a file breaks the rules of its format.
+ * - `WORKER_LOST`: worker threads stopped in the middle of a call; its result is undefined.
  * - `UNSUPPORTED`: well-formed, but not something this build or this package can do.
  */
 export type AttentionErrorCode =
@@ -21,6 +22,7 @@ export type AttentionErrorCode =
   | 'DISPOSED'
   | 'OUT_OF_MEMORY'
   | 'INVALID_FILE'
+  | 'WORKER_LOST'
   | 'UNSUPPORTED';
 
 /** The parts an {@link AttentionError} is made of. Only `code` is required. */
