@@ -69,7 +69,7 @@ export class CallScope {
 
   /** Holds the memory of a tensor that could be disposed before the call is over. */
   use(tensor: Tensor): Tensor {
-    if (this.#later) {
+    if (this.#later || this.runtime.threads) {
       tensor.retain();
       this.#used.push(tensor);
     }
@@ -81,7 +81,7 @@ export class CallScope {
     this.runtime.check();
   }
 
-  /** Address of `bytes` bytes that live until `release`. */
+  /** Address of `bytes` bytes that live as long as the call. */
   allocate(bytes: number): number {
     const address = this.runtime.linearMemory.allocate(bytes);
     this.#addresses.push(address);
@@ -102,7 +102,7 @@ export class CallScope {
     return address;
   }
 
-  /** Keeps a tensor until `release` disposes it. */
+  /** Keeps a tensor as long as the call, then disposes it. */
   keep(tensor: Tensor): Tensor {
     this.#tensors.push(tensor);
     return tensor;
@@ -119,21 +119,22 @@ export class CallScope {
     }
   }
 
-  /** Disposes what the caller will not get. */
-  discard(): void {
-    for (const undo of this.#undo.reverse()) undo();
-    for (const tensor of this.#made) tensor.dispose();
+  /** Ends the call and returns its temporary memory; what it made stays only if it succeeded. */
+  end(succeeded: boolean): void {
+    const { threads } = this.runtime;
+    if (threads) threads.whenQuiet(() => this.#release(succeeded));
+    else this.#release(succeeded);
   }
 
-  /** Returns all temporary memory. */
-  release(): void {
+  #release(succeeded: boolean): void {
+    if (!succeeded) {
+      for (const undo of this.#undo.reverse()) undo();
+      for (const tensor of this.#made) tensor.dispose();
+    }
     for (const tensor of this.#tensors) tensor.dispose();
     for (const address of this.#addresses) this.runtime.linearMemory.free(address);
     for (const tensor of this.#used) tensor.release();
     for (const action of this.#finally) action();
-    this.#tensors.length = 0;
-    this.#addresses.length = 0;
-    this.#used.length = 0;
   }
 }
 

@@ -3,7 +3,9 @@
 
 import { instantiateSync } from '@assemblyscript/loader';
 
+import relaxedThreadsModule from '../../build/relaxed-threads.wasm';
 import relaxedModule from '../../build/relaxed.wasm';
+import simdThreadsModule from '../../build/simd-threads.wasm';
 import simdModule from '../../build/simd.wasm';
 import { AttentionError } from './errors.js';
 
@@ -93,17 +95,32 @@ export interface Kernels {
 /** The ways the kernels were compiled; see `createRuntime`. */
 export type Build = 'simd' | 'relaxed';
 
-const modules: Record<Build, () => Promise<WebAssembly.Module>> = {
+/** A build for a memory of one thread, or for a shared one. */
+type ModuleName = Build | `${Build}-threads`;
+
+const modules: Record<ModuleName, () => Promise<WebAssembly.Module>> = {
   simd: simdModule,
   relaxed: relaxedModule,
+  'simd-threads': simdThreadsModule,
+  'relaxed-threads': relaxedThreadsModule,
 };
 
+export interface LoadedKernels {
+  readonly kernels: Kernels;
+  readonly module: WebAssembly.Module;
+}
+
 /** Compiles and instantiates a build over the given memory. */
-export async function loadKernels(build: Build, memory: WebAssembly.Memory): Promise<Kernels> {
+export async function loadKernels(
+  build: Build,
+  memory: WebAssembly.Memory,
+  shared: boolean,
+): Promise<LoadedKernels> {
   try {
+    const module = await modules[shared ? (`${build}-threads` as const) : build]();
     // The loader's asynchronous form looks for a global Response, which takes Node 25 ms to make.
-    const { exports } = instantiateSync(await modules[build](), { env: { memory } });
-    return exports as unknown as Kernels;
+    const { exports } = instantiateSync(module, { env: { memory } });
+    return { kernels: exports as unknown as Kernels, module };
   } catch (cause) {
     throw new AttentionError({
       code: 'UNSUPPORTED',
