@@ -1,4 +1,5 @@
-// src/index.ts -> dist/: one self-contained module for each module system, its types, and the .wasm files beside them.
+// src/ -> dist/: for the package and for its worker runtime one self-contained module for each module system and their
+// types; beside them what runs in a worker, and the .wasm files.
 
 import { readFileSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
@@ -6,13 +7,14 @@ import nodeResolve from '@rollup/plugin-node-resolve';
 import terser from '@rollup/plugin-terser';
 import typescript from '@rollup/plugin-typescript';
 import { wasm } from '@rollup/plugin-wasm';
+import { rollup } from 'rollup';
 import dts from 'rollup-plugin-dts';
-import { minify as minifyScript } from 'terser';
 
 const { name, version, license } = JSON.parse(readFileSync('package.json', 'utf8'));
 const { targets } = JSON.parse(readFileSync('asconfig.json', 'utf8'));
 
 const input = 'src/index.ts';
+const workerRuntime = 'src/worker/index.ts';
 const banner = `/*! ${name} ${version}, ${license}; contains @assemblyscript/loader, Apache-2.0 */`;
 
 /** Names of functions and classes survive, so that stack traces of the shipped files can be read. */
@@ -37,37 +39,55 @@ const selfContained = () => ({
   },
 });
 
-const threadFile = 'src/runtime/threads/thread.js';
-
-/** `import text from './file.js?raw'`: a script as a string, minified. */
-const raw = () => ({
-  name: 'raw',
-  resolveId: (id, importer) => (id.endsWith('?raw') ? resolve(dirname(importer), id) : null),
-  async load(id) {
-    if (!id.endsWith('?raw')) return null;
-    return `export default ${JSON.stringify(await minifiedScript(id.slice(0, -'?raw'.length)))};`;
-  },
-});
-
-const minifiedScript = async (file) =>
-  (await minifyScript(readFileSync(file, 'utf8'), { toplevel: true })).code;
-
-/** What is inlined as files of their own too, for those who do not want it so: compiled kernels, the worker's script. */
-const files = () => ({
-  name: 'files',
-  async generateBundle() {
-    const source = `${banner}\n${await minifiedScript(threadFile)}\n`;
-    this.emitFile({ type: 'asset', fileName: 'thread.js', source });
+/** The compiled kernels as files of their own, for those who do not want them inlined. */
+const wasmFiles = () => ({
+  name: 'wasm-files',
+  generateBundle() {
     for (const { outFile } of Object.values(targets)) {
       this.emitFile({ type: 'asset', fileName: basename(outFile), source: readFileSync(outFile) });
     }
   },
 });
 
+/**
+ * `import source from './worker.js?inline'`: the module and all it imports, as the source of a classic script. Those named
+ * in `files` become files too, for pages that load their workers by address.
+ */
+const inlineWorker = (files = {}) => {
+  const marker = '?inline';
+  const sources = new Map();
+  return {
+    name: 'inline-worker',
+    resolveId(source, importer) {
+      if (!source.endsWith(marker)) return null;
+      return `\0${resolve(dirname(importer), source.slice(0, -marker.length)).replace(/\.js$/, '.ts')}${marker}`;
+    },
+    async load(id) {
+      if (!id.endsWith(marker)) return null;
+      const entry = id.slice(1, -marker.length);
+      const bundle = await rollup({ input: entry, onwarn, plugins: compile() });
+      const { output } = await bundle.generate({ format: 'iife', banner });
+      await bundle.close();
+      sources.set(basename(entry, '.ts'), output[0].code);
+      return `export default ${JSON.stringify(output[0].code)};`;
+    },
+    generateBundle({ format }) {
+      if (format !== 'es') return;
+      for (const [module, fileName] of Object.entries(files)) {
+        this.emitFile({ type: 'asset', fileName, source: sources.get(module) });
+      }
+    },
+  };
+};
+
+/** The same types under CommonJS's extension. */
 const commonJsTypes = () => ({
   name: 'commonjs-types',
   generateBundle(_, files) {
-    this.emitFile({ type: 'asset', fileName: 'index.d.cts', source: files['index.d.mts'].code });
+    for (const { fileName, code } of Object.values(files)) {
+      const source = code.replaceAll('./index.mjs', './index.cjs');
+      this.emitFile({ type: 'asset', fileName: fileName.replace('.mts', '.cts'), source });
+    }
   },
 });
 
@@ -76,26 +96,28 @@ const onwarn = (warning) => {
   throw new Error(warning.message);
 };
 
+const compile = () => [
+  inlineWorker(),
+  nodeResolve({ extensions: ['.ts', '.mjs', '.js'] }),
+  wasm({ targetEnv: 'auto-inline' }),
+  typescript({
+    allowJs: false,
+    include: ['src/**'],
+    noEmit: false,
+    noEmitOnError: true,
+    noForceEmit: true,
+  }),
+  minify(),
+  selfContained(),
+];
+
 export default [
   {
     input,
     onwarn,
-    plugins: [
-      nodeResolve({ extensions: ['.ts', '.mjs', '.js'] }),
-      wasm({ targetEnv: 'auto-inline' }),
-      raw(),
-      typescript({
-        allowJs: false,
-        include: ['src/**'],
-        noEmit: false,
-        noEmitOnError: true,
-        noForceEmit: true,
-      }),
-      minify(),
-      selfContained(),
-    ],
+    plugins: [inlineWorker({ thread: 'thread.js' }), ...compile()],
     output: [
-      { file: 'dist/index.mjs', format: 'es', banner, plugins: [files()] },
+      { file: 'dist/index.mjs', format: 'es', banner, plugins: [wasmFiles()] },
       { file: 'dist/index.cjs', format: 'cjs', banner },
     ],
   },
@@ -104,5 +126,27 @@ export default [
     onwarn,
     plugins: [dts({ includeExternal: ['@assemblyscript/loader'] }), commonJsTypes()],
     output: [{ file: 'dist/index.d.mts', format: 'es' }],
+  },
+  {
+    input: workerRuntime,
+    onwarn,
+    plugins: [inlineWorker({ worker: 'worker.mjs' }), ...compile()],
+    output: [
+      { file: 'dist/worker-runtime.mjs', format: 'es', banner },
+      { file: 'dist/worker-runtime.cjs', format: 'cjs', banner },
+    ],
+  },
+  {
+    input: workerRuntime,
+    onwarn,
+    external: resolve('src/index.ts'),
+    plugins: [dts(), commonJsTypes()],
+    output: [
+      {
+        file: 'dist/worker-runtime.d.mts',
+        format: 'es',
+        paths: { [resolve('src/index.ts')]: './index.mjs' },
+      },
+    ],
   },
 ];

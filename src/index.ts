@@ -50,7 +50,7 @@ export { linearAttention, linearAttentionAsync } from './ops/attention/linear-at
 export type { FeatureMap, LinearAttentionOptions } from './ops/attention/linear-attention.js';
 export { variableLengthAttention, variableLengthAttentionAsync } from './ops/attention/variable-length.js';
 export type { VariableLengthOptions } from './ops/attention/variable-length.js';
-export { measurePeak } from './ops/peak.js';
+export { measurePeak, readTensor, runPeak } from './ops/peak.js';
 
 export {
   and,
@@ -81,6 +81,14 @@ export { denseMask } from './masks/dense.js';
 
 export { LayerResult, MultiHeadAttention } from './layers/multi-head-attention.js';
 export type { ForwardOptions, MultiHeadAttentionOptions } from './layers/multi-head-attention.js';
+export { KeyValueCache } from './layers/key-value-cache.js';
+export type {
+  AppendOptions,
+  CacheAttendOptions,
+  CacheRing,
+  KeyValueCacheOptions,
+} from './layers/key-value-cache.js';
+export type { CacheStorage } from './ops/cache/append.js';
 export { parseSafetensors } from './layers/safetensors.js';
 export type { StateTensor } from './layers/safetensors.js';
 export type { StateDictTensor } from './layers/state-dict.js';

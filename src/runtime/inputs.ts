@@ -25,6 +25,8 @@ export class CallScope {
   readonly #tensors: Tensor[] = [];
   readonly #made: Tensor[] = [];
   readonly #used: Tensor[] = [];
+  readonly #undo: (() => void)[] = [];
+  readonly #finally: (() => void)[] = [];
   /** Where steps go that do not run at once. */
   readonly #later: Step[] | undefined;
 
@@ -45,6 +47,17 @@ export class CallScope {
   then(action: () => void): void {
     if (this.#later) this.#later.push(action);
     else action();
+  }
+
+  /** What takes back a change of state if the call fails. */
+  onFailure(undo: () => void): void {
+    this.#undo.push(undo);
+  }
+
+  /** What ends a state that lasts as long as the call. Returns whether the call goes on after its body has ended. */
+  onEnd(action: () => void): boolean {
+    this.#finally.push(action);
+    return this.#later !== undefined;
   }
 
   /** A tensor for the caller; disposed if the call fails. */
@@ -106,11 +119,13 @@ export class CallScope {
     }
   }
 
-  /** Ends the call and returns its temporary memory; what it made stays only if it succeeded. */
+  /** Ends the call: its temporary memory is freed, and what it made stays only if it succeeded. */
   end(succeeded: boolean): void {
+    if (!succeeded) for (const undo of this.#undo.reverse()) undo();
     const { threads } = this.runtime;
     if (threads) threads.whenQuiet(() => this.#release(succeeded));
     else this.#release(succeeded);
+    for (const action of this.#finally) action();
   }
 
   #release(succeeded: boolean): void {

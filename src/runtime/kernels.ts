@@ -60,6 +60,10 @@ export interface Kernels {
   ): void;
   linearAttention(parameters: number, scratch: number, tileFrom: number, tileTo: number): void;
   linearAttentionScratchBytes(headDim: number, valueHeadDim: number): number;
+  appendParametersBytes(): number;
+  appendScratchBytes(parameters: number): number;
+  cacheAppend(parameters: number, scratch: number): void;
+  pageHeadBytes(headDim: number, valueHeadDim: number, storage: number): number;
   rotary(
     x: number,
     batchStride: number,
@@ -82,6 +86,8 @@ export interface Kernels {
   queriesPerBlock(queries: number, group: number): number;
   /** 96 flop an iteration, for measuring the engine's peak. */
   peakMultiplyAdd(iterations: number, left: number, right: number): number;
+  /** Reads bytes, a multiple of 128, for measuring the bandwidth. */
+  readMemory(from: number, bytes: number): number;
   exp2Array(from: number, to: number, table: number): void;
   tanhArray(from: number, to: number, table: number): void;
 }
