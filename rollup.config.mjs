@@ -9,7 +9,6 @@ import typescript from '@rollup/plugin-typescript';
 import { wasm } from '@rollup/plugin-wasm';
 import { rollup } from 'rollup';
 import dts from 'rollup-plugin-dts';
-import { minify as minifyScript } from 'terser';
 
 const { name, version, license } = JSON.parse(readFileSync('package.json', 'utf8'));
 const { targets } = JSON.parse(readFileSync('asconfig.json', 'utf8'));
@@ -40,27 +39,10 @@ const selfContained = () => ({
   },
 });
 
-const threadFile = 'src/runtime/threads/thread.js';
-
-/** `import text from './file.js?raw'`: a script as a string, minified. */
-const raw = () => ({
-  name: 'raw',
-  resolveId: (id, importer) => (id.endsWith('?raw') ? resolve(dirname(importer), id) : null),
-  async load(id) {
-    if (!id.endsWith('?raw')) return null;
-    return `export default ${JSON.stringify(await minifiedScript(id.slice(0, -'?raw'.length)))};`;
-  },
-});
-
-const minifiedScript = async (file) =>
-  (await minifyScript(readFileSync(file, 'utf8'), { toplevel: true })).code;
-
-/** What is inlined as files of their own too, for those who do not want it so: compiled kernels, the worker's script. */
-const files = () => ({
-  name: 'files',
-  async generateBundle() {
-    const source = `${banner}\n${await minifiedScript(threadFile)}\n`;
-    this.emitFile({ type: 'asset', fileName: 'thread.js', source });
+/** The compiled kernels as files of their own, for those who do not want them inlined. */
+const wasmFiles = () => ({
+  name: 'wasm-files',
+  generateBundle() {
     for (const { outFile } of Object.values(targets)) {
       this.emitFile({ type: 'asset', fileName: basename(outFile), source: readFileSync(outFile) });
     }
@@ -68,12 +50,12 @@ const files = () => ({
 });
 
 /**
- * `import source from './worker.js?inline'`: the module and all it imports, as the source of a classic script. The same
- * source becomes a file, for pages that load their workers by address.
+ * `import source from './worker.js?inline'`: the module and all it imports, as the source of a classic script. Those named
+ * in `files` become files too, for pages that load their workers by address.
  */
-const inlineWorker = (fileName) => {
+const inlineWorker = (files = {}) => {
   const marker = '?inline';
-  let code;
+  const sources = new Map();
   return {
     name: 'inline-worker',
     resolveId(source, importer) {
@@ -82,14 +64,18 @@ const inlineWorker = (fileName) => {
     },
     async load(id) {
       if (!id.endsWith(marker)) return null;
-      const bundle = await rollup({ input: id.slice(1, -marker.length), onwarn, plugins: compile() });
+      const entry = id.slice(1, -marker.length);
+      const bundle = await rollup({ input: entry, onwarn, plugins: compile() });
       const { output } = await bundle.generate({ format: 'iife', banner });
       await bundle.close();
-      code = output[0].code;
-      return `export default ${JSON.stringify(code)};`;
+      sources.set(basename(entry, '.ts'), output[0].code);
+      return `export default ${JSON.stringify(output[0].code)};`;
     },
     generateBundle({ format }) {
-      if (format === 'es') this.emitFile({ type: 'asset', fileName, source: code });
+      if (format !== 'es') return;
+      for (const [module, fileName] of Object.entries(files)) {
+        this.emitFile({ type: 'asset', fileName, source: sources.get(module) });
+      }
     },
   };
 };
@@ -111,9 +97,9 @@ const onwarn = (warning) => {
 };
 
 const compile = () => [
+  inlineWorker(),
   nodeResolve({ extensions: ['.ts', '.mjs', '.js'] }),
   wasm({ targetEnv: 'auto-inline' }),
-  raw(),
   typescript({
     allowJs: false,
     include: ['src/**'],
@@ -129,9 +115,9 @@ export default [
   {
     input,
     onwarn,
-    plugins: compile(),
+    plugins: [inlineWorker({ thread: 'thread.js' }), ...compile()],
     output: [
-      { file: 'dist/index.mjs', format: 'es', banner, plugins: [files()] },
+      { file: 'dist/index.mjs', format: 'es', banner, plugins: [wasmFiles()] },
       { file: 'dist/index.cjs', format: 'cjs', banner },
     ],
   },
@@ -144,7 +130,7 @@ export default [
   {
     input: workerRuntime,
     onwarn,
-    plugins: [inlineWorker('worker.mjs'), ...compile()],
+    plugins: [inlineWorker({ worker: 'worker.mjs' }), ...compile()],
     output: [
       { file: 'dist/worker-runtime.mjs', format: 'es', banner },
       { file: 'dist/worker-runtime.cjs', format: 'cjs', banner },
