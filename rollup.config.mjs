@@ -9,6 +9,7 @@ import typescript from '@rollup/plugin-typescript';
 import { wasm } from '@rollup/plugin-wasm';
 import { rollup } from 'rollup';
 import dts from 'rollup-plugin-dts';
+import { minify as minifyScript } from 'terser';
 
 const { name, version, license } = JSON.parse(readFileSync('package.json', 'utf8'));
 const { targets } = JSON.parse(readFileSync('asconfig.json', 'utf8'));
@@ -39,10 +40,27 @@ const selfContained = () => ({
   },
 });
 
-/** The compiled kernels as files of their own, for those who do not want them inlined. */
-const wasmFiles = () => ({
-  name: 'wasm-files',
-  generateBundle() {
+const threadFile = 'src/runtime/threads/thread.js';
+
+/** `import text from './file.js?raw'`: a script as a string, minified. */
+const raw = () => ({
+  name: 'raw',
+  resolveId: (id, importer) => (id.endsWith('?raw') ? resolve(dirname(importer), id) : null),
+  async load(id) {
+    if (!id.endsWith('?raw')) return null;
+    return `export default ${JSON.stringify(await minifiedScript(id.slice(0, -'?raw'.length)))};`;
+  },
+});
+
+const minifiedScript = async (file) =>
+  (await minifyScript(readFileSync(file, 'utf8'), { toplevel: true })).code;
+
+/** What is inlined as files of their own too, for those who do not want it so: compiled kernels, the worker's script. */
+const files = () => ({
+  name: 'files',
+  async generateBundle() {
+    const source = `${banner}\n${await minifiedScript(threadFile)}\n`;
+    this.emitFile({ type: 'asset', fileName: 'thread.js', source });
     for (const { outFile } of Object.values(targets)) {
       this.emitFile({ type: 'asset', fileName: basename(outFile), source: readFileSync(outFile) });
     }
@@ -95,6 +113,7 @@ const onwarn = (warning) => {
 const compile = () => [
   nodeResolve({ extensions: ['.ts', '.mjs', '.js'] }),
   wasm({ targetEnv: 'auto-inline' }),
+  raw(),
   typescript({
     allowJs: false,
     include: ['src/**'],
@@ -112,7 +131,7 @@ export default [
     onwarn,
     plugins: compile(),
     output: [
-      { file: 'dist/index.mjs', format: 'es', banner, plugins: [wasmFiles()] },
+      { file: 'dist/index.mjs', format: 'es', banner, plugins: [files()] },
       { file: 'dist/index.cjs', format: 'cjs', banner },
     ],
   },

@@ -11,6 +11,8 @@ export type { MemoryStatistics } from './runtime/allocator.js';
 export { Tensor } from './runtime/tensor.js';
 export type { DataType, TensorData } from './runtime/tensor.js';
 export type { TensorLike } from './runtime/inputs.js';
+export type { ThreadOptions } from './runtime/threads/options.js';
+export type { WorkerLike, WorkerSource } from './runtime/threads/spawn.js';
 export type { AsyncOptions, Progress } from './runtime/call.js';
 
 export { linear, linearAsync, LinearWeights } from './ops/linear.js';
@@ -48,7 +50,7 @@ export { linearAttention, linearAttentionAsync } from './ops/attention/linear-at
 export type { FeatureMap, LinearAttentionOptions } from './ops/attention/linear-attention.js';
 export { variableLengthAttention, variableLengthAttentionAsync } from './ops/attention/variable-length.js';
 export type { VariableLengthOptions } from './ops/attention/variable-length.js';
-export { measurePeak } from './ops/peak.js';
+export { measurePeak, readTensor, runPeak } from './ops/peak.js';
 
 export {
   and,
@@ -79,6 +81,14 @@ export { denseMask } from './masks/dense.js';
 
 export { LayerResult, MultiHeadAttention } from './layers/multi-head-attention.js';
 export type { ForwardOptions, MultiHeadAttentionOptions } from './layers/multi-head-attention.js';
+export { KeyValueCache } from './layers/key-value-cache.js';
+export type {
+  AppendOptions,
+  CacheAttendOptions,
+  CacheRing,
+  KeyValueCacheOptions,
+} from './layers/key-value-cache.js';
+export type { CacheStorage } from './ops/cache/append.js';
 export { parseSafetensors } from './layers/safetensors.js';
 export type { StateTensor } from './layers/safetensors.js';
 export type { StateDictTensor } from './layers/state-dict.js';

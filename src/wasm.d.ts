@@ -1,6 +1,13 @@
-// What an import of a .wasm file is after bundling: a function that compiles the embedded bytes.
+// What imports of other files are after bundling.
 
+/** A function that compiles the embedded bytes. */
 declare module '*.wasm' {
   const load: () => Promise<WebAssembly.Module>;
   export default load;
+}
+
+/** A file as a string, without its comments. */
+declare module '*?raw' {
+  const text: string;
+  export default text;
 }

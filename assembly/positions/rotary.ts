@@ -32,7 +32,7 @@ export function rotary(
   }
 }
 
-function turnHalves(x: usize, cos: usize, sin: usize, half: i32): void {
+export function turnHalves(x: usize, cos: usize, sin: usize, half: i32): void {
   let y = x + (<usize>half << 2);
   let i = 0;
   for (; i + 4 <= half; i += 4) {
@@ -61,7 +61,7 @@ function turnHalves(x: usize, cos: usize, sin: usize, half: i32): void {
   }
 }
 
-function turnInterleaved(x: usize, cos: usize, sin: usize, half: i32): void {
+export function turnInterleaved(x: usize, cos: usize, sin: usize, half: i32): void {
   const signs = i32x4(<i32>0x80000000, 0, <i32>0x80000000, 0);
   let i = 0;
   for (; i + 2 <= half; i += 2) {

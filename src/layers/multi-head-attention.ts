@@ -8,6 +8,7 @@
 // The heads are then read where they lie in the rows of that product, and written where the output projection reads.
 
 import { attend, checkValue } from '../ops/attention/scaled-dot-product-attention.js';
+import type { AttentionResult } from '../ops/attention/scaled-dot-product-attention.js';
 import type { AttentionOptions } from '../ops/attention/options.js';
 import { planAttention } from '../ops/attention/plan.js';
 import { LinearWeights, rowsOf, runProduct } from '../ops/linear.js';
@@ -19,8 +20,11 @@ import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { disposeSymbol } from '../runtime/tensor.js';
 import type { Tensor } from '../runtime/tensor.js';
-import { LayerRotary } from './layer-rotary.js';
+import { rotateInPlace } from '../positions/rotary.js';
 import type { Positions, RotaryOptions } from '../positions/rotary.js';
+import type { IntegerList } from '../masks/mask.js';
+import { KeyValueCache, positionsAfter, readCounts, rowsOfRotary } from './key-value-cache.js';
+import { LayerRotary } from './layer-rotary.js';
 import { findProjections } from './state-dict.js';
 import type { AttentionProjections, Projection, ProjectionLayout, StateDictTensor } from './state-dict.js';
 
@@ -66,6 +70,15 @@ export interface ForwardOptions extends Pick<
   readonly valueContext?: TensorLike | undefined;
   /** Position of each token for rotary embedding: [length], or [batch][length]. Default 0, 1, ... */
   readonly positions?: Positions | undefined;
+  /**
+   * The tokens of x are appended to this cache, and attend to all it holds: causally, whatever the layer's own `causal`.
+   * Its sizes must be the layer's. Positions, also those of the rotary embedding, go on from the cache's length.
+   */
+  readonly cache?: KeyValueCache | undefined;
+  /** Which layer of the cache is this one's. Default 0. */
+  readonly cacheLayer?: number | undefined;
+  /** With a cache: tokens of each batch row, the rest being padding. Default: all. */
+  readonly lengths?: IntegerList | undefined;
   /** Also return the weights, [batch, heads, queries, keys]. */
   readonly returnWeights?: boolean | undefined;
   /** Return the mean of the weights over heads instead, [batch, queries, keys]. */
@@ -97,6 +110,20 @@ export class LayerResult {
   [disposeSymbol](): void {
     this.dispose();
   }
+}
+
+/** Projected tokens by heads, [batch, heads, length, dim], in temporary memory. */
+interface Heads {
+  readonly query: Tensor;
+  readonly key: Tensor;
+  readonly value: Tensor;
+}
+
+/** What a layer asks of attention. */
+interface Returned {
+  readonly output: Tensor;
+  readonly returnWeights: boolean | undefined;
+  readonly returnLogSumExp: boolean | undefined;
 }
 
 /** Some columns of packed weights. */
@@ -223,15 +250,17 @@ export class MultiHeadAttention {
     const key = splitHeads(parts[1]!, numKeyValueHeads, headDim);
     const value = splitHeads(parts[2]!, numKeyValueHeads, valueHeadDim);
     checkValue(value, key);
-    this.#rotary?.rotate(scope, query, key, options);
 
     const [batch, queries] = input.shape as [number, number, number];
     const merged = scope.keep(this.runtime.empty([batch, queries, numHeads * valueHeadDim]));
-    const plan = planAttention(scope, query, key, { ...this.#scores, ...withoutAbsent(options) }, 4);
-    const returnWeights = options.returnWeights || options.averageWeights;
-    const output = splitHeads(merged, numHeads, valueHeadDim);
-    const { returnLogSumExp } = options;
-    const attended = attend(scope, plan, value, { output, returnWeights, returnLogSumExp });
+    const returned = {
+      output: splitHeads(merged, numHeads, valueHeadDim),
+      returnWeights: options.returnWeights || options.averageWeights,
+      returnLogSumExp: options.returnLogSumExp,
+    };
+    const attended = options.cache
+      ? this.#attendCached(scope, options.cache, { query, key, value }, options, returned)
+      : this.#attend(scope, { query, key, value }, options, returned);
 
     const isBatched = batched(x);
     const result = scope.make(isBatched ? [batch, queries, outputDim] : [queries, outputDim]);
@@ -246,6 +275,59 @@ export class MultiHeadAttention {
     }
     const weights = options.averageWeights ? averageHeads(scope, attended.weights!) : attended.weights;
     return new LayerResult(result, weights, attended.logSumExp);
+  }
+
+  #attend(
+    scope: CallScope,
+    { query, key, value }: Heads,
+    options: ForwardOptions,
+    returned: Returned,
+  ): AttentionResult {
+    if (this.#rotary && query.size > 0 && key.size > 0) {
+      if (options.context !== undefined) throw unsupported('context', 'self-attention', 'rotary embedding');
+      const { rotaryDim, interleaved } = this.#rotary;
+      const [batch, , length] = query.shape as [number, number, number];
+      const placed = this.#rotary.place(scope, options.positions, batch, length);
+      rotateInPlace(scope, query, placed, rotaryDim, interleaved);
+      rotateInPlace(scope, key, placed, rotaryDim, interleaved);
+    }
+    const plan = planAttention(scope, query, key, { ...this.#scores, ...withoutAbsent(options) }, 4);
+    return attend(scope, plan, value, returned);
+  }
+
+  #attendCached(
+    scope: CallScope,
+    cache: KeyValueCache,
+    { query, key, value }: Heads,
+    options: ForwardOptions,
+    returned: Returned,
+  ): AttentionResult {
+    for (const argument of ['context', 'valueContext', 'keyLengths', 'queryOffset', 'causal'] as const) {
+      if (options[argument] !== undefined) throw unsupported(argument, 'none', 'a cache');
+    }
+    checkCache(cache, this.runtime);
+    const { cacheLayer = 0, mask, bias } = options;
+    const lengths = cache.lengths(cacheLayer);
+    const [batch, , length] = query.shape as [number, number, number];
+    if (batch !== lengths.length)
+      throw shapeError('x', `a batch of ${lengths.length}, as the cache has`, [batch]);
+    const counts = readCounts(options.lengths, batch, length);
+    const scores = {
+      ...this.#scores,
+      causal: true,
+      ...(mask === undefined ? {} : { mask }),
+      ...(bias === undefined ? {} : { bias }),
+    };
+    const placed =
+      this.#rotary && query.size > 0
+        ? this.#rotary.place(scope, options.positions ?? positionsAfter(lengths, length), batch, length)
+        : undefined;
+    if (placed) {
+      rotateInPlace(scope, query, placed, this.#rotary!.rotaryDim, this.#rotary!.interleaved);
+    }
+    const rotary = placed && rowsOfRotary(placed, this.#rotary!);
+    cache.appendRows(scope, cacheLayer, key, value, { counts, rotary });
+    return cache.attendRows(scope, cacheLayer, query, counts, { ...scores, ...returned });
   }
 
   #checkContexts(input: Tensor, keyInput: Tensor, valueInput: Tensor): void {
@@ -322,6 +404,25 @@ export class MultiHeadAttention {
     this.runtime.check();
     if (this.#disposed) throw new AttentionError({ code: 'DISPOSED', message: 'the layer was disposed' });
   }
+}
+
+function unsupported(argument: string, expected: string, what: string): AttentionError {
+  return new AttentionError({
+    code: 'UNSUPPORTED',
+    argument,
+    expected: `${expected} together with ${what}`,
+    received: 'a value',
+  });
+}
+
+function checkCache(cache: KeyValueCache, runtime: Runtime): void {
+  if (cache instanceof KeyValueCache && cache.runtime === runtime) return;
+  throw new AttentionError({
+    code: 'INVALID_ARGUMENT',
+    argument: 'cache',
+    expected: 'a KeyValueCache of the same runtime',
+    received: cache instanceof KeyValueCache ? 'one of another runtime' : describe(cache),
+  });
 }
 
 function readLayout(options: MultiHeadAttentionOptions): LayerLayout {

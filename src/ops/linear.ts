@@ -5,8 +5,8 @@
 import { callAsync, callNow } from '../runtime/call.js';
 import type { AsyncOptions } from '../runtime/call.js';
 import { AttentionError, describe } from '../runtime/errors.js';
-import { CallScope, checkDataType, checkTensor, shapeError } from '../runtime/inputs.js';
-import type { TensorLike } from '../runtime/inputs.js';
+import { checkDataType, checkTensor, shapeError } from '../runtime/inputs.js';
+import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { disposeSymbol, Tensor } from '../runtime/tensor.js';
 
@@ -25,39 +25,11 @@ export class LinearWeights {
    * @param bias   [outFeatures]; default zeros
    */
   constructor(runtime: Runtime, weight: TensorLike, bias?: TensorLike) {
-    const scope = new CallScope(runtime);
-    try {
-      const matrix = scope.tensor('weight', weight);
-      checkDataType('weight', matrix, 'float32');
-      if (matrix.shape.length !== 2 || !matrix.contiguous || matrix.size === 0) {
-        throw shapeError('weight', 'contiguous [outFeatures, inFeatures], both at least 1', matrix.shape);
-      }
-      const [outFeatures, inFeatures] = matrix.shape as [number, number];
-      const vector = bias === undefined ? undefined : scope.tensor('bias', bias);
-      if (vector) {
-        checkDataType('bias', vector, 'float32');
-        if (vector.shape.length !== 1 || vector.shape[0] !== outFeatures || !vector.contiguous) {
-          throw shapeError('bias', `[${outFeatures}]`, vector.shape);
-        }
-      }
-      this.runtime = runtime;
-      this.inFeatures = inFeatures;
-      this.outFeatures = outFeatures;
-      const columns = Math.ceil(outFeatures / PANEL) * PANEL;
-      this.#packed = runtime.empty([columns * inFeatures + columns]);
-      runtime.kernels.packColumns(
-        matrix.address,
-        inFeatures * 4,
-        outFeatures,
-        inFeatures,
-        this.#packed.address,
-      );
-      const biases = (this.#packed.data as Float32Array).subarray(columns * inFeatures);
-      biases.fill(0);
-      if (vector) biases.set(vector.data);
-    } finally {
-      scope.release();
-    }
+    const { packed, inFeatures, outFeatures } = callNow(runtime, (scope) => pack(scope, weight, bias));
+    this.runtime = runtime;
+    this.inFeatures = inFeatures;
+    this.outFeatures = outFeatures;
+    this.#packed = packed;
   }
 
   /** @internal The panels, then the bias. */
@@ -72,6 +44,30 @@ export class LinearWeights {
   [disposeSymbol](): void {
     this.dispose();
   }
+}
+
+function pack(scope: CallScope, weight: TensorLike, bias: TensorLike | undefined) {
+  const matrix = scope.tensor('weight', weight);
+  checkDataType('weight', matrix, 'float32');
+  if (matrix.shape.length !== 2 || !matrix.contiguous || matrix.size === 0) {
+    throw shapeError('weight', 'contiguous [outFeatures, inFeatures], both at least 1', matrix.shape);
+  }
+  const [outFeatures, inFeatures] = matrix.shape as [number, number];
+  const vector = bias === undefined ? undefined : scope.tensor('bias', bias);
+  if (vector) {
+    checkDataType('bias', vector, 'float32');
+    if (vector.shape.length !== 1 || vector.shape[0] !== outFeatures || !vector.contiguous) {
+      throw shapeError('bias', `[${outFeatures}]`, vector.shape);
+    }
+  }
+  const columns = Math.ceil(outFeatures / PANEL) * PANEL;
+  const packed = scope.make([columns * inFeatures + columns]);
+  const { kernels } = scope.runtime;
+  kernels.packColumns(matrix.address, inFeatures * 4, outFeatures, inFeatures, packed.address);
+  const biases = (packed.data as Float32Array).subarray(columns * inFeatures);
+  biases.fill(0);
+  if (vector) biases.set(vector.data);
+  return { packed, inFeatures, outFeatures };
 }
 
 /** Rows a tile of a product: 480 measured 1 to 3 points above 240 and 120 on Zen 5 (1024 x 2304 x 768), equal elsewhere. */

@@ -31,13 +31,13 @@ export interface AsyncOptions {
 /** Runs the body of an operation to its end. */
 export function callNow<Result>(runtime: Runtime, body: (scope: CallScope) => Result): Result {
   const scope = new CallScope(runtime);
+  let succeeded = false;
   try {
-    return body(scope);
-  } catch (error) {
-    scope.discard();
-    throw error;
+    const result = body(scope);
+    succeeded = true;
+    return result;
   } finally {
-    scope.release();
+    scope.end(succeeded);
   }
 }
 
@@ -51,15 +51,14 @@ export async function callAsync<Result>(
   options.signal?.throwIfAborted();
   const steps: Step[] = [];
   const scope = new CallScope(runtime, steps);
+  let succeeded = false;
   try {
     const result = body(scope);
     await runSteps(scope, steps, options);
+    succeeded = true;
     return result;
-  } catch (error) {
-    scope.discard();
-    throw error;
   } finally {
-    scope.release();
+    scope.end(succeeded);
   }
 }
 

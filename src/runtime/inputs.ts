@@ -25,6 +25,8 @@ export class CallScope {
   readonly #tensors: Tensor[] = [];
   readonly #made: Tensor[] = [];
   readonly #used: Tensor[] = [];
+  readonly #undo: (() => void)[] = [];
+  readonly #finally: (() => void)[] = [];
   /** Where steps go that do not run at once. */
   readonly #later: Step[] | undefined;
 
@@ -47,6 +49,17 @@ export class CallScope {
     else action();
   }
 
+  /** What takes back a change of state if the call fails. */
+  onFailure(undo: () => void): void {
+    this.#undo.push(undo);
+  }
+
+  /** What ends a state that lasts as long as the call. Returns whether the call goes on after its body has ended. */
+  onEnd(action: () => void): boolean {
+    this.#finally.push(action);
+    return this.#later !== undefined;
+  }
+
   /** A tensor for the caller; disposed if the call fails. */
   make(shape: readonly number[], dtype?: DataType): Tensor {
     const tensor = this.runtime.empty(shape, dtype);
@@ -56,7 +69,7 @@ export class CallScope {
 
   /** Holds the memory of a tensor that could be disposed before the call is over. */
   use(tensor: Tensor): Tensor {
-    if (this.#later) {
+    if (this.#later || this.runtime.threads) {
       tensor.retain();
       this.#used.push(tensor);
     }
@@ -68,7 +81,7 @@ export class CallScope {
     this.runtime.check();
   }
 
-  /** Address of `bytes` bytes that live until `release`. */
+  /** Address of `bytes` bytes that live as long as the call. */
   allocate(bytes: number): number {
     const address = this.runtime.linearMemory.allocate(bytes);
     this.#addresses.push(address);
@@ -89,7 +102,7 @@ export class CallScope {
     return address;
   }
 
-  /** Keeps a tensor until `release` disposes it. */
+  /** Keeps a tensor as long as the call, then disposes it. */
   keep(tensor: Tensor): Tensor {
     this.#tensors.push(tensor);
     return tensor;
@@ -106,19 +119,22 @@ export class CallScope {
     }
   }
 
-  /** Disposes what the caller will not get. */
-  discard(): void {
-    for (const tensor of this.#made) tensor.dispose();
+  /** Ends the call and returns its temporary memory; what it made stays only if it succeeded. */
+  end(succeeded: boolean): void {
+    const { threads } = this.runtime;
+    if (threads) threads.whenQuiet(() => this.#release(succeeded));
+    else this.#release(succeeded);
   }
 
-  /** Returns all temporary memory. */
-  release(): void {
+  #release(succeeded: boolean): void {
+    if (!succeeded) {
+      for (const undo of this.#undo.reverse()) undo();
+      for (const tensor of this.#made) tensor.dispose();
+    }
     for (const tensor of this.#tensors) tensor.dispose();
     for (const address of this.#addresses) this.runtime.linearMemory.free(address);
     for (const tensor of this.#used) tensor.release();
-    this.#tensors.length = 0;
-    this.#addresses.length = 0;
-    this.#used.length = 0;
+    for (const action of this.#finally) action();
   }
 }
 

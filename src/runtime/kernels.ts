@@ -1,9 +1,11 @@
 // The exports of the WebAssembly module as TypeScript sees them, and how a module becomes an instance.
 // Signatures follow assembly/index.ts; pointers and sizes are numbers of bytes unless said otherwise.
 
-import { instantiate } from '@assemblyscript/loader';
+import { instantiateSync } from '@assemblyscript/loader';
 
+import relaxedThreadsModule from '../../build/relaxed-threads.wasm';
 import relaxedModule from '../../build/relaxed.wasm';
+import simdThreadsModule from '../../build/simd-threads.wasm';
 import simdModule from '../../build/simd.wasm';
 import { AttentionError } from './errors.js';
 
@@ -58,6 +60,10 @@ export interface Kernels {
   ): void;
   linearAttention(parameters: number, scratch: number, tileFrom: number, tileTo: number): void;
   linearAttentionScratchBytes(headDim: number, valueHeadDim: number): number;
+  appendParametersBytes(): number;
+  appendScratchBytes(parameters: number): number;
+  cacheAppend(parameters: number, scratch: number): void;
+  pageHeadBytes(headDim: number, valueHeadDim: number, storage: number): number;
   rotary(
     x: number,
     batchStride: number,
@@ -80,6 +86,8 @@ export interface Kernels {
   queriesPerBlock(queries: number, group: number): number;
   /** 96 flop an iteration, for measuring the engine's peak. */
   peakMultiplyAdd(iterations: number, left: number, right: number): number;
+  /** Reads bytes, a multiple of 128, for measuring the bandwidth. */
+  readMemory(from: number, bytes: number): number;
   exp2Array(from: number, to: number, table: number): void;
   tanhArray(from: number, to: number, table: number): void;
 }
@@ -87,16 +95,32 @@ export interface Kernels {
 /** The ways the kernels were compiled; see `createRuntime`. */
 export type Build = 'simd' | 'relaxed';
 
-const modules: Record<Build, () => Promise<WebAssembly.Module>> = {
+/** A build for a memory of one thread, or for a shared one. */
+type ModuleName = Build | `${Build}-threads`;
+
+const modules: Record<ModuleName, () => Promise<WebAssembly.Module>> = {
   simd: simdModule,
   relaxed: relaxedModule,
+  'simd-threads': simdThreadsModule,
+  'relaxed-threads': relaxedThreadsModule,
 };
 
+export interface LoadedKernels {
+  readonly kernels: Kernels;
+  readonly module: WebAssembly.Module;
+}
+
 /** Compiles and instantiates a build over the given memory. */
-export async function loadKernels(build: Build, memory: WebAssembly.Memory): Promise<Kernels> {
+export async function loadKernels(
+  build: Build,
+  memory: WebAssembly.Memory,
+  shared: boolean,
+): Promise<LoadedKernels> {
   try {
-    const { exports } = await instantiate(await modules[build](), { env: { memory } });
-    return exports as unknown as Kernels;
+    const module = await modules[shared ? (`${build}-threads` as const) : build]();
+    // The loader's asynchronous form looks for a global Response, which takes Node 25 ms to make.
+    const { exports } = instantiateSync(module, { env: { memory } });
+    return { kernels: exports as unknown as Kernels, module };
   } catch (cause) {
     throw new AttentionError({
       code: 'UNSUPPORTED',

@@ -1,4 +1,4 @@
-// A runtime: one instance of the kernels, one linear memory, and what lives in it. Runtimes are independent of each other.
+// A runtime: the kernels, one linear memory, its threads, and what lives in it. Runtimes are independent of each other.
 
 import type { MemoryStatistics } from './allocator.js';
 import { AttentionError, describe } from './errors.js';
@@ -9,6 +9,10 @@ import type { Build, Kernels } from './kernels.js';
 import { LinearMemory, MAXIMUM_BYTES } from './memory.js';
 import { contiguousStrides, disposeSymbol, elementBytes, sizeOf, Storage, Tensor } from './tensor.js';
 import type { DataType } from './tensor.js';
+import { readThreads } from './threads/options.js';
+import type { ThreadOptions, WantedThreads } from './threads/options.js';
+import { whyNoThreads } from './threads/spawn.js';
+import { Threads } from './threads/threads.js';
 
 export interface RuntimeOptions {
   /** Forces a build. Default: the fastest this engine runs. */
@@ -17,6 +21,11 @@ export interface RuntimeOptions {
   readonly deterministic?: boolean | undefined;
   /** Most bytes of linear memory, up to 4 GiB (the default). */
   readonly maximumMemory?: number | undefined;
+  /**
+   * Threads that share long work: a number, 'auto' (one a processor, 8 at most), or more about them. Default 1, because
+   * starting workers takes longer than many programs attend. Results are the same bits for any number.
+   */
+  readonly threads?: 'auto' | number | ThreadOptions | undefined;
 }
 
 export interface RuntimeInfo {
@@ -24,8 +33,10 @@ export interface RuntimeInfo {
   readonly build: Build;
   /** Why this build. */
   readonly reason: string;
-  /** Threads in use. */
+  /** Threads at present, the calling one included. */
   readonly threads: number;
+  /** Why so many. */
+  readonly threadsReason: string;
   /** Whether results are the same bits in every engine. */
   readonly deterministic: boolean;
   /** What the engine was found to support. */
@@ -51,11 +62,43 @@ export type ArrayInput =
 export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
   const features = probeFeatures();
   const { build, reason } = chooseBuild(options, features);
-  const memory = new LinearMemory(checkMaximum(options.maximumMemory));
-  const kernels = await loadKernels(build, memory.memory);
+  const maximum = checkMaximum(options.maximumMemory);
+  const info = { build, reason, deterministic: build === 'simd', features };
+  const wanted = readThreads(options.threads);
+  if (wanted.count === 1) return createAlone(info, maximum, wanted.reason);
+  try {
+    return await createThreaded(info, maximum, wanted);
+  } catch (cause) {
+    const why = (cause as Error).message;
+    if (!wanted.required) return createAlone(info, maximum, why);
+    const { count } = wanted;
+    throw new AttentionError({
+      code: 'UNSUPPORTED',
+      argument: 'threads',
+      message: `threads: ${count} are required, but ${why}`,
+      cause,
+    });
+  }
+}
+
+type BuildInfo = Omit<RuntimeInfo, 'threads' | 'threadsReason'>;
+
+async function createAlone(info: BuildInfo, maximum: number, threadsReason: string): Promise<Runtime> {
+  const memory = new LinearMemory(maximum);
+  const { kernels } = await loadKernels(info.build, memory.memory, false);
   memory.start(kernels.heapBase());
-  const info = { build, reason, threads: 1, deterministic: build === 'simd', features };
-  return new Runtime(memory, kernels, info);
+  return new Runtime(memory, kernels, { ...info, threads: 1, threadsReason }, undefined);
+}
+
+async function createThreaded(info: BuildInfo, maximum: number, wanted: WantedThreads): Promise<Runtime> {
+  const why = whyNoThreads();
+  if (why) throw new Error(why);
+  const memory = new LinearMemory(maximum, true);
+  const { kernels, module } = await loadKernels(info.build, memory.memory, true);
+  memory.start(kernels.heapBase());
+  const { count, reason, worker } = wanted;
+  const threads = await Threads.start({ module, memory: memory.memory, count, reason, worker });
+  return new Runtime(memory, kernels, { ...info, threads: count, threadsReason: reason }, threads);
 }
 
 function chooseBuild(options: RuntimeOptions, features: Features): { build: Build; reason: string } {
@@ -82,7 +125,7 @@ function chooseBuild(options: RuntimeOptions, features: Features): { build: Buil
       received: 'true',
     });
   }
-  if (build === 'relaxed' && !features.relaxedMultiplyAdd) {
+  if (build === 'relaxed' && !(features.relaxedMultiplyAdd && features.relaxedDot)) {
     throw new AttentionError({
       code: 'UNSUPPORTED',
       message: "build 'relaxed' needs relaxed SIMD, which this engine lacks",
@@ -91,6 +134,7 @@ function chooseBuild(options: RuntimeOptions, features: Features): { build: Buil
   if (build) return { build, reason: 'asked for' };
   if (deterministic) return { build: 'simd', reason: 'deterministic results were asked for' };
   if (!features.relaxedMultiplyAdd) return { build: 'simd', reason: 'this engine has no relaxed SIMD' };
+  if (!features.relaxedDot) return { build: 'simd', reason: 'this engine has no relaxed product of bytes' };
   if (!features.fusedMultiplyAdd) {
     return { build: 'simd', reason: "this engine's relaxed multiply-add is not fused, so it gains nothing" };
   }
@@ -111,18 +155,26 @@ function checkMaximum(bytes: number | undefined): number {
 }
 
 export class Runtime {
-  readonly info: RuntimeInfo;
+  readonly #info: RuntimeInfo;
   readonly #linearMemory: LinearMemory;
   readonly #kernels: Kernels;
   readonly #storages = new Set<Storage>();
+  readonly #threads: Threads | undefined;
   #disposed = false;
 
   /** @internal Use `createRuntime`. */
-  constructor(memory: LinearMemory, kernels: Kernels, info: RuntimeInfo) {
+  constructor(memory: LinearMemory, kernels: Kernels, info: RuntimeInfo, threads: Threads | undefined) {
     this.#linearMemory = memory;
     this.#kernels = kernels;
-    this.info = info;
+    this.#info = info;
+    this.#threads = threads;
     runtimes.set(memory, this);
+  }
+
+  /** What the runtime is, and why. */
+  get info(): RuntimeInfo {
+    const threads = this.#threads;
+    return threads ? { ...this.#info, threads: threads.count, threadsReason: threads.reason } : this.#info;
   }
 
   /** Bytes used, most ever used, and held in all. */
@@ -170,8 +222,9 @@ export class Runtime {
     return new Tensor(storage, dtype, [...shape], contiguousStrides(shape), 0, true);
   }
 
-  /** Ends every tensor and layer of this runtime and lets go of the memory. Safe to repeat. */
+  /** Ends every tensor and layer of this runtime, and its threads, and lets go of the memory. Safe to repeat. */
   dispose(): void {
+    this.#threads?.end();
     for (const storage of [...this.#storages]) storage.free();
     this.#disposed = true;
   }
@@ -184,6 +237,11 @@ export class Runtime {
   get kernels(): Kernels {
     this.check();
     return this.#kernels;
+  }
+
+  /** @internal Undefined where there is one thread for good. */
+  get threads(): Threads | undefined {
+    return this.#threads;
   }
 
   /** @internal */

@@ -1,35 +1,16 @@
 // The asynchronous forms of operations: the same bits, slices, progress, cancellation, and company.
 
-import { createHash } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
-  attentionEntropy,
-  attentionEntropyAsync,
   AttentionError,
-  attentionWeights,
-  attentionWeightsAsync,
   createRuntime,
-  linear,
-  linearAsync,
-  linearAttention,
-  linearAttentionAsync,
-  LinearWeights,
-  mergeAttention,
-  mergeAttentionAsync,
-  MultiHeadAttention,
-  receivedWeight,
-  receivedWeightAsync,
   scaledDotProductAttention,
   scaledDotProductAttentionAsync,
-  softmax,
   softmaxAsync,
-  topKeys,
-  topKeysAsync,
-  variableLengthAttention,
-  variableLengthAttentionAsync,
 } from 'wasm-attention';
-import type { AsyncOptions, Progress, Runtime, Tensor } from 'wasm-attention';
+import type { Progress, Runtime, Tensor } from 'wasm-attention';
 import { Random } from '../reference/random.js';
+import { bits, operations, randomTensor } from '../support/operations.js';
 
 let runtime: Runtime;
 let random: Random;
@@ -40,84 +21,7 @@ beforeEach(async () => {
 });
 afterEach(() => runtime.dispose());
 
-const tensor = (...shape: number[]): Tensor =>
-  runtime.tensor(
-    random.array(
-      shape.reduce((size, length) => size * length, 1),
-      'normal',
-    ),
-    shape,
-  );
-
-/** Hashes of everything in a result: views of memory that grows do not last. */
-const bits = (result: unknown): unknown => {
-  if (ArrayBuffer.isView(result))
-    return createHash('md5')
-      .update(Buffer.from(result.buffer, result.byteOffset, result.byteLength))
-      .digest('hex');
-  if (result && typeof result === 'object' && 'data' in result) return bits(result.data);
-  return Object.values(result as object)
-    .filter((part) => part !== undefined)
-    .map(bits);
-};
-
-/** Each operation in both forms, over the same inputs. */
-function operations(): Record<string, [() => unknown, (options: AsyncOptions) => Promise<unknown>]> {
-  const [q, k, v] = [tensor(2, 4, 200, 24), tensor(2, 2, 300, 24), tensor(2, 2, 300, 20)] as const;
-  const [x, weights] = [tensor(70, 50), new LinearWeights(runtime, tensor(30, 50), tensor(30))] as const;
-  const options = { causal: 'lower-right', window: { left: 100 } } as const;
-  const all = {
-    causal: 'lower-right',
-    returnWeights: true,
-    returnLogSumExp: true,
-    returnStatistics: true,
-  } as const;
-  const packed = [tensor(90, 4, 16), tensor(90, 2, 16), tensor(90, 2, 16)] as const;
-  const sequences = { cumulativeQueries: [0, 20, 20, 90], causal: true };
-  const parts = [0, 150].map((from) =>
-    scaledDotProductAttention(q, k.slice(2, from, from + 150), v.slice(2, from, from + 150), {
-      returnLogSumExp: true,
-    }),
-  );
-  const layer = new MultiHeadAttention(runtime, { embedDim: 48, numHeads: 4, causal: true, rotary: {} }).load(
-    {
-      in_proj_weight: tensor(144, 48),
-      in_proj_bias: tensor(144),
-      'out_proj.weight': tensor(48, 48),
-      'out_proj.bias': tensor(48),
-    },
-  );
-  const tokens = tensor(2, 60, 48);
-  return {
-    attention: [
-      () => scaledDotProductAttention(q, k, v, all),
-      (o) => scaledDotProductAttentionAsync(q, k, v, { ...all, ...o }),
-    ],
-    weights: [
-      () => attentionWeights(q, k, options),
-      (o) => attentionWeightsAsync(q, k, { ...options, ...o }),
-    ],
-    received: [() => receivedWeight(q, k, options), (o) => receivedWeightAsync(q, k, { ...options, ...o })],
-    entropy: [
-      () => attentionEntropy(q, k, options),
-      (o) => attentionEntropyAsync(q, k, { ...options, ...o }),
-    ],
-    'top keys': [() => topKeys(q, k, 3, options), (o) => topKeysAsync(q, k, 3, { ...options, ...o })],
-    linear: [() => linear(x, weights), (o) => linearAsync(x, weights, o)],
-    softmax: [() => softmax(q), (o) => softmaxAsync(q, o)],
-    'softmax of another axis': [() => softmax(q, { axis: 1 }), (o) => softmaxAsync(q, { axis: 1, ...o })],
-    'linear attention': [() => linearAttention(q, k, v), (o) => linearAttentionAsync(q, k, v, o)],
-    'variable length': [
-      () => variableLengthAttention(...packed, sequences),
-      (o) => variableLengthAttentionAsync(...packed, { ...sequences, ...o }),
-    ],
-    merge: [() => mergeAttention(parts), (o) => mergeAttentionAsync(parts, o)],
-    layer: [
-      () => layer.forward(tokens, { averageWeights: true, returnLogSumExp: true }),
-      (o) => layer.forwardAsync(tokens, { averageWeights: true, returnLogSumExp: true, ...o }),
-    ],
-  };
-}
+const tensor = (...shape: number[]): Tensor => randomTensor(runtime, random, ...shape);
 
 /** Attention that takes some tenths of a second. */
 function longAttention(): [Tensor, Tensor, Tensor] {
@@ -133,7 +37,7 @@ async function rejection(promise: Promise<unknown>): Promise<unknown> {
 
 describe('every operation', () => {
   it('has the bits of its synchronous form', async () => {
-    for (const [name, [now, later]] of Object.entries(operations())) {
+    for (const [name, [now, later]] of Object.entries(operations(runtime, random))) {
       const expected = bits(now());
       const result = await later({});
       expect(bits(result), name).toEqual(expected);
@@ -142,7 +46,7 @@ describe('every operation', () => {
 
   it('rejects with the reason of a signal that was aborted before, and keeps no memory', async () => {
     const reason = new Error('enough');
-    for (const [name, [, later]] of Object.entries(operations())) {
+    for (const [name, [, later]] of Object.entries(operations(runtime, random))) {
       const { used } = runtime.memory;
       expect(await rejection(later({ signal: AbortSignal.abort(reason) })), name).toBe(reason);
       expect(runtime.memory.used, name).toBe(used);
@@ -150,7 +54,7 @@ describe('every operation', () => {
   });
 
   it('tells its progress up to the end', async () => {
-    for (const [name, [, later]] of Object.entries(operations())) {
+    for (const [name, [, later]] of Object.entries(operations(runtime, random))) {
       const told: Progress[] = [];
       await later({ onProgress: (progress) => told.push(progress) });
       expect(told.length, name).toBeGreaterThan(0);
@@ -252,7 +156,7 @@ describe('a long call', () => {
 
   it('is not disturbed by others on the same runtime', async () => {
     const [q, k, v] = longAttention();
-    const pairs = Object.entries(operations());
+    const pairs = Object.entries(operations(runtime, random));
     const expected = [bits(scaledDotProductAttention(q, k, v)), ...pairs.map(([, [now]]) => bits(now()))];
     const calls = [scaledDotProductAttentionAsync(q, k, v), ...pairs.map(([, [, later]]) => later({}))];
     // A synchronous call in the middle.

@@ -8,7 +8,7 @@ import type { CallScope, TensorLike } from '../../runtime/inputs.js';
 import { disposeSymbol, Tensor } from '../../runtime/tensor.js';
 import type { AttentionOptions } from './options.js';
 import { attentionInput, placeTensor, planAttention } from './plan.js';
-import type { Plan } from './plan.js';
+import type { PlacedTensor, Plan } from './plan.js';
 import { runForward } from './run.js';
 import { writeWeights } from './weights.js';
 
@@ -126,7 +126,7 @@ export function checkValue(value: Tensor, key: Tensor): void {
 export function attend(
   scope: CallScope,
   plan: Plan,
-  value: Tensor,
+  value: PlacedTensor,
   options: ScaledDotProductAttentionOptions,
 ): AttentionResult {
   const { batch, heads, queries, keys } = plan.sizes;
