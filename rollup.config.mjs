@@ -1,17 +1,20 @@
-// src/index.ts -> dist/: one self-contained module for each module system, its types, and the .wasm files beside them.
+// src/ -> dist/: for the package and for its worker runtime one self-contained module for each module system and their
+// types; beside them what runs in a worker, and the .wasm files.
 
 import { readFileSync } from 'node:fs';
-import { basename } from 'node:path';
+import { basename, dirname, resolve } from 'node:path';
 import nodeResolve from '@rollup/plugin-node-resolve';
 import terser from '@rollup/plugin-terser';
 import typescript from '@rollup/plugin-typescript';
 import { wasm } from '@rollup/plugin-wasm';
+import { rollup } from 'rollup';
 import dts from 'rollup-plugin-dts';
 
 const { name, version, license } = JSON.parse(readFileSync('package.json', 'utf8'));
 const { targets } = JSON.parse(readFileSync('asconfig.json', 'utf8'));
 
 const input = 'src/index.ts';
+const workerRuntime = 'src/worker/index.ts';
 const banner = `/*! ${name} ${version}, ${license}; contains @assemblyscript/loader, Apache-2.0 */`;
 
 /** Names of functions and classes survive, so that stack traces of the shipped files can be read. */
@@ -46,10 +49,41 @@ const wasmFiles = () => ({
   },
 });
 
+/**
+ * `import source from './worker.js?inline'`: the module and all it imports, as the source of a classic script. The same
+ * source becomes a file, for pages that load their workers by address.
+ */
+const inlineWorker = (fileName) => {
+  const marker = '?inline';
+  let code;
+  return {
+    name: 'inline-worker',
+    resolveId(source, importer) {
+      if (!source.endsWith(marker)) return null;
+      return `\0${resolve(dirname(importer), source.slice(0, -marker.length)).replace(/\.js$/, '.ts')}${marker}`;
+    },
+    async load(id) {
+      if (!id.endsWith(marker)) return null;
+      const bundle = await rollup({ input: id.slice(1, -marker.length), onwarn, plugins: compile() });
+      const { output } = await bundle.generate({ format: 'iife', banner });
+      await bundle.close();
+      code = output[0].code;
+      return `export default ${JSON.stringify(code)};`;
+    },
+    generateBundle({ format }) {
+      if (format === 'es') this.emitFile({ type: 'asset', fileName, source: code });
+    },
+  };
+};
+
+/** The same types under CommonJS's extension. */
 const commonJsTypes = () => ({
   name: 'commonjs-types',
   generateBundle(_, files) {
-    this.emitFile({ type: 'asset', fileName: 'index.d.cts', source: files['index.d.mts'].code });
+    for (const { fileName, code } of Object.values(files)) {
+      const source = code.replaceAll('./index.mjs', './index.cjs');
+      this.emitFile({ type: 'asset', fileName: fileName.replace('.mts', '.cts'), source });
+    }
   },
 });
 
@@ -58,23 +92,25 @@ const onwarn = (warning) => {
   throw new Error(warning.message);
 };
 
+const compile = () => [
+  nodeResolve({ extensions: ['.ts', '.mjs', '.js'] }),
+  wasm({ targetEnv: 'auto-inline' }),
+  typescript({
+    allowJs: false,
+    include: ['src/**'],
+    noEmit: false,
+    noEmitOnError: true,
+    noForceEmit: true,
+  }),
+  minify(),
+  selfContained(),
+];
+
 export default [
   {
     input,
     onwarn,
-    plugins: [
-      nodeResolve({ extensions: ['.ts', '.mjs', '.js'] }),
-      wasm({ targetEnv: 'auto-inline' }),
-      typescript({
-        allowJs: false,
-        include: ['src/**'],
-        noEmit: false,
-        noEmitOnError: true,
-        noForceEmit: true,
-      }),
-      minify(),
-      selfContained(),
-    ],
+    plugins: compile(),
     output: [
       { file: 'dist/index.mjs', format: 'es', banner, plugins: [wasmFiles()] },
       { file: 'dist/index.cjs', format: 'cjs', banner },
@@ -85,5 +121,27 @@ export default [
     onwarn,
     plugins: [dts({ includeExternal: ['@assemblyscript/loader'] }), commonJsTypes()],
     output: [{ file: 'dist/index.d.mts', format: 'es' }],
+  },
+  {
+    input: workerRuntime,
+    onwarn,
+    plugins: [inlineWorker('worker.mjs'), ...compile()],
+    output: [
+      { file: 'dist/worker-runtime.mjs', format: 'es', banner },
+      { file: 'dist/worker-runtime.cjs', format: 'cjs', banner },
+    ],
+  },
+  {
+    input: workerRuntime,
+    onwarn,
+    external: resolve('src/index.ts'),
+    plugins: [dts(), commonJsTypes()],
+    output: [
+      {
+        file: 'dist/worker-runtime.d.mts',
+        format: 'es',
+        paths: { [resolve('src/index.ts')]: './index.mjs' },
+      },
+    ],
   },
 ];

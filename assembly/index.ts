@@ -3,6 +3,7 @@
 
 import { tile as microKernel, Rows1, Rows2, Rows3, Rows4, Rows5, Rows6 } from './gemm/tile';
 import { PRODUCT_SCRATCH_BYTES } from './gemm/product';
+import { integerTile } from './attention/integers';
 import { AttentionParameters } from './attention/parameters';
 import { tileCount } from './attention/scores';
 import { exp2Row, writeConstants } from './math/exp2';
@@ -16,7 +17,7 @@ export function heapBase(): usize {
 // Products
 export { packColumns, packRows } from './gemm/pack';
 export { product } from './gemm/product';
-export { rowOverFourPanels } from './gemm/row';
+export { rowOverFourPanels, twoRowsOverTwoPanels } from './gemm/row';
 export function productScratchBytes(): usize {
   return PRODUCT_SCRATCH_BYTES;
 }
@@ -37,6 +38,10 @@ export function attentionParametersBytes(): i32 {
 export function attentionTiles(parameters: usize): i32 {
   return tileCount(changetype<AttentionParameters>(parameters));
 }
+
+// Key/value cache
+export { appendParametersBytes, appendScratchBytes, cacheAppend } from './cache/append';
+export { pageHeadBytes } from './cache/page';
 
 // Positions
 export { rotary } from './positions/rotary';
@@ -71,4 +76,24 @@ export function tile5(a: usize, aStride: usize, panel: usize, c: usize, cStride:
 }
 export function tile6(a: usize, aStride: usize, panel: usize, c: usize, cStride: usize, depth: i32, bias: usize, scales: usize): void {
   microKernel<Rows6>(a, aStride, panel, c, cStride, depth, bias, scales);
+}
+export function integerTile1(
+  a: usize, aStride: usize, panel: usize, depth: i32, c: usize, cStride: usize, steps: usize, scales: usize, key: usize,
+): void {
+  integerTile<Rows1>(a, aStride, panel, depth, c, cStride, steps, scales, key);
+}
+export function integerTile2(
+  a: usize, aStride: usize, panel: usize, depth: i32, c: usize, cStride: usize, steps: usize, scales: usize, key: usize,
+): void {
+  integerTile<Rows2>(a, aStride, panel, depth, c, cStride, steps, scales, key);
+}
+export function integerTile3(
+  a: usize, aStride: usize, panel: usize, depth: i32, c: usize, cStride: usize, steps: usize, scales: usize, key: usize,
+): void {
+  integerTile<Rows3>(a, aStride, panel, depth, c, cStride, steps, scales, key);
+}
+export function integerTile4(
+  a: usize, aStride: usize, panel: usize, depth: i32, c: usize, cStride: usize, steps: usize, scales: usize, key: usize,
+): void {
+  integerTile<Rows4>(a, aStride, panel, depth, c, cStride, steps, scales, key);
 }

@@ -3,7 +3,7 @@
 //   tile (batch row, key/value head, query block):
 //     queries, scaled -> scratch
 //     for block of keys that any row can see, ascending:
-//       pack K and V of the block
+//       K and V of the block as panels: packed, or as they lie in a page of the cache      (blocks.ts)
 //       for tile of 4 to 6 rows:
 //         scores = Q K^T, modified and masked                          (scores.ts)
 //         m' = max(m, scores);  P = 2^(scores - m');  l = l * 2^(m - m') + sum P
@@ -15,14 +15,16 @@
 // if its value is infinite or NaN. That always shows as a NaN in the sums; such a tile is then done again with
 // `careful` set, which leaves removed keys out one by one.
 
-import { packRows } from '../gemm/pack';
+import { rowOverFourPanels, twoRowsOverTwoPanels } from '../gemm/row';
 import { tileOf, tileRows } from '../gemm/tile';
 import { exp2Row, exp2Scalar, maximumOfRow } from '../math/exp2';
 import { naturalLogarithm } from '../math/logarithm';
 import { horizontalMaximum, horizontalSum, multiplyAdd } from '../math/vector';
+import { openKeys, openValues } from './blocks';
+import { addIntegerValues } from './integers';
 import { readBlock } from './masks';
 import { AttentionParameters } from './parameters';
-import { blockStart, firstBit, firstKey, lastBit, lastKey, loadRows, packKeys, scoreRows } from './scores';
+import { blockStart, firstBit, firstKey, lastBit, lastKey, loadRows, scoreRows } from './scores';
 import { KEY_BLOCK, layOut, queriesPerBlock, SCORE_ROW_BYTES, Workspace } from './workspace';
 
 const LOG2_E: f32 = 1.4426950408889634;
@@ -51,16 +53,19 @@ export function attentionForward(parameters: usize, scratch: usize, tileFrom: i3
 function attend(p: AttentionParameters, w: Workspace, queryBlock: i32, perBlock: i32, careful: bool): bool {
   startRows(p, w);
   const keyTo = lastKey(w, 0, w.rows);
-  for (let keyFrom = blockStart(firstKey(w, 0, w.rows, keyTo)); keyFrom < keyTo; keyFrom += KEY_BLOCK) {
-    const count = min(KEY_BLOCK, keyTo - keyFrom);
+  for (let keyFrom = p.firstKeys ? 0 : blockStart(firstKey(w, 0, w.rows, keyTo)); keyFrom < keyTo; keyFrom += KEY_BLOCK) {
+    const keyEnd = keyFrom + KEY_BLOCK;
+    const count = min(keyEnd, keyTo) - keyFrom;
+    const holdsFirst = keyFrom < p.firstKeys;
+    if (p.firstKeys && !holdsFirst && firstKey(w, 0, w.rows, keyEnd) == keyEnd) continue;
     if (!readBlock(p, w, queryBlock, perBlock, keyFrom, count)) continue;
-    packKeys(p, w, keyFrom, count);
-    packValues(p, w, keyFrom, count);
+    openKeys(p, w, keyFrom, count);
+    openValues(p, w, keyFrom, count, careful);
     let row = 0;
     let tiles = (w.rows + tileRows() - 1) / tileRows();
     while (tiles > 0) {
       const rows = (w.rows - row + tiles - 1) / tiles;
-      let from = max(0, firstKey(w, row, rows, keyFrom + KEY_BLOCK) - keyFrom);
+      let from = holdsFirst ? 0 : max(0, firstKey(w, row, rows, keyEnd) - keyFrom);
       let to = min(count, lastKey(w, row, rows) - keyFrom);
       if (w.hasBits) {
         from = max(from, firstBit(w, row, rows));
@@ -89,12 +94,6 @@ function startRows(p: AttentionParameters, w: Workspace): void {
   memory.fill(w.sums, 0, <usize>w.rows * w.sumRowBytes);
 }
 
-function packValues(p: AttentionParameters, w: Workspace, keyFrom: i32, count: i32): void {
-  const source =
-    p.value + <usize>w.batch * p.valueBatchStride + <usize>w.keyHead * p.valueHeadStride + <usize>keyFrom * p.valueRowStride;
-  packRows(source, p.valueRowStride, count, p.valueHeadDim, w.values, KEY_BLOCK);
-}
-
 function attendTile(
   p: AttentionParameters, w: Workspace, row: i32, rows: i32, keyFrom: i32, from: i32, to: i32, careful: bool,
 ): void {
@@ -108,14 +107,31 @@ function attendTile(
     if (careful) addPresent(w, row, r, from, to);
   }
   if (careful) return;
-  const sums = w.sums + <usize>row * w.sumRowBytes;
+  if (w.quantized) addIntegerValues(p, w, row, rows, from & ~3, (to + 3) & ~3);
+  else addValues(w, row, rows, from, to);
+}
+
+/** sums = sums * scale + P V for rows [row, row + rows), whose weights of keys [from, to) are w.scores. */
+function addValues(w: Workspace, row: i32, rows: i32, from: i32, to: i32): void {
+  const weights = w.scores + (<usize>from << 2);
+  const depth = to - from;
   const panelBytes = <usize>(KEY_BLOCK << 5);
   let values = w.values + (<usize>from << 5);
-  for (let column: usize = 0; column < w.sumRowBytes; column += 32) {
-    tileOf(
-      rows, w.scores + (<usize>from << 2), SCORE_ROW_BYTES, values, sums + column, w.sumRowBytes, to - from, w.zeros, w.scales,
-    );
-    values += panelBytes;
+  let sums = w.sums + <usize>row * w.sumRowBytes;
+  const end = sums + w.sumRowBytes;
+  if (rows == 1) {
+    const scale = v128.load32_splat(w.scales);
+    for (; sums + 128 <= end; sums += 128, values += 4 * panelBytes) {
+      for (let at: usize = sums; at < sums + 128; at += 16) v128.store(at, f32x4.mul(v128.load(at), scale));
+      rowOverFourPanels(weights, values, panelBytes, sums, depth, sums);
+    }
+  } else if (rows == 2) {
+    for (; sums + 64 <= end; sums += 64, values += 2 * panelBytes) {
+      twoRowsOverTwoPanels(weights, SCORE_ROW_BYTES, values, panelBytes, sums, w.sumRowBytes, depth, w.zeros, w.scales);
+    }
+  }
+  for (; sums < end; sums += 32, values += panelBytes) {
+    tileOf(rows, weights, SCORE_ROW_BYTES, values, sums, w.sumRowBytes, depth, w.zeros, w.scales);
   }
 }
 

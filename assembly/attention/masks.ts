@@ -2,6 +2,7 @@
 //
 //   bits   16 bytes a row: bit j is set where key j of the block is kept
 
+import { pageOf } from './blocks';
 import { AttentionParameters } from './parameters';
 import { KEY_BLOCK, Workspace } from './workspace';
 
@@ -11,6 +12,7 @@ const FULL: i32 = 1;
 /** Looks at keys [keyFrom, keyFrom + count) for the rows at hand; false if none is kept. Sets w.hasBits, fills w.bits. */
 export function readBlock(p: AttentionParameters, w: Workspace, queryBlock: i32, queriesInBlock: i32, keyFrom: i32, count: i32): bool {
   w.hasBits = 0;
+  if (p.pages && pageOf(p, w, keyFrom) == 0) return false;
   if (p.blocks && !readBlockTable(p, w, queryBlock, queriesInBlock, keyFrom)) return false;
   if (p.booleanMask && !readBooleanMask(p, w, keyFrom, count)) return false;
   if (p.bias && removesAll(p, w, p.bias, p.biasBatchStride, p.biasHeadStride, p.biasRowStride, keyFrom, count)) return false;

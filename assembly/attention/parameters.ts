@@ -82,4 +82,12 @@ export class AttentionParameters {
   mode: i32;
   /** Keys a row for `topKeys`. */
   count: i32;
+
+  /** Keys and values in pages (cache/page.ts) instead of `key` and `value`: i32 [batch][key block], 0 where none is held. */
+  pages: usize;
+  pagesBatchStride: usize;
+  /** FLOAT32, FLOAT16 or INT8. */
+  storage: i32;
+  /** Keys before this one are seen whatever rowBegin says (attention sinks of a sliding window). */
+  firstKeys: i32;
 }

@@ -1,10 +1,11 @@
 // Scores of a tile of rows against a block of keys, in the order of the semantics: scaled product, softcap, biases, masks.
 // A removed key ends up as -infinity whatever its product was (a NaN too), so that the softmax gives it a true zero.
 
+import { rowOverFourPanels, twoRowsOverTwoPanels } from '../gemm/row';
 import { tileOf } from '../gemm/tile';
-import { packColumns } from '../gemm/pack';
 import { tanh } from '../math/tanh';
 import { multiplyAdd } from '../math/vector';
+import { integerScores, roundQueries } from './integers';
 import { AttentionParameters } from './parameters';
 import { KEY_BLOCK, queriesPerBlock, SCORE_ROW_BYTES, Workspace } from './workspace';
 
@@ -41,6 +42,7 @@ export function loadRows(p: AttentionParameters, w: Workspace, headFrom: i32, he
     }
   }
   w.rows = <i32>(row >> 2);
+  if (w.quantized) roundQueries(p, w);
 }
 
 /** Smallest begin of `count` i32 intervals that are not empty; `none` if all are. */
@@ -87,28 +89,14 @@ function unionOfBits(w: Workspace, row: i32, count: i32): v128 {
   return kept;
 }
 
-/** Packs keys [keyFrom, keyFrom + count) of the tile's key head into panels. */
-export function packKeys(p: AttentionParameters, w: Workspace, keyFrom: i32, count: i32): void {
-  const source =
-    p.key + <usize>w.batch * p.keyBatchStride + <usize>w.keyHead * p.keyHeadStride + <usize>keyFrom * p.keyRowStride;
-  packColumns(source, p.keyRowStride, count, p.headDim, w.keys);
-}
-
 /**
  * Scores of rows [row, row + count) against keys [from, to) of the packed block that starts at key `keyFrom`, into
  * w.scores, SCORE_ROW_BYTES a row. Whole panels are written: the places beside [from, to) hold -infinity.
  */
 export function scoreRows(p: AttentionParameters, w: Workspace, row: i32, count: i32, keyFrom: i32, from: i32, to: i32): void {
-  const queryBytes = <usize>p.headDim << 2;
-  const queries = w.queries + <usize>row * queryBytes;
-  const panelBytes = <usize>p.headDim << 5;
   const panelTo = (to + 7) >> 3;
-  for (let panel = from >> 3; panel < panelTo; panel++) {
-    tileOf(
-      count, queries, queryBytes, w.keys + <usize>panel * panelBytes, w.scores + (<usize>panel << 5), SCORE_ROW_BYTES,
-      p.headDim, w.zeros, 0,
-    );
-  }
+  if (w.quantized) integerScores(p, w, row, count, from & ~7, panelTo << 3);
+  else productScores(p, w, row, count, from >> 3, panelTo);
   const modified = p.softcap != 0 || p.bias != 0 || p.secondBias != 0;
   const left = from & ~7;
   const right = panelTo << 3;
@@ -117,7 +105,29 @@ export function scoreRows(p: AttentionParameters, w: Workspace, row: i32, count:
     const state = <usize>(row + r) << 2;
     if (modified) modify(p, w, scores, load<i32>(w.rowQuery + state), load<i32>(w.rowHead + state), keyFrom, left, right, to);
     if (w.hasBits) removeByBits(scores, w.bits + (<usize>(row + r) << 4), left, right);
-    removeOutside(scores, left, right, load<i32>(w.begin + state) - keyFrom, load<i32>(w.end + state) - keyFrom);
+    const first = min(right, max(left, p.firstKeys - keyFrom));
+    removeOutside(scores, left, first, right, load<i32>(w.begin + state) - keyFrom, load<i32>(w.end + state) - keyFrom);
+  }
+}
+
+/** Products of rows with panels [panel, panelTo). */
+function productScores(p: AttentionParameters, w: Workspace, row: i32, count: i32, panel: i32, panelTo: i32): void {
+  const queryBytes = <usize>p.headDim << 2;
+  const queries = w.queries + <usize>row * queryBytes;
+  const panelBytes = <usize>p.headDim << 5;
+  let keys = w.keys + <usize>panel * panelBytes;
+  let scores = w.scores + (<usize>panel << 5);
+  if (count == 1) {
+    for (; panel + 4 <= panelTo; panel += 4, keys += 4 * panelBytes, scores += 128) {
+      rowOverFourPanels(queries, keys, panelBytes, scores, p.headDim, w.zeros);
+    }
+  } else if (count == 2) {
+    for (; panel + 2 <= panelTo; panel += 2, keys += 2 * panelBytes, scores += 64) {
+      twoRowsOverTwoPanels(queries, queryBytes, keys, panelBytes, scores, SCORE_ROW_BYTES, p.headDim, w.zeros, 0);
+    }
+  }
+  for (; panel < panelTo; panel++, keys += panelBytes, scores += 32) {
+    tileOf(count, queries, queryBytes, keys, scores, SCORE_ROW_BYTES, p.headDim, w.zeros, 0);
   }
 }
 
@@ -188,8 +198,9 @@ function removeByBits(scores: usize, bits: usize, from: i32, to: i32): void {
   }
 }
 
-function removeOutside(scores: usize, left: i32, right: i32, begin: i32, end: i32): void {
-  for (let j = left; j < min(begin, right); j++) store<f32>(scores + (<usize>j << 2), -Infinity);
+/** Removes [first, begin) and [end, right). */
+function removeOutside(scores: usize, left: i32, first: i32, right: i32, begin: i32, end: i32): void {
+  for (let j = first; j < min(begin, right); j++) store<f32>(scores + (<usize>j << 2), -Infinity);
   for (let j = max(end, left); j < right; j++) store<f32>(scores + (<usize>j << 2), -Infinity);
 }
 

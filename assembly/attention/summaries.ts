@@ -9,9 +9,10 @@ import { tileRows } from '../gemm/tile';
 import { naturalLogarithm } from '../math/logarithm';
 import { exp2Row } from '../math/exp2';
 import { horizontalSum } from '../math/vector';
+import { openKeys } from './blocks';
 import { readBlock } from './masks';
 import { AttentionParameters } from './parameters';
-import { blockStart, firstKey, lastKey, loadRows, packKeys, scoreRows } from './scores';
+import { blockStart, firstKey, lastKey, loadRows, scoreRows } from './scores';
 import { weightsOfRow } from './weights';
 import { KEY_BLOCK, layOut, queriesPerBlock, SCORE_ROW_BYTES, Workspace } from './workspace';
 
@@ -41,7 +42,7 @@ export function columnSums(parameters: usize, scratch: usize, tileFrom: i32, til
     for (let head = headFrom; head < headFrom + group; head++) {
       memory.fill(columnOutput(p, w, head, keyFrom), 0, <usize>count << 2);
     }
-    packKeys(p, w, keyFrom, count);
+    openKeys(p, w, keyFrom, count);
     for (let queryBlock = p.queryFrom / perBlock; queryBlock * perBlock < p.queryTo; queryBlock++) {
       const queryFrom = max(p.queryFrom, queryBlock * perBlock);
       const queryTo = min(p.queryTo, (queryBlock + 1) * perBlock);
@@ -116,7 +117,7 @@ function summarizeRows(parameters: usize, scratch: usize, tileFrom: i32, tileTo:
     for (let keyFrom = blockStart(firstKey(w, 0, w.rows, keyTo)); keyFrom < keyTo; keyFrom += KEY_BLOCK) {
       const count = min(KEY_BLOCK, keyTo - keyFrom);
       if (!readBlock(p, w, queryBlock, perBlock, keyFrom, count)) continue;
-      packKeys(p, w, keyFrom, count);
+      openKeys(p, w, keyFrom, count);
       for (let row = 0; row < w.rows; row += tileRows()) {
         summarizeTile(p, w, row, min(tileRows(), w.rows - row), keyFrom, count, top);
       }

@@ -9,9 +9,10 @@
 
 import { tileRows } from '../gemm/tile';
 import { exp2Row } from '../math/exp2';
+import { openKeys } from './blocks';
 import { readBlock } from './masks';
 import { AttentionParameters } from './parameters';
-import { blockStart, loadRows, packKeys, scoreRows } from './scores';
+import { blockStart, loadRows, scoreRows } from './scores';
 import { KEY_BLOCK, layOut, queriesPerBlock, SCORE_ROW_BYTES, Workspace } from './workspace';
 
 export const SCORES: i32 = 0;
@@ -46,7 +47,7 @@ function weightsOfBlock(p: AttentionParameters, w: Workspace, queryBlock: i32, p
   const from = max(0, p.keyFrom - keyFrom);
   const count = min(KEY_BLOCK, min(p.keys, p.keyTo) - keyFrom);
   const kept = readBlock(p, w, queryBlock, perBlock, keyFrom, count);
-  if (kept) packKeys(p, w, keyFrom, count);
+  if (kept) openKeys(p, w, keyFrom, count);
   for (let row = 0; row < w.rows; row += tileRows()) {
     const rows = min(tileRows(), w.rows - row);
     if (kept) scoreRows(p, w, row, rows, keyFrom, from, count);

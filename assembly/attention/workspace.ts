@@ -10,7 +10,9 @@
 //   +-----------+-----------+------------------+--------+------------------+------------------+-------------+-------------+
 //                                                        then the sums of weighted values, rows x valueDim
 
+import { INT8, quads } from '../cache/page';
 import { CONSTANTS_BYTES, writeConstants } from '../math/exp2';
+import { HALF_CONSTANTS_BYTES, writeHalfConstants } from '../math/half';
 import { AttentionParameters } from './parameters';
 
 /** Keys a block. 128 measured best with 64 within 2 % (Zen 5); a change changes bits. */
@@ -23,6 +25,7 @@ const BLOCK_ROWS: i32 = 480;
 @unmanaged
 export class Workspace {
   constants: usize;
+  halfConstants: usize;
   zeros: usize;
   scales: usize;
   removed: usize;
@@ -47,6 +50,24 @@ export class Workspace {
   rows: i32;
   /** 1 where the key block at hand is tested bit by bit. */
   hasBits: i32;
+  /** The tile's head in the page at hand, where keys and values lie in pages. */
+  page: usize;
+  /** 1 where int8 pages are met by integers (integers.ts): rounded queries and weights, and what their steps are worth. */
+  quantized: i32;
+  queryIntegers: usize;
+  querySteps: usize;
+  weightIntegers: usize;
+  weightSteps: usize;
+}
+
+/** Most rows that meet int8 pages as integers; for more, expanding the pages costs less. */
+const INTEGER_ROWS: i32 = 64;
+/** Largest head for which sums of integers stay exact. */
+const INTEGER_DIM: i32 = 2048;
+
+function usesIntegers(p: AttentionParameters): bool {
+  const rows = p.queries * (p.queryHeads / p.keyHeads);
+  return p.pages != 0 && p.storage == INT8 && rows <= INTEGER_ROWS && p.headDim <= INTEGER_DIM;
 }
 
 /** Queries in a block, given how many query heads share a key/value head. Blocks are of even size. */
@@ -73,14 +94,20 @@ export function layOut(p: AttentionParameters, scratch: usize): usize {
   const rows = <usize>(queriesPerBlock(p.queries, group) * group);
   const valueDim = (p.valueHeadDim + 7) & ~7;
   const constants = scratch + aligned(offsetof<Workspace>());
-  const zeros = constants + CONSTANTS_BYTES;
-  const scales = zeros + 64;
+  const halfConstants = constants + CONSTANTS_BYTES;
+  const zeros = halfConstants + aligned(HALF_CONSTANTS_BYTES);
+  const scales = zeros + 128;
   const removed = scales + 64;
   const state = removed + <usize>KEY_BLOCK;
   const stateBytes = aligned(rows * 4);
   const bits = state + 6 * stateBytes;
   const scores = bits + aligned(rows * 16);
-  const queries = scores + 8 * SCORE_ROW_BYTES;
+  const quantized = usesIntegers(p);
+  const integers = scores + 8 * SCORE_ROW_BYTES;
+  const weightSteps = integers + 8 * SCORE_ROW_BYTES / 2;
+  const querySteps = weightSteps + 64;
+  const queryIntegers = querySteps + aligned(rows * 4);
+  const queries = quantized ? queryIntegers + aligned(rows * (<usize>quads(p.headDim) << 3)) : integers;
   const keys = queries + aligned(rows * <usize>p.headDim * 4);
   const values = keys + aligned(<usize>(KEY_BLOCK * p.headDim) * 4);
   const sums = values + <usize>(KEY_BLOCK * valueDim) * 4;
@@ -88,6 +115,7 @@ export function layOut(p: AttentionParameters, scratch: usize): usize {
   if (scratch) {
     const w = changetype<Workspace>(scratch);
     w.constants = constants;
+    w.halfConstants = halfConstants;
     w.zeros = zeros;
     w.scales = scales;
     w.removed = removed;
@@ -105,8 +133,14 @@ export function layOut(p: AttentionParameters, scratch: usize): usize {
     w.sums = sums;
     w.sumRowBytes = <usize>valueDim * 4;
     w.valueDim = valueDim;
+    w.quantized = quantized ? 1 : 0;
+    w.weightIntegers = integers;
+    w.weightSteps = weightSteps;
+    w.querySteps = querySteps;
+    w.queryIntegers = queryIntegers;
     writeConstants(constants);
-    memory.fill(zeros, 0, 64);
+    writeHalfConstants(halfConstants);
+    memory.fill(zeros, 0, 128);
   }
   return end;
 }

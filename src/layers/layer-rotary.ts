@@ -1,14 +1,17 @@
-// Rotary embedding inside a layer: tables of cos and sin that grow with the longest position seen, applied to queries and
-// keys where the projection left them.
+// Rotary embedding of a layer or a cache: tables of cos and sin that grow with the longest position seen.
 
-import { checkRotaryDim, placePositions, rotaryTables, rotateInPlace } from '../positions/rotary.js';
-import type { Positions, RotaryOptions } from '../positions/rotary.js';
-import { AttentionError } from '../runtime/errors.js';
+import { checkRotaryDim, placeRows, readPositions, rotaryTables } from '../positions/rotary.js';
+import type { PlacedRotary, Positions, RotaryOptions } from '../positions/rotary.js';
 import type { CallScope } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
 
+/** Positions the tables may have; rows for later ones are computed in each call, so that memory stays bounded. */
+const MOST_ROWS = 1 << 16;
+
 export class LayerRotary {
+  readonly rotaryDim: number;
+  readonly interleaved: boolean;
   readonly #runtime: Runtime;
   readonly #options: RotaryOptions & { rotaryDim: number };
   #length = 0;
@@ -17,33 +20,21 @@ export class LayerRotary {
 
   constructor(runtime: Runtime, options: RotaryOptions, headDim: number) {
     this.#runtime = runtime;
-    this.#options = { ...options, rotaryDim: checkRotaryDim(options.rotaryDim, headDim) };
+    this.rotaryDim = checkRotaryDim(options.rotaryDim, headDim);
+    this.interleaved = options.interleaved ?? false;
+    this.#options = { ...options, rotaryDim: this.rotaryDim };
     rotaryTables(this.#options, 1);
   }
 
-  /** Rotates [batch, heads, length, headDim] queries and keys in place. */
-  rotate(
-    scope: CallScope,
-    query: Tensor,
-    key: Tensor,
-    options: { positions?: Positions | undefined; context?: unknown },
-  ): void {
-    if (query.size === 0 || key.size === 0) return;
-    if (options.context !== undefined) {
-      throw new AttentionError({
-        code: 'UNSUPPORTED',
-        argument: 'context',
-        expected: 'self-attention in a layer with rotary embedding',
-        received: 'a context',
-      });
-    }
-    const [batch, , length] = query.shape as [number, number, number, number];
-    const placed = placePositions(scope, { positions: options.positions }, batch, length);
-    this.#grow(placed.highest + 1);
-    const tables = { ...placed, cos: this.#cos!.address, sin: this.#sin!.address };
-    const { rotaryDim, interleaved = false } = this.#options;
-    rotateInPlace(this.#runtime, query, tables, rotaryDim, interleaved);
-    rotateInPlace(this.#runtime, key, tables, rotaryDim, interleaved);
+  /** What rotations at these positions read; lives as long as the scope. */
+  place(scope: CallScope, positions: Positions | undefined, batch: number, length: number): PlacedRotary {
+    const given = readPositions({ positions }, batch, length);
+    const positionsBatchStride = given.perRow ? length * 4 : 0;
+    if (given.highest >= MOST_ROWS)
+      return { ...placeRows(scope, this.#options, given), positionsBatchStride };
+    this.#grow(given.highest + 1);
+    const [cos, sin] = [scope.use(this.#cos!).address, scope.use(this.#sin!).address];
+    return { positions: scope.integers(given.all), positionsBatchStride, cos, sin };
   }
 
   dispose(): void {
@@ -56,7 +47,7 @@ export class LayerRotary {
   #grow(length: number): void {
     const dynamic = this.#options.scaling?.type === 'dynamic';
     if (dynamic ? length === this.#length : length <= this.#length) return;
-    const target = dynamic ? length : Math.max(length, 2 * this.#length, 64);
+    const target = dynamic ? length : Math.min(MOST_ROWS, Math.max(length, 2 * this.#length, 64));
     const { cos, sin } = rotaryTables(this.#options, target);
     this.dispose();
     this.#cos = this.#runtime.tensor(cos);

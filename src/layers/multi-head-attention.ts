@@ -8,17 +8,23 @@
 // The heads are then read where they lie in the rows of that product, and written where the output projection reads.
 
 import { attend, checkValue } from '../ops/attention/scaled-dot-product-attention.js';
+import type { AttentionResult } from '../ops/attention/scaled-dot-product-attention.js';
 import type { AttentionOptions } from '../ops/attention/options.js';
 import { planAttention } from '../ops/attention/plan.js';
 import { LinearWeights, rowsOf, runProduct } from '../ops/linear.js';
+import { callAsync, callNow } from '../runtime/call.js';
+import type { AsyncOptions } from '../runtime/call.js';
 import { AttentionError, describe } from '../runtime/errors.js';
-import { CallScope, checkDataType, shapeError } from '../runtime/inputs.js';
-import type { TensorLike } from '../runtime/inputs.js';
+import { checkDataType, shapeError } from '../runtime/inputs.js';
+import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { disposeSymbol } from '../runtime/tensor.js';
 import type { Tensor } from '../runtime/tensor.js';
-import { LayerRotary } from './layer-rotary.js';
+import { rotateInPlace } from '../positions/rotary.js';
 import type { Positions, RotaryOptions } from '../positions/rotary.js';
+import type { IntegerList } from '../masks/mask.js';
+import { KeyValueCache, positionsAfter, readCounts, rowsOfRotary } from './key-value-cache.js';
+import { LayerRotary } from './layer-rotary.js';
 import { findProjections } from './state-dict.js';
 import type { AttentionProjections, Projection, ProjectionLayout, StateDictTensor } from './state-dict.js';
 
@@ -64,6 +70,15 @@ export interface ForwardOptions extends Pick<
   readonly valueContext?: TensorLike | undefined;
   /** Position of each token for rotary embedding: [length], or [batch][length]. Default 0, 1, ... */
   readonly positions?: Positions | undefined;
+  /**
+   * The tokens of x are appended to this cache, and attend to all it holds: causally, whatever the layer's own `causal`.
+   * Its sizes must be the layer's. Positions, also those of the rotary embedding, go on from the cache's length.
+   */
+  readonly cache?: KeyValueCache | undefined;
+  /** Which layer of the cache is this one's. Default 0. */
+  readonly cacheLayer?: number | undefined;
+  /** With a cache: tokens of each batch row, the rest being padding. Default: all. */
+  readonly lengths?: IntegerList | undefined;
   /** Also return the weights, [batch, heads, queries, keys]. */
   readonly returnWeights?: boolean | undefined;
   /** Return the mean of the weights over heads instead, [batch, queries, keys]. */
@@ -95,6 +110,20 @@ export class LayerResult {
   [disposeSymbol](): void {
     this.dispose();
   }
+}
+
+/** Projected tokens by heads, [batch, heads, length, dim], in temporary memory. */
+interface Heads {
+  readonly query: Tensor;
+  readonly key: Tensor;
+  readonly value: Tensor;
+}
+
+/** What a layer asks of attention. */
+interface Returned {
+  readonly output: Tensor;
+  readonly returnWeights: boolean | undefined;
+  readonly returnLogSumExp: boolean | undefined;
 }
 
 /** Some columns of packed weights. */
@@ -167,6 +196,17 @@ export class MultiHeadAttention {
    * @param x [batch, queries, embedDim] or [queries, embedDim]
    */
   forward(x: TensorLike, options: ForwardOptions = {}): LayerResult {
+    const packed = this.#weights();
+    return callNow(this.runtime, (scope) => this.#run(scope, packed, x, options));
+  }
+
+  /** `forward` in slices between turns of the event loop. */
+  async forwardAsync(x: TensorLike, options: ForwardOptions & AsyncOptions = {}): Promise<LayerResult> {
+    const packed = this.#weights();
+    return callAsync(this.runtime, options, (scope) => this.#run(scope, packed, x, options));
+  }
+
+  #weights(): PackedProjections {
     this.#check();
     const packed = this.#packed;
     if (!packed) {
@@ -175,21 +215,7 @@ export class MultiHeadAttention {
         message: 'the layer has no weights: call load first',
       });
     }
-    const scope = new CallScope(this.runtime);
-    const made: Tensor[] = [];
-    const make = (shape: readonly number[]): Tensor => {
-      const tensor = this.runtime.empty(shape);
-      made.push(tensor);
-      return tensor;
-    };
-    try {
-      return this.#run(scope, packed, x, options, make);
-    } catch (error) {
-      for (const tensor of made) tensor.dispose();
-      throw error;
-    } finally {
-      scope.release();
-    }
+    return packed;
   }
 
   /** Frees the weights. Safe to repeat. */
@@ -204,13 +230,7 @@ export class MultiHeadAttention {
     this.dispose();
   }
 
-  #run(
-    scope: CallScope,
-    packed: PackedProjections,
-    x: TensorLike,
-    options: ForwardOptions,
-    make: (shape: readonly number[]) => Tensor,
-  ): LayerResult {
+  #run(scope: CallScope, packed: PackedProjections, x: TensorLike, options: ForwardOptions): LayerResult {
     const { embedDim, kdim, vdim, numHeads, numKeyValueHeads, headDim, valueHeadDim, outputDim } =
       this.layout;
     const input = layerInput(scope, 'x', x, embedDim);
@@ -230,23 +250,20 @@ export class MultiHeadAttention {
     const key = splitHeads(parts[1]!, numKeyValueHeads, headDim);
     const value = splitHeads(parts[2]!, numKeyValueHeads, valueHeadDim);
     checkValue(value, key);
-    this.#rotary?.rotate(scope, query, key, options);
 
     const [batch, queries] = input.shape as [number, number, number];
     const merged = scope.keep(this.runtime.empty([batch, queries, numHeads * valueHeadDim]));
-    const plan = planAttention(scope, query, key, { ...this.#scores, ...withoutAbsent(options) }, 4);
-    const returnWeights = options.returnWeights || options.averageWeights;
-    const output = splitHeads(merged, numHeads, valueHeadDim);
-    const attended = attend(
-      scope,
-      plan,
-      value,
-      { output, returnWeights, returnLogSumExp: options.returnLogSumExp },
-      make,
-    );
+    const returned = {
+      output: splitHeads(merged, numHeads, valueHeadDim),
+      returnWeights: options.returnWeights || options.averageWeights,
+      returnLogSumExp: options.returnLogSumExp,
+    };
+    const attended = options.cache
+      ? this.#attendCached(scope, options.cache, { query, key, value }, options, returned)
+      : this.#attend(scope, { query, key, value }, options, returned);
 
     const isBatched = batched(x);
-    const result = make(isBatched ? [batch, queries, outputDim] : [queries, outputDim]);
+    const result = scope.make(isBatched ? [batch, queries, outputDim] : [queries, outputDim]);
     if (result.size > 0) {
       runProduct(
         scope,
@@ -256,8 +273,61 @@ export class MultiHeadAttention {
         { address: result.address, rowBytes: outputDim * 4 },
       );
     }
-    const weights = options.averageWeights ? averageHeads(attended.weights!, make) : attended.weights;
+    const weights = options.averageWeights ? averageHeads(scope, attended.weights!) : attended.weights;
     return new LayerResult(result, weights, attended.logSumExp);
+  }
+
+  #attend(
+    scope: CallScope,
+    { query, key, value }: Heads,
+    options: ForwardOptions,
+    returned: Returned,
+  ): AttentionResult {
+    if (this.#rotary && query.size > 0 && key.size > 0) {
+      if (options.context !== undefined) throw unsupported('context', 'self-attention', 'rotary embedding');
+      const { rotaryDim, interleaved } = this.#rotary;
+      const [batch, , length] = query.shape as [number, number, number];
+      const placed = this.#rotary.place(scope, options.positions, batch, length);
+      rotateInPlace(scope, query, placed, rotaryDim, interleaved);
+      rotateInPlace(scope, key, placed, rotaryDim, interleaved);
+    }
+    const plan = planAttention(scope, query, key, { ...this.#scores, ...withoutAbsent(options) }, 4);
+    return attend(scope, plan, value, returned);
+  }
+
+  #attendCached(
+    scope: CallScope,
+    cache: KeyValueCache,
+    { query, key, value }: Heads,
+    options: ForwardOptions,
+    returned: Returned,
+  ): AttentionResult {
+    for (const argument of ['context', 'valueContext', 'keyLengths', 'queryOffset', 'causal'] as const) {
+      if (options[argument] !== undefined) throw unsupported(argument, 'none', 'a cache');
+    }
+    checkCache(cache, this.runtime);
+    const { cacheLayer = 0, mask, bias } = options;
+    const lengths = cache.lengths(cacheLayer);
+    const [batch, , length] = query.shape as [number, number, number];
+    if (batch !== lengths.length)
+      throw shapeError('x', `a batch of ${lengths.length}, as the cache has`, [batch]);
+    const counts = readCounts(options.lengths, batch, length);
+    const scores = {
+      ...this.#scores,
+      causal: true,
+      ...(mask === undefined ? {} : { mask }),
+      ...(bias === undefined ? {} : { bias }),
+    };
+    const placed =
+      this.#rotary && query.size > 0
+        ? this.#rotary.place(scope, options.positions ?? positionsAfter(lengths, length), batch, length)
+        : undefined;
+    if (placed) {
+      rotateInPlace(scope, query, placed, this.#rotary!.rotaryDim, this.#rotary!.interleaved);
+    }
+    const rotary = placed && rowsOfRotary(placed, this.#rotary!);
+    cache.appendRows(scope, cacheLayer, key, value, { counts, rotary });
+    return cache.attendRows(scope, cacheLayer, query, counts, { ...scores, ...returned });
   }
 
   #checkContexts(input: Tensor, keyInput: Tensor, valueInput: Tensor): void {
@@ -334,6 +404,25 @@ export class MultiHeadAttention {
     this.runtime.check();
     if (this.#disposed) throw new AttentionError({ code: 'DISPOSED', message: 'the layer was disposed' });
   }
+}
+
+function unsupported(argument: string, expected: string, what: string): AttentionError {
+  return new AttentionError({
+    code: 'UNSUPPORTED',
+    argument,
+    expected: `${expected} together with ${what}`,
+    received: 'a value',
+  });
+}
+
+function checkCache(cache: KeyValueCache, runtime: Runtime): void {
+  if (cache instanceof KeyValueCache && cache.runtime === runtime) return;
+  throw new AttentionError({
+    code: 'INVALID_ARGUMENT',
+    argument: 'cache',
+    expected: 'a KeyValueCache of the same runtime',
+    received: cache instanceof KeyValueCache ? 'one of another runtime' : describe(cache),
+  });
 }
 
 function readLayout(options: MultiHeadAttentionOptions): LayerLayout {
@@ -449,19 +538,21 @@ function project(scope: CallScope, jobs: readonly (readonly [Tensor, Part])[]): 
 }
 
 /** Mean over heads: [batch, heads, queries, keys] -> [batch, queries, keys]. */
-function averageHeads(weights: Tensor, make: (shape: readonly number[]) => Tensor): Tensor {
+function averageHeads(scope: CallScope, weights: Tensor): Tensor {
   const [batch, heads, queries, keys] = weights.shape as [number, number, number, number];
-  const mean = make([batch, queries, keys]);
-  const source = weights.data as Float32Array;
-  const target = mean.data as Float32Array;
-  const size = queries * keys;
-  for (let b = 0; b < batch; b++) {
-    for (let i = 0; i < size; i++) {
-      let sum = 0;
-      for (let h = 0; h < heads; h++) sum += source[(b * heads + h) * size + i]!;
-      target[b * size + i] = sum / heads;
+  const mean = scope.make([batch, queries, keys]);
+  scope.then(() => {
+    const source = weights.data as Float32Array;
+    const target = mean.data as Float32Array;
+    const size = queries * keys;
+    for (let b = 0; b < batch; b++) {
+      for (let i = 0; i < size; i++) {
+        let sum = 0;
+        for (let h = 0; h < heads; h++) sum += source[(b * heads + h) * size + i]!;
+        target[b * size + i] = sum / heads;
+      }
     }
-  }
-  weights.dispose();
+    weights.dispose();
+  });
   return mean;
 }

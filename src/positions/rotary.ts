@@ -2,9 +2,10 @@
 
 import { integers } from '../masks/mask.js';
 import type { IntegerList } from '../masks/mask.js';
+import { callNow } from '../runtime/call.js';
 import { AttentionError, describe } from '../runtime/errors.js';
-import { CallScope, checkDataType, findRuntime, shapeError } from '../runtime/inputs.js';
-import type { TensorLike } from '../runtime/inputs.js';
+import { checkDataType, findRuntime, shapeError } from '../runtime/inputs.js';
+import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { sineAndCosine } from './elementary.js';
@@ -30,11 +31,25 @@ export interface RotaryTables {
 
 /** cos and sin of positions [0, length), in float32 from float64 angles. */
 export function rotaryTables(options: RotaryOptions & { rotaryDim: number }, length: number): RotaryTables {
+  return rotaryRows(
+    options,
+    Int32Array.from({ length }, (_, position) => position),
+    length,
+  );
+}
+
+/** The rows of those tables for some positions, in a text of `length` tokens: for positions far out. */
+export function rotaryRows(
+  options: RotaryOptions & { rotaryDim: number },
+  positions: Int32Array,
+  length: number,
+): RotaryTables {
   const { frequencies, attentionFactor } = rotaryFrequencies({ ...options, length });
   const pairs = frequencies.length;
-  const cos = new Float32Array(length * pairs);
-  const sin = new Float32Array(length * pairs);
-  for (let position = 0, at = 0; position < length; position++) {
+  const cos = new Float32Array(positions.length * pairs);
+  const sin = new Float32Array(positions.length * pairs);
+  let at = 0;
+  for (const position of positions) {
     for (let i = 0; i < pairs; i++, at++) {
       const { sine, cosine } = sineAndCosine(position * frequencies[i]!);
       cos[at] = cosine * attentionFactor;
@@ -69,19 +84,21 @@ export interface RotaryEmbeddingOptions extends RotaryOptions {
  */
 export function rotaryEmbedding(input: TensorLike, options: RotaryEmbeddingOptions = {}): Tensor {
   const runtime = findRuntime(options.runtime, [input]);
-  const scope = new CallScope(runtime);
-  let copy: Tensor | undefined;
-  try {
+  return callNow(runtime, (scope) => {
     const x = scope.tensor('input', input);
     checkDataType('input', x, 'float32');
     const rank = x.shape.length;
     if (rank < 2 || rank > 4) throw shapeError('input', '[batch, heads, length, headDim]', x.shape);
     const rotaryDim = checkRotaryDim(options.rotaryDim, x.shape[rank - 1]!);
     const [batch, , length] = [1, 1, ...x.shape].slice(-4) as [number, number, number, number];
-    const placed = placePositions(scope, options, batch, length);
-    const tables = options.tables
-      ? givenTables(scope, options.tables, rotaryDim / 2, placed.highest)
-      : ownTables(scope, { ...options, rotaryDim }, placed.highest + 1);
+    const given = readPositions(options, batch, length);
+    const placed = options.tables
+      ? {
+          positions: scope.integers(given.all),
+          ...givenTables(scope, options.tables, rotaryDim / 2, given.highest),
+        }
+      : placeRows(scope, { ...options, rotaryDim }, given);
+    const positionsBatchStride = given.perRow ? length * 4 : 0;
     const inPlace = options.inPlace && x === input;
     if (inPlace && x.shape[rank - 1]! > 1 && x.strides[rank - 1] !== 1) {
       throw new AttentionError({
@@ -91,16 +108,17 @@ export function rotaryEmbedding(input: TensorLike, options: RotaryEmbeddingOptio
         received: `strides ${describe(x.strides)}`,
       });
     }
-    const target = inPlace ? x : (copy = runtime.empty(x.shape)).set(x.toFloat32Array());
+    const target = inPlace ? x : scope.make(x.shape).set(x.toFloat32Array());
     if (target.size > 0)
-      rotateInPlace(runtime, target, { ...placed, ...tables }, rotaryDim, options.interleaved ?? false);
+      rotateInPlace(
+        scope,
+        target,
+        { ...placed, positionsBatchStride },
+        rotaryDim,
+        options.interleaved ?? false,
+      );
     return target;
-  } catch (error) {
-    copy?.dispose();
-    throw error;
-  } finally {
-    scope.release();
-  }
+  });
 }
 
 /** @internal Addresses of what a rotation reads. */
@@ -113,7 +131,7 @@ export interface PlacedRotary {
 
 /** @internal Rotates a tensor of up to four axes where it lies. */
 export function rotateInPlace(
-  runtime: Runtime,
+  scope: CallScope,
   x: Tensor,
   placed: PlacedRotary,
   rotaryDim: number,
@@ -127,21 +145,26 @@ export function rotateInPlace(
     number,
   ];
   const { positions, positionsBatchStride, cos, sin } = placed;
-  runtime.kernels.rotary(
-    x.address,
-    batchStride,
-    headStride,
-    rowStride,
-    batch,
-    heads,
-    length,
-    positions,
-    positionsBatchStride,
-    cos,
-    sin,
-    rotaryDim / 2,
-    interleaved ? 1 : 0,
-  );
+  scope.run({
+    kernel: 'rotary',
+    args: [
+      x.address,
+      batchStride,
+      headStride,
+      rowStride,
+      heads,
+      length,
+      positions,
+      positionsBatchStride,
+      cos,
+      sin,
+      rotaryDim / 2,
+      interleaved ? 1 : 0,
+    ],
+    tiles: batch * length,
+    scratchBytes: 0,
+    cost: 20 * batch * length * heads * rotaryDim,
+  });
 }
 
 /** @internal */
@@ -156,13 +179,20 @@ export function checkRotaryDim(rotaryDim: number | undefined, headDim: number): 
   });
 }
 
-/** @internal Positions as i32 in temporary memory, and the highest of them. */
-export function placePositions(
-  scope: CallScope,
+/** Position of each token, [length] or [batch][length], checked. */
+export interface CheckedPositions {
+  readonly all: Int32Array;
+  /** Whether each batch row has positions of its own. */
+  readonly perRow: boolean;
+  readonly highest: number;
+}
+
+/** @internal */
+export function readPositions(
   { positions, offset = 0 }: { positions?: Positions | undefined; offset?: number | undefined },
   batch: number,
   length: number,
-): { positions: number; positionsBatchStride: number; highest: number } {
+): CheckedPositions {
   if (!Number.isInteger(offset) || offset < 0) {
     throw new AttentionError({
       code: 'INVALID_ARGUMENT',
@@ -175,7 +205,7 @@ export function placePositions(
   const rows = (
     nested ? positions : [positions ?? Int32Array.from({ length }, (_, i) => offset + i)]
   ) as IntegerList[];
-  const checked = rows.map((row) => integers('positions', row, 0, 2 ** 24));
+  const checked = rows.map((row) => integers('positions', row, 0, 2 ** 31 - 2));
   if ((nested && rows.length !== batch) || checked.some((row) => row.length !== length)) {
     throw shapeError('positions', `[${length}] or [${batch}][${length}]`, [
       rows.length,
@@ -185,7 +215,7 @@ export function placePositions(
   const all = new Int32Array(rows.length * length);
   checked.forEach((row, b) => all.set(row, b * length));
   const highest = all.reduce((most, position) => Math.max(most, position), 0);
-  return { positions: scope.integers(all), positionsBatchStride: nested ? length * 4 : 0, highest };
+  return { all, perRow: nested, highest };
 }
 
 function givenTables(
@@ -210,11 +240,15 @@ function givenTables(
   return { cos: place('tables.cos', tables.cos), sin: place('tables.sin', tables.sin) };
 }
 
-function ownTables(
+/** @internal A row of cos and sin for each given position, in its order. */
+export function placeRows(
   scope: CallScope,
   options: RotaryOptions & { rotaryDim: number },
-  length: number,
-): { cos: number; sin: number } {
-  const { cos, sin } = rotaryTables(options, length);
-  return { cos: scope.floats(cos), sin: scope.floats(sin) };
+  { all, highest }: CheckedPositions,
+): { positions: number; cos: number; sin: number } {
+  const distinct = [...new Set(all)];
+  const rowOf = new Map(distinct.map((position, row) => [position, row]));
+  const { cos, sin } = rotaryRows(options, Int32Array.from(distinct), highest + 1);
+  const rows = all.map((position) => rowOf.get(position)!);
+  return { positions: scope.integers(rows), cos: scope.floats(cos), sin: scope.floats(sin) };
 }

@@ -12,6 +12,7 @@
  * - `OUT_OF_MEMORY`: the memory limit was reached, or the engine refused to grow.
  * - `INVALID_FILE`: a file breaks the rules of its format.
  * - `UNSUPPORTED`: well-formed, but not something this build or this package can do.
+ * - `WORKER_LOST`: the worker that was to do it is gone.
  */
 export type AttentionErrorCode =
   | 'INVALID_ARGUMENT'
@@ -21,7 +22,8 @@ export type AttentionErrorCode =
   | 'DISPOSED'
   | 'OUT_OF_MEMORY'
   | 'INVALID_FILE'
-  | 'UNSUPPORTED';
+  | 'UNSUPPORTED'
+  | 'WORKER_LOST';
 
 /** The parts an {@link AttentionError} is made of. Only `code` is required. */
 export interface AttentionErrorOptions {
@@ -37,6 +39,9 @@ export interface AttentionErrorOptions {
   /** The error that led to this one. */
   readonly cause?: unknown;
 }
+
+/** Marks errors of every copy of this package: that of a CommonJS or worker entry beside the main one. */
+const brand = Symbol.for('wasm-attention.AttentionError');
 
 /**
  * Every error this package throws on purpose. The message reads `argument: expected X, got Y`, leaving out
@@ -56,6 +61,11 @@ export class AttentionError extends Error {
       writable: true,
       configurable: true,
     });
+    Object.defineProperty(this.prototype, brand, { value: true });
+  }
+
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return typeof value === 'object' && value !== null && brand in value;
   }
 
   constructor(options: AttentionErrorOptions) {

@@ -7,6 +7,8 @@ export interface Features {
   readonly simd: boolean;
   /** f32x4.relaxed_madd compiles and computes. */
   readonly relaxedMultiplyAdd: boolean;
+  /** i32x4.relaxed_dot_i8x16_i7x16_add_s compiles and computes. */
+  readonly relaxedDot: boolean;
   /** relaxed_madd rounds once: faster on most machines, and other bits than the simd build. */
   readonly fusedMultiplyAdd: boolean;
 }
@@ -22,6 +24,10 @@ function probeModule(instruction: readonly number[]): Uint8Array<ArrayBuffer> {
   const exported = [0x07, 0x05, 1, 1, 0x66, 0, 0];
   const code = [0x0a, body.length + 2, 1, body.length, ...body];
   return new Uint8Array([...HEADER, ...type, ...functions, ...exported, ...code]);
+}
+
+function floatOfBits(bits: number): number {
+  return new Float32Array(Uint32Array.of(bits).buffer)[0]!;
 }
 
 type Probe = (a: number, b: number, c: number) => number;
@@ -47,14 +53,24 @@ export function probeFeatures(): Features {
 function probe(): Features {
   const webAssembly = typeof WebAssembly === 'object';
   if (!webAssembly) {
-    return { webAssembly, simd: false, relaxedMultiplyAdd: false, fusedMultiplyAdd: false };
+    return {
+      webAssembly,
+      simd: false,
+      relaxedMultiplyAdd: false,
+      relaxedDot: false,
+      fusedMultiplyAdd: false,
+    };
   }
   // v128.andnot(a, b) after dropping c; f32x4.relaxed_madd(a, b, c).
   const simd = compileProbe([0xfd, 0xe4, 0x01, 0xfd, 0xe4, 0x01])?.(2, 3, 4) !== undefined;
   const multiplyAdd = compileProbe([0xfd, 0x85, 0x02]);
   const relaxedMultiplyAdd = multiplyAdd?.(3, 5, 7) === 22;
+  // Bytes -62, -123, -1, -127 times 127, 127, 127, 63, added to the bits of 1: all of them bits of ordinary floats.
+  const dot = compileProbe([0xfd, 0x93, 0x02]);
+  const relaxedDot =
+    dot?.(floatOfBits(0x81ff85c2), floatOfBits(0x3f7f7f7f), 1) === floatOfBits(0x3f800000 - 31623);
   // (1 + e)^2 - (1 + 2e) is e^2, which only a single rounding keeps.
   const e = 2 ** -13;
   const fusedMultiplyAdd = relaxedMultiplyAdd && multiplyAdd?.(1 + e, 1 + e, -(1 + 2 * e)) === e * e;
-  return { webAssembly, simd, relaxedMultiplyAdd, fusedMultiplyAdd };
+  return { webAssembly, simd, relaxedMultiplyAdd, relaxedDot, fusedMultiplyAdd };
 }

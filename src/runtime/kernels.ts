@@ -25,15 +25,18 @@ export interface Kernels {
     depth: number,
     panels: number,
     columns: number,
+    panelFrom: number,
+    panelTo: number,
     bias: number,
     y: number,
     yStride: number,
+    rowsInBlock: number,
     scratch: number,
-    panelFrom: number,
-    panelTo: number,
+    tileFrom: number,
+    tileTo: number,
   ): void;
   productScratchBytes(): number;
-  softmaxRows(x: number, y: number, columns: number, rowFrom: number, rowTo: number, scratch: number): void;
+  softmaxRows(x: number, y: number, columns: number, scratch: number, rowFrom: number, rowTo: number): void;
   softmaxScratchBytes(columns: number): number;
   attentionForward(parameters: number, scratch: number, tileFrom: number, tileTo: number): void;
   attentionWeights(parameters: number, scratch: number, tileFrom: number, tileTo: number): void;
@@ -55,12 +58,15 @@ export interface Kernels {
   ): void;
   linearAttention(parameters: number, scratch: number, tileFrom: number, tileTo: number): void;
   linearAttentionScratchBytes(headDim: number, valueHeadDim: number): number;
+  appendParametersBytes(): number;
+  appendScratchBytes(parameters: number): number;
+  cacheAppend(parameters: number, scratch: number): void;
+  pageHeadBytes(headDim: number, valueHeadDim: number, storage: number): number;
   rotary(
     x: number,
     batchStride: number,
     headStride: number,
     rowStride: number,
-    batch: number,
     heads: number,
     length: number,
     positions: number,
@@ -69,6 +75,9 @@ export interface Kernels {
     sin: number,
     half: number,
     interleaved: number,
+    scratch: number,
+    rowFrom: number,
+    rowTo: number,
   ): void;
   attentionParametersBytes(): number;
   workspaceBytes(parameters: number): number;

@@ -82,7 +82,7 @@ function chooseBuild(options: RuntimeOptions, features: Features): { build: Buil
       received: 'true',
     });
   }
-  if (build === 'relaxed' && !features.relaxedMultiplyAdd) {
+  if (build === 'relaxed' && !(features.relaxedMultiplyAdd && features.relaxedDot)) {
     throw new AttentionError({
       code: 'UNSUPPORTED',
       message: "build 'relaxed' needs relaxed SIMD, which this engine lacks",
@@ -91,6 +91,7 @@ function chooseBuild(options: RuntimeOptions, features: Features): { build: Buil
   if (build) return { build, reason: 'asked for' };
   if (deterministic) return { build: 'simd', reason: 'deterministic results were asked for' };
   if (!features.relaxedMultiplyAdd) return { build: 'simd', reason: 'this engine has no relaxed SIMD' };
+  if (!features.relaxedDot) return { build: 'simd', reason: 'this engine has no relaxed product of bytes' };
   if (!features.fusedMultiplyAdd) {
     return { build: 'simd', reason: "this engine's relaxed multiply-add is not fused, so it gains nothing" };
   }

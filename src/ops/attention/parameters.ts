@@ -39,6 +39,10 @@ export const FIELDS = [
   'keyTo',
   'mode',
   'count',
+  'pages',
+  'pagesBatchStride',
+  'storage',
+  'firstKeys',
 ] as const;
 
 type Strided = 'query' | 'key' | 'value' | 'output' | 'booleanMask' | 'bias' | 'secondBias';

@@ -35,8 +35,11 @@ export interface Plan {
   readonly rank: number;
 }
 
+/** Where a tensor with four axes lies. Keys and values in pages have a shape only. */
+export type PlacedTensor = Pick<Tensor, 'address' | 'shape' | 'strides'>;
+
 /** The words of a tensor with four axes: its address, and its strides in bytes. */
-export function placeTensor(name: 'query' | 'key' | 'value' | 'output', tensor: Tensor): Parameters {
+export function placeTensor(name: 'query' | 'key' | 'value' | 'output', tensor: PlacedTensor): Parameters {
   const address = tensor.address;
   const batch = tensor.strides[0]! * 4;
   const head = tensor.strides[1]! * 4;
@@ -78,7 +81,7 @@ function contiguousCopy(scope: CallScope, tensor: Tensor): Tensor {
 export function planAttention(
   scope: CallScope,
   query: Tensor,
-  key: Tensor,
+  key: PlacedTensor,
   options: AttentionOptions,
   rank: number,
 ): Plan {
@@ -114,7 +117,7 @@ export function planAttention(
   return { sizes, parameters, scale, rank };
 }
 
-function checkSizes(query: Tensor, key: Tensor): Sizes {
+function checkSizes(query: PlacedTensor, key: PlacedTensor): Sizes {
   const [batch, heads, queries, headDim] = query.shape as [number, number, number, number];
   const [keyBatch, keyHeads, keys, keyDim] = key.shape as [number, number, number, number];
   if (headDim < 1) throw shapeError('query', 'a head size of at least 1', query.shape);

@@ -1,0 +1,658 @@
+// Keys and values of earlier tokens, kept in linear memory in the layout the kernels read: what makes decoding cost no more
+// than reading them once. Pages of 128 tokens; a sequence is a list of pages, so growing, forking, cropping, reordering
+// and sliding move no data.
+//
+//   cache    [layer][batch row] -> Sequence -> pages (PagePool)
+
+import { appendTokens, PAGE_TOKENS, STORAGE_CODES } from '../ops/cache/append.js';
+import type { AppendRotary, CacheStorage } from '../ops/cache/append.js';
+import { attend } from '../ops/attention/scaled-dot-product-attention.js';
+import type { AttentionResult } from '../ops/attention/scaled-dot-product-attention.js';
+import type { AttentionOptions } from '../ops/attention/options.js';
+import { attentionInput, planAttention } from '../ops/attention/plan.js';
+import { integers } from '../masks/mask.js';
+import type { IntegerList } from '../masks/mask.js';
+import { checkRotaryDim, rotateInPlace } from '../positions/rotary.js';
+import type { PlacedRotary, RotaryOptions } from '../positions/rotary.js';
+import { AttentionError, describe } from '../runtime/errors.js';
+import { callNow } from '../runtime/call.js';
+import { shapeError } from '../runtime/inputs.js';
+import type { CallScope, TensorLike } from '../runtime/inputs.js';
+import type { Runtime } from '../runtime/runtime.js';
+import { disposeSymbol } from '../runtime/tensor.js';
+import type { Tensor } from '../runtime/tensor.js';
+import { PagePool } from './cache/page-pool.js';
+import { Sequence } from './cache/sequence.js';
+import { broken, readSnapshot, writeSnapshot } from './cache/snapshot.js';
+import { LayerRotary } from './layer-rotary.js';
+
+/** Keeps memory fixed for text without end: the first tokens, and the last ones. */
+export interface CacheRing {
+  /** Tokens from the start that every query goes on seeing (attention sinks). Default 0. */
+  readonly sinkTokens?: number | undefined;
+  /** Tokens a query sees before and with its own, beside the first ones. */
+  readonly window: number;
+}
+
+export interface KeyValueCacheOptions {
+  /** Layers that share the cache, each with keys and values of its own. Default 1. */
+  readonly layers?: number | undefined;
+  /** Sequences. Default 1. */
+  readonly batch?: number | undefined;
+  readonly numKeyValueHeads: number;
+  /** Channels a head of keys. */
+  readonly headDim: number;
+  /** Channels a head of values. Default headDim. */
+  readonly valueHeadDim?: number | undefined;
+  /** Most tokens of a sequence. Memory is taken as it is needed, a page of 128 tokens at a time. Not with `ring`. */
+  readonly capacity?: number | undefined;
+  /** Forgets what lies between the first tokens and the window, so that memory stays fixed. Positions go on counting. */
+  readonly ring?: CacheRing | undefined;
+  /**
+   * 'float32' (default) keeps bits as they are. 'float16' halves the memory. 'int8' quarters it and is faster to read:
+   * 8 bits with one scale a token and head, for keys and for values. docs/cache.md has the errors.
+   */
+  readonly storage?: CacheStorage | undefined;
+  /** Rotates keys when they are appended, and queries when they attend, by their positions. For use without a layer. */
+  readonly rotary?: RotaryOptions | undefined;
+}
+
+export interface AppendOptions {
+  /** New tokens of each batch row, 0 .. length; the rest of a row is padding. Default: all. */
+  readonly lengths?: IntegerList | undefined;
+}
+
+export interface CacheAttendOptions extends Pick<
+  AttentionOptions,
+  | 'scale'
+  | 'temperature'
+  | 'softcap'
+  | 'window'
+  | 'mask'
+  | 'bias'
+  | 'alibi'
+  | 'relativePositionBias'
+  | 'sinks'
+> {
+  /** Queries of each batch row, the last tokens of its sequence; the rest is padding. Default: all. */
+  readonly lengths?: IntegerList | undefined;
+  /** Query i sees tokens up to its own. Default true; false for keys of another text (cross-attention). */
+  readonly causal?: boolean | undefined;
+  /** Also return the weights, [batch, heads, queries, keys]. */
+  readonly returnWeights?: boolean | undefined;
+  /** Also return the log-sum-exp, [batch, heads, queries]. */
+  readonly returnLogSumExp?: boolean | undefined;
+  /** A float32 tensor of the output's shape to write to. */
+  readonly output?: Tensor | undefined;
+}
+
+interface Layout {
+  readonly layers: number;
+  readonly batch: number;
+  readonly numKeyValueHeads: number;
+  readonly headDim: number;
+  readonly valueHeadDim: number;
+  readonly capacity: number;
+  readonly storage: CacheStorage;
+  readonly ring: { readonly sinkTokens: number; readonly window: number } | null;
+}
+
+/** @internal What a layer hands to an append: tokens each row gets, and the rotation of keys. */
+export interface PreparedAppend {
+  readonly counts: Int32Array;
+  readonly rotary?: ((row: number) => AppendRotary) | undefined;
+}
+
+/**
+ * A key/value cache for autoregressive use.
+ *
+ * With `float32` storage and the `simd` build, a prompt in one piece, in any chunks, or token by token gives the same bits.
+ *
+ * @see Pope et al. 2022; Kwon et al. 2023 (pages); Xiao et al. 2023 (attention sinks)
+ */
+export class KeyValueCache {
+  readonly runtime: Runtime;
+  readonly layout: Layout;
+  readonly #pool: PagePool;
+  readonly #rotary: LayerRotary | undefined;
+  readonly #rotaryOptions: RotaryOptions | undefined;
+  #sequences: Sequence[][];
+  #disposed = false;
+  /** An asynchronous call is writing or reading pages. */
+  #busy = false;
+
+  /** @throws AttentionError INVALID_ARGUMENT for sizes that make no sense */
+  constructor(runtime: Runtime, options: KeyValueCacheOptions, /** @internal */ shared?: PagePool) {
+    runtime.check();
+    this.runtime = runtime;
+    this.layout = readLayout(options);
+    const { layers, batch, numKeyValueHeads, headDim, valueHeadDim, storage, ring } = this.layout;
+    if (options.rotary) {
+      checkRotaryDim(options.rotary.rotaryDim, headDim);
+      this.#rotary = new LayerRotary(runtime, options.rotary, headDim);
+    }
+    this.#rotaryOptions = options.rotary;
+    const headBytes = runtime.kernels.pageHeadBytes(headDim, valueHeadDim, STORAGE_CODES[storage]);
+    this.#pool = shared ?? new PagePool(runtime, headBytes * numKeyValueHeads);
+    const firstPages = ring ? Math.ceil(ring.sinkTokens / PAGE_TOKENS) : 0;
+    this.#sequences = Array.from({ length: layers }, () =>
+      Array.from({ length: batch }, () => new Sequence(firstPages)),
+    );
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  /** Tokens of each sequence, in a layer (default the first). */
+  lengths(layer = 0): number[] {
+    return this.#layer(layer).map(({ length }) => length);
+  }
+
+  /** Bytes of the pages that this cache and its forks hold, each counted once. */
+  get bytes(): number {
+    return this.#pool.pages * this.#pool.pageBytes;
+  }
+
+  /** Reads the pages of a layer from first to last byte, to be timed by the caller as `readTensor`; returns the bytes. */
+  readPages(layer = 0): number {
+    const { pageBytes } = this.#pool;
+    let bytes = 0;
+    for (const page of this.#layer(layer).flatMap(({ pages }) => pages)) {
+      this.runtime.kernels.readMemory(page, Math.floor(pageBytes / 128) * 128);
+      bytes += pageBytes;
+    }
+    return bytes;
+  }
+
+  /**
+   * Appends tokens to the sequences of a layer.
+   *
+   * @param keys   [batch, numKeyValueHeads, length, headDim]
+   * @param values [batch, numKeyValueHeads, length, valueHeadDim]
+   * @throws AttentionError INVALID_STATE past the capacity, OUT_OF_MEMORY; the cache is then as it was
+   */
+  append(layer: number, keys: TensorLike, values: TensorLike, options: AppendOptions = {}): void {
+    this.#layer(layer);
+    callNow(this.runtime, (scope) => {
+      const k = attentionInput(scope, 'keys', keys);
+      const v = attentionInput(scope, 'values', values);
+      this.#checkInputs(k, v);
+      const [batch, , length] = k.shape as [number, number, number];
+      const counts = readCounts(options.lengths, batch, length);
+      const placed =
+        this.#rotary && length > 0
+          ? this.#rotary.place(scope, positionsAfter(this.lengths(layer), length), batch, length)
+          : undefined;
+      const rotary = placed && rowsOfRotary(placed, this.#rotary!);
+      this.appendRows(scope, layer, k, v, { counts, rotary });
+    });
+  }
+
+  /**
+   * Attention of queries, which are the last tokens of their sequences, over everything the cache holds of a layer.
+   *
+   * @param query [batch, heads, queries, headDim]; heads must be a multiple of numKeyValueHeads
+   */
+  attend(layer: number, query: TensorLike, options: CacheAttendOptions = {}): AttentionResult {
+    const sequences = this.#layer(layer);
+    return callNow(this.runtime, (scope) => {
+      let q = attentionInput(scope, 'query', query);
+      this.#checkQuery(q);
+      const [batch, , length] = q.shape as [number, number, number];
+      const counts = readCounts(options.lengths, batch, length);
+      checkHeld(sequences, counts, options.causal ?? true);
+      if (this.#rotary && q.size > 0) {
+        const first = sequences.map((sequence, row) => sequence.length - counts[row]!);
+        const placed = this.#rotary.place(scope, positionsAfter(first, length), batch, length);
+        q = scope.keep(this.runtime.empty(q.shape)).set(q.toFloat32Array());
+        rotateInPlace(scope, q, placed, this.#rotary.rotaryDim, this.#rotary.interleaved);
+      }
+      return this.attendRows(scope, layer, q, counts, options);
+    });
+  }
+
+  /** A cache with the same tokens (or some rows of them, in any order, also repeated). Pages are shared until written to. */
+  fork(rows?: IntegerList): KeyValueCache {
+    this.#check();
+    const chosen =
+      rows === undefined
+        ? Int32Array.from({ length: this.layout.batch }, (_, row) => row)
+        : integers('rows', rows, 0, this.layout.batch - 1);
+    const { ring, capacity, ...sizes } = this.layout;
+    const options = { ...sizes, batch: chosen.length, ...(ring ? { ring } : { capacity }) };
+    const fork = new KeyValueCache(this.runtime, { ...options, rotary: this.#rotaryOptions }, this.#pool);
+    fork.#sequences = this.#copies(chosen);
+    return fork;
+  }
+
+  /** Row i continues what row rows[i] was: beam search. */
+  reorder(rows: IntegerList): void {
+    this.#check();
+    const chosen = integers('rows', rows, 0, this.layout.batch - 1);
+    if (chosen.length !== this.layout.batch) {
+      throw shapeError('rows', `${this.layout.batch} rows, one for each of the batch`, [chosen.length]);
+    }
+    const before = this.#sequences;
+    this.#sequences = this.#copies(chosen);
+    this.#release(before);
+  }
+
+  /** Shortens every layer to that many tokens, for all rows or each. */
+  crop(length: number | IntegerList): void {
+    this.#check();
+    const { batch, ring } = this.layout;
+    const list = integers('length', typeof length === 'number' ? [length] : length, 0, 2 ** 31 - 1);
+    if (list.length !== 1 && list.length !== batch)
+      throw shapeError('length', `1 or ${batch}`, [list.length]);
+    const target = (row: number): number => list[list.length === 1 ? 0 : row]!;
+    this.#sequences.forEach((layer, l) =>
+      layer.forEach((sequence, row) => {
+        if (target(row) > sequence.length) {
+          throw new AttentionError({
+            code: 'INVALID_ARGUMENT',
+            argument: 'length',
+            expected: `at most the ${sequence.length} tokens of row ${row} in layer ${l}`,
+            received: describe(target(row)),
+          });
+        }
+        const from = target(row) - (ring?.window ?? 0) + 1;
+        if (target(row) < sequence.length && ring && !sequence.holdsFrom(Math.max(from, 0))) {
+          throw new AttentionError({
+            code: 'INVALID_STATE',
+            argument: 'length',
+            message: `length: the ring no longer holds the window before token ${target(row)} of row ${row}`,
+          });
+        }
+      }),
+    );
+    for (const layer of this.#sequences)
+      layer.forEach((sequence, row) => {
+        for (const page of sequence.crop(target(row))) this.#pool.release(page);
+      });
+  }
+
+  /** Forgets all tokens. */
+  reset(): void {
+    this.#check();
+    for (const sequence of this.#sequences.flat()) {
+      for (const page of sequence.crop(0)) this.#pool.release(page);
+    }
+  }
+
+  /** Everything the cache holds, as bytes to store; rows that share pages share them there too. */
+  snapshot(): Uint8Array<ArrayBuffer> {
+    this.#check();
+    const numbers = new Map<number, number>();
+    const sequences = this.#sequences.map((layer) =>
+      layer.map(({ length, dropped, pages }) => ({
+        length,
+        dropped,
+        pages: pages.map((page) => {
+          const number = numbers.get(page) ?? numbers.size;
+          numbers.set(page, number);
+          return number;
+        }),
+      })),
+    );
+    const { layers, batch, numKeyValueHeads, headDim, valueHeadDim, storage, ring } = this.layout;
+    const sizes = { layers, batch, numKeyValueHeads, headDim, valueHeadDim, storage, ring };
+    return writeSnapshot(
+      { ...sizes, pageBytes: this.#pool.pageBytes, pages: numbers.size, sequences },
+      [...numbers.keys()].map((page) => this.#pool.bytes(page)),
+    );
+  }
+
+  /**
+   * Replaces what the cache holds by a snapshot of a cache of the same shape and storage.
+   *
+   * @throws AttentionError INVALID_FILE, OUT_OF_MEMORY; the cache is then as it was
+   */
+  restore(snapshot: Uint8Array): void {
+    this.#check();
+    const { header, page } = readSnapshot(snapshot);
+    const { layers, batch, numKeyValueHeads, headDim, valueHeadDim, storage, ring, capacity } = this.layout;
+    const own = { layers, batch, numKeyValueHeads, headDim, valueHeadDim, storage, ring };
+    for (const [name, value] of Object.entries(own)) {
+      const found: unknown = header[name as keyof typeof own];
+      if (JSON.stringify(found) !== JSON.stringify(value)) {
+        throw broken(`its ${name} is ${JSON.stringify(found)}, this cache has ${JSON.stringify(value)}`);
+      }
+    }
+    if (header.pageBytes !== this.#pool.pageBytes) throw broken('its pages have another size');
+    if (header.sequences.length !== layers || header.sequences.some((rows) => rows.length !== batch)) {
+      throw broken('its header has another number of sequences');
+    }
+    const firstPages = this.#sequences[0]![0]!.firstPages;
+    const used = new Set<number>();
+    const sequences = header.sequences.map((rows) =>
+      rows.map(({ length, dropped, pages }) => {
+        const sequence = new Sequence(firstPages);
+        sequence.length = length;
+        sequence.dropped = dropped;
+        sequence.pages = [...pages];
+        for (const number of pages) used.add(number);
+        const fits =
+          length <= capacity &&
+          (ring !== null || dropped === 0) &&
+          (dropped === 0 || pages.length >= firstPages) &&
+          pages.length === Math.ceil(sequence.place / PAGE_TOKENS) &&
+          sequence.place >= 0;
+        if (!fits) throw broken(`a sequence of ${length} tokens and ${pages.length} pages does not fit`);
+        return sequence;
+      }),
+    );
+    if (used.size !== header.pages) throw broken('it holds pages that no sequence has');
+    const acquired = this.#pool.acquire(header.pages);
+    acquired.forEach((address, number) => this.#pool.bytes(address).set(page(number)));
+    for (const sequence of sequences.flat()) {
+      sequence.pages = sequence.pages.map((number) => acquired[number]!);
+      for (const address of sequence.pages) this.#pool.retain(address);
+    }
+    for (const address of acquired) this.#pool.release(address);
+    const before = this.#sequences;
+    this.#sequences = sequences;
+    this.#release(before);
+  }
+
+  /** Lets go of all pages; those that forks share stay theirs. Safe to repeat. */
+  dispose(): void {
+    if (this.#disposed) return;
+    if (!this.runtime.disposed) this.#check();
+    this.#release(this.#sequences);
+    this.#sequences = [];
+    this.#rotary?.dispose();
+    this.#disposed = true;
+  }
+
+  [disposeSymbol](): void {
+    this.dispose();
+  }
+
+  /**
+   * @internal `append` of tensors of this runtime, which the kernels before it may still have to compute. If the call
+   * fails, the tokens are taken back; while it lasts, the cache takes no other.
+   */
+  appendRows(scope: CallScope, layer: number, keys: Tensor, values: Tensor, prepared: PreparedAppend): void {
+    const sequences = this.#layer(layer);
+    this.#checkInputs(keys, values);
+    const { counts, rotary } = prepared;
+    this.#checkCapacity(sequences, counts);
+    const fresh = this.#reserve(sequences, counts);
+    sequences.forEach((sequence, row) => {
+      const count = counts[row]!;
+      if (count === 0) return;
+      this.#dropUnseen(sequence);
+      this.#extend(sequence, count, fresh);
+      appendTokens(scope, keys, values, this.layout.storage, {
+        row,
+        count,
+        place: sequence.place,
+        pages: Int32Array.from(sequence.pages),
+        rotary: rotary?.(row),
+      });
+      sequence.length += count;
+    });
+    this.#busy = scope.onEnd(() => (this.#busy = false));
+    scope.onFailure(() => {
+      sequences.forEach((sequence, row) => {
+        for (const page of sequence.crop(sequence.length - counts[row]!)) this.#pool.release(page);
+      });
+    });
+  }
+
+  /** @internal `attend` of a tensor of this runtime. */
+  attendRows(
+    scope: CallScope,
+    layer: number,
+    query: Tensor,
+    counts: Int32Array,
+    options: CacheAttendOptions,
+  ): AttentionResult {
+    const sequences = this.#sequences[layer]!;
+    this.#checkQuery(query);
+    const { batch, numKeyValueHeads, headDim, valueHeadDim, storage, ring } = this.layout;
+    const keys = sequences.reduce((most, { place }) => Math.max(most, place), 0);
+    const { causal = true, window, ...scores } = options;
+    if (ring) rejectWithRing({ ...scores, window, causal: causal ? undefined : 'false' });
+    const plan = planAttention(
+      scope,
+      query,
+      { shape: [batch, numKeyValueHeads, keys, headDim], strides: [0, 0, 0, 1], address: 0 },
+      {
+        ...scores,
+        causal,
+        window: ring ? { left: ring.window - 1, right: 0 } : window,
+        queryOffset: sequences.map(({ place }, row) => place - counts[row]!),
+        keyLengths: sequences.map(({ place }) => place),
+      },
+      4,
+    );
+    const blocks = Math.max(1, Math.ceil(keys / PAGE_TOKENS));
+    const table = new Int32Array(batch * blocks);
+    sequences.forEach(({ pages }, row) => table.set(pages, row * blocks));
+    const parameters = {
+      ...plan.parameters,
+      pages: scope.integers(table),
+      pagesBatchStride: blocks * 4,
+      storage: STORAGE_CODES[storage],
+      firstKeys: ring?.sinkTokens ?? 0,
+    };
+    const values = {
+      shape: [batch, numKeyValueHeads, keys, valueHeadDim],
+      strides: [0, 0, 0, 1],
+      address: 0,
+    };
+    return attend(scope, { ...plan, parameters }, values, options);
+  }
+
+  #checkCapacity(sequences: readonly Sequence[], counts: Int32Array): void {
+    sequences.forEach(({ length }, row) => {
+      if (length + counts[row]! <= this.layout.capacity) return;
+      throw new AttentionError({
+        code: 'INVALID_STATE',
+        argument: 'keys',
+        expected: `at most ${this.layout.capacity - length} more tokens in row ${row}, for a capacity of ${this.layout.capacity}`,
+        received: describe(counts[row]),
+      });
+    });
+  }
+
+  /** All pages an append needs, so that it cannot fail half-way. */
+  #reserve(sequences: readonly Sequence[], counts: Int32Array): number[] {
+    let needed = 0;
+    sequences.forEach((sequence, row) => {
+      const count = counts[row]!;
+      if (count === 0) return;
+      needed += Math.ceil((sequence.place + count) / PAGE_TOKENS) - sequence.pages.length;
+      if (this.#lastIsShared(sequence)) needed++;
+    });
+    return needed === 0 ? [] : this.#pool.acquire(needed);
+  }
+
+  /** Whether the next token goes into a page that another sequence holds too. */
+  #lastIsShared(sequence: Sequence): boolean {
+    return sequence.place % PAGE_TOKENS !== 0 && this.#pool.isShared(sequence.pages.at(-1)!);
+  }
+
+  /** Lets go of the pages that no query from the next one on will see. */
+  #dropUnseen(sequence: Sequence): void {
+    const { ring } = this.layout;
+    if (!ring) return;
+    for (const page of sequence.dropBefore(sequence.length - ring.window + 1)) this.#pool.release(page);
+  }
+
+  /** Gives the sequence the pages for `count` more tokens, and a last page of its own. */
+  #extend(sequence: Sequence, count: number, fresh: number[]): void {
+    if (this.#lastIsShared(sequence)) {
+      const shared = sequence.pages.pop()!;
+      const own = fresh.pop()!;
+      this.#pool.copy(shared, own);
+      this.#pool.release(shared);
+      sequence.pages.push(own);
+    }
+    while (sequence.pages.length < Math.ceil((sequence.place + count) / PAGE_TOKENS)) {
+      sequence.pages.push(fresh.pop()!);
+    }
+  }
+
+  #copies(rows: Int32Array): Sequence[][] {
+    return this.#sequences.map((layer) =>
+      Array.from(rows, (row) => {
+        const copy = layer[row]!.copy();
+        for (const page of copy.pages) this.#pool.retain(page);
+        return copy;
+      }),
+    );
+  }
+
+  #release(sequences: readonly Sequence[][]): void {
+    for (const { pages } of sequences.flat()) for (const page of pages) this.#pool.release(page);
+  }
+
+  #check(): void {
+    this.runtime.check();
+    if (this.#disposed) throw new AttentionError({ code: 'DISPOSED', message: 'the cache was disposed' });
+    if (this.#busy) {
+      throw new AttentionError({
+        code: 'INVALID_STATE',
+        message: 'the cache is in use by an asynchronous call: await it first',
+      });
+    }
+  }
+
+  #layer(layer: number): Sequence[] {
+    this.#check();
+    const sequences = this.#sequences[layer];
+    if (sequences) return sequences;
+    throw new AttentionError({
+      code: 'INVALID_ARGUMENT',
+      argument: 'layer',
+      expected: `an integer from 0 to ${this.layout.layers - 1}`,
+      received: describe(layer),
+    });
+  }
+
+  #checkInputs(keys: Tensor, values: Tensor): void {
+    const { batch, numKeyValueHeads, headDim, valueHeadDim } = this.layout;
+    const length = keys.shape[2]!;
+    checkShape('keys', keys, [batch, numKeyValueHeads, length, headDim]);
+    checkShape('values', values, [batch, numKeyValueHeads, length, valueHeadDim]);
+  }
+
+  #checkQuery(query: Tensor): void {
+    const { batch, numKeyValueHeads, headDim } = this.layout;
+    const [rows, heads, , dim] = query.shape as [number, number, number, number];
+    if (rows === batch && dim === headDim && heads > 0 && heads % numKeyValueHeads === 0) return;
+    throw shapeError(
+      'query',
+      `[${batch}, a multiple of ${numKeyValueHeads}, queries, ${headDim}]`,
+      query.shape,
+    );
+  }
+}
+
+function readLayout(options: KeyValueCacheOptions): Layout {
+  const { layers = 1, batch = 1, numKeyValueHeads, headDim, valueHeadDim = headDim, ring } = options;
+  const { storage = 'float32', capacity = 2 ** 31 - 1 } = options;
+  const sizes = { layers, batch, numKeyValueHeads, headDim, valueHeadDim, capacity };
+  for (const [argument, size] of Object.entries(sizes)) checkInteger(argument, size, 1);
+  if (!Object.hasOwn(STORAGE_CODES, storage)) {
+    throw new AttentionError({
+      code: 'INVALID_ARGUMENT',
+      argument: 'storage',
+      expected: "'float32', 'float16' or 'int8'",
+      received: describe(storage),
+    });
+  }
+  if (!ring) return { ...sizes, storage, ring: null };
+  const { sinkTokens = 0, window } = ring;
+  checkInteger('ring.sinkTokens', sinkTokens, 0);
+  checkInteger('ring.window', window, 1);
+  if (options.capacity !== undefined) {
+    throw new AttentionError({
+      code: 'INVALID_ARGUMENT',
+      argument: 'capacity',
+      expected: 'none with a ring, which never fills up',
+      received: describe(options.capacity),
+    });
+  }
+  return { ...sizes, storage, ring: { sinkTokens, window } };
+}
+
+function checkInteger(argument: string, value: number, least: number): void {
+  if (Number.isInteger(value) && value >= least && value < 2 ** 31) return;
+  throw new AttentionError({
+    code: 'INVALID_ARGUMENT',
+    argument,
+    expected: `an integer >= ${least}`,
+    received: describe(value),
+  });
+}
+
+/** @internal New tokens of each row. */
+export function readCounts(lengths: IntegerList | undefined, batch: number, length: number): Int32Array {
+  if (lengths === undefined) return new Int32Array(batch).fill(length);
+  const counts = integers('lengths', lengths, 0, length);
+  if (counts.length !== batch)
+    throw shapeError('lengths', `${batch} numbers, one a batch row`, [counts.length]);
+  return counts;
+}
+
+/** Queries are tokens of the sequence: there cannot be more of them. */
+function checkHeld(sequences: readonly Sequence[], counts: Int32Array, causal: boolean): void {
+  sequences.forEach(({ length }, row) => {
+    if (!causal || counts[row]! <= length) return;
+    throw new AttentionError({
+      code: 'INVALID_STATE',
+      argument: 'query',
+      expected: `at most the ${length} tokens that row ${row} holds: append them first`,
+      received: `${counts[row]} queries`,
+    });
+  });
+}
+
+function checkShape(argument: string, tensor: Tensor, expected: readonly number[]): void {
+  if (tensor.shape.every((size, axis) => size === expected[axis])) return;
+  throw shapeError(argument, describe(expected), tensor.shape);
+}
+
+/** @internal Positions of `length` more tokens of each row. */
+export function positionsAfter(lengths: readonly number[], length: number): Int32Array[] {
+  return lengths.map((first) => Int32Array.from({ length }, (_, i) => Math.max(0, first) + i));
+}
+
+/** @internal The rotation of each row's keys. */
+export function rowsOfRotary(placed: PlacedRotary, layer: LayerRotary): (row: number) => AppendRotary {
+  const { cos, sin, positions, positionsBatchStride } = placed;
+  const { rotaryDim, interleaved } = layer;
+  return (row) => ({
+    positions: positions + row * positionsBatchStride,
+    cos,
+    sin,
+    pairs: rotaryDim / 2,
+    interleaved,
+  });
+}
+
+/** What speaks of keys by their place cannot be said of a ring, where places move. */
+function rejectWithRing(options: Readonly<Record<string, unknown>>): void {
+  for (const argument of [
+    'window',
+    'mask',
+    'bias',
+    'alibi',
+    'relativePositionBias',
+    'returnWeights',
+    'causal',
+  ]) {
+    const given = options[argument];
+    if (given === undefined || given === false) continue;
+    throw new AttentionError({
+      code: 'UNSUPPORTED',
+      argument,
+      expected: 'none with a ring, which has a window of its own and whose keys move',
+      received: describe(given),
+    });
+  }
+}
