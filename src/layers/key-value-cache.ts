@@ -437,6 +437,7 @@ export class KeyValueCache {
       pagesBatchStride: blocks * 4,
       storage: STORAGE_CODES[storage],
       firstKeys: ring?.sinkTokens ?? 0,
+      valueHeadDim, // where the heads of a page begin depends on it
     };
     const values = {
       shape: [batch, numKeyValueHeads, keys, valueHeadDim],
@@ -523,7 +524,7 @@ export class KeyValueCache {
 
   #layer(layer: number): Sequence[] {
     this.#check();
-    const sequences = this.#sequences[layer];
+    const sequences = Number.isInteger(layer) ? this.#sequences[layer] : undefined;
     if (sequences) return sequences;
     throw new AttentionError({
       code: 'INVALID_ARGUMENT',
