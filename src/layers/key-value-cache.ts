@@ -393,6 +393,8 @@ export class KeyValueCache {
       });
       sequence.length += count;
     });
+    // Of rows that shared a last page the last one keeps it, and has no use for a copy.
+    for (const page of fresh) this.#pool.release(page);
     this.#busy = scope.onEnd(() => (this.#busy = false));
     scope.onFailure(() => {
       sequences.forEach((sequence, row) => {
