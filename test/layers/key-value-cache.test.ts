@@ -273,7 +273,7 @@ await eachBuild('a key/value cache', (runtime) => {
           }
           expect(runtime.memory.used).toBe(used);
         }),
-        { numRuns: 25 },
+        { numRuns: 100 },
       );
     });
   }
