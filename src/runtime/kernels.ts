@@ -1,7 +1,7 @@
 // The exports of the WebAssembly module as TypeScript sees them, and how a module becomes an instance.
 // Signatures follow assembly/index.ts; pointers and sizes are numbers of bytes unless said otherwise.
 
-import { instantiate } from '@assemblyscript/loader';
+import { instantiateSync } from '@assemblyscript/loader';
 
 import relaxedThreadsModule from '../../build/relaxed-threads.wasm';
 import relaxedModule from '../../build/relaxed.wasm';
@@ -59,7 +59,7 @@ export interface Kernels {
     rowTo: number,
   ): void;
   linearAttention(parameters: number, scratch: number, tileFrom: number, tileTo: number): void;
-  linearAttentionScratchBytes(headDim: number, valueHeadDim: number): number;
+  linearAttentionStateBytes(headDim: number, valueHeadDim: number): number;
   appendParametersBytes(): number;
   appendScratchBytes(parameters: number): number;
   cacheAppend(parameters: number, scratch: number): void;
@@ -83,7 +83,8 @@ export interface Kernels {
   ): void;
   attentionParametersBytes(): number;
   workspaceBytes(parameters: number): number;
-  queriesPerBlock(queries: number, group: number): number;
+  /** `keyElements`: keys times headDim. */
+  queriesPerBlock(queries: number, group: number, keyElements: number): number;
   /** 96 flop an iteration, for measuring the engine's peak. */
   peakMultiplyAdd(iterations: number, left: number, right: number): number;
   /** Reads bytes, a multiple of 128, for measuring the bandwidth. */
@@ -118,7 +119,8 @@ export async function loadKernels(
 ): Promise<LoadedKernels> {
   try {
     const module = await modules[shared ? (`${build}-threads` as const) : build]();
-    const { exports } = await instantiate(module, { env: { memory } });
+    // The loader's asynchronous form looks for a global Response, which takes Node 25 ms to make.
+    const { exports } = instantiateSync(module, { env: { memory } });
     return { kernels: exports as unknown as Kernels, module };
   } catch (cause) {
     throw new AttentionError({

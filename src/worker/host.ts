@@ -16,7 +16,7 @@ import {
   strided,
   Tensor,
 } from '../index.js';
-import type { Mask, Progress, Runtime, RuntimeOptions } from '../index.js';
+import type { Mask, Progress, Runtime, RuntimeOptions, TensorData } from '../index.js';
 import { describe } from '../runtime/errors.js';
 import { packError } from './errors.js';
 import { findOperation, propertiesOf } from './operations.js';
@@ -46,13 +46,18 @@ const masks: Record<string, (...given: never[]) => Mask> = {
   strided,
 };
 
+const MASKS_KEPT = 32;
+
 export class Host {
   readonly #post: Post;
   readonly #handles = new Map<number, Disposable>();
   readonly #numbers = new Map<Disposable, number>();
   readonly #queue: Job[] = [];
-  readonly #aborts = new Map<number, AbortController>();
-  #running = false;
+  /** Calls in the queue, by number. */
+  readonly #waiting = new Set<number>();
+  readonly #masks = new Map<number, Mask>();
+  #running: { id: number; abort: AbortController } | undefined;
+  #busy = false;
   #nextHandle = 1;
   #runtime: Runtime | undefined;
 
@@ -68,11 +73,11 @@ export class Host {
         this.#enqueue(() => this.#start(request.options));
         break;
       case 'call':
-        this.#aborts.set(request.id, new AbortController());
+        this.#waiting.add(request.id);
         this.#enqueue(() => this.#call(request));
         break;
       case 'abort':
-        this.#aborts.get(request.id)?.abort();
+        this.#abort(request.id);
         break;
       case 'release':
         this.#enqueue(() => this.#release(request.handle));
@@ -86,17 +91,17 @@ export class Host {
 
   #enqueue(job: Job): void {
     this.#queue.push(job);
-    if (!this.#running) void this.#run();
+    if (!this.#busy) void this.#run();
   }
 
   async #run(): Promise<void> {
-    this.#running = true;
+    this.#busy = true;
     for (let job = this.#queue.shift(); job; job = this.#queue.shift()) {
       await job();
       // What has arrived meanwhile is read first: it may call off what comes next.
       if (this.#queue.length > 0) await nextTask();
     }
-    this.#running = false;
+    this.#busy = false;
   }
 
   async #start(options: RuntimeOptions): Promise<void> {
@@ -110,12 +115,12 @@ export class Host {
 
   async #call(request: CallRequest): Promise<void> {
     const { id } = request;
+    if (!this.#waiting.delete(id)) return; // called off
+    const abort = new AbortController();
+    this.#running = { id, abort };
     try {
       const runtime = this.#runtime;
-      const abort = this.#aborts.get(id);
-      if (!runtime || !abort) throw invalidMessage('id', id);
-      const { signal } = abort;
-      signal.throwIfAborted();
+      if (!runtime) throw invalidMessage('type', 'a call before the start');
       const inputs = this.#unpack(request);
       const run = findOperation(request.operation);
       const onProgress = ({ done, total }: Progress) =>
@@ -123,7 +128,7 @@ export class Host {
       const options = {
         ...(inputs['options'] as object | undefined),
         runtime,
-        signal,
+        signal: abort.signal,
         onProgress: request.progress ? onProgress : undefined,
       };
       const result = await run({ runtime, handles: this.#handles.size, inputs, options } as never);
@@ -131,8 +136,14 @@ export class Host {
     } catch (error) {
       this.#fail(id, error);
     } finally {
-      this.#aborts.delete(id);
+      this.#running = undefined;
     }
+  }
+
+  /** What runs ends after its slice; what waits is answered now and passed over later. */
+  #abort(id: number): void {
+    if (this.#running?.id === id) this.#running.abort.abort();
+    else if (this.#waiting.delete(id)) this.#fail(id, AbortSignal.abort().reason);
   }
 
   /** Puts handles and masks where the references say. */
@@ -148,10 +159,19 @@ export class Host {
         if (!Object.hasOwn(masks, reference.mask) || !Array.isArray(given)) {
           throw invalidMessage('mask', reference.mask);
         }
-        parent[key] = masks[reference.mask]!(...(given as never[]));
+        parent[key] = this.#mask(reference.id, () => masks[reference.mask]!(...(given as never[])));
       }
     }
     return inputs;
+  }
+
+  /** The same mask for the same id while it is in use: what operations compile of it is kept with it. */
+  #mask(id: number, make: () => Mask): Mask {
+    const mask = this.#masks.get(id) ?? make();
+    this.#masks.delete(id);
+    this.#masks.set(id, mask); // the last one used stands last
+    if (this.#masks.size > MASKS_KEPT) this.#masks.delete(this.#masks.keys().next().value!);
+    return mask;
   }
 
   #find(handle: number, path: Path): Disposable {
@@ -168,12 +188,13 @@ export class Host {
   #reply(request: CallRequest, result: unknown): void {
     const made: Made[] = [];
     const transfers: ArrayBuffer[] = [];
+    const spares = sparesOf(request.inputs);
     const pack = (value: unknown, path: Path): unknown => {
       const properties = propertiesOf(value);
       if (properties) {
         made.push({ path, handle: this.#handleOf(value as Disposable), properties });
         if (value instanceof Tensor && request.read) {
-          properties['data'] = give(value.data.slice());
+          properties['data'] = give(copyOf(value.data, spares));
         }
         return undefined;
       }
@@ -220,6 +241,23 @@ export class Host {
   #fail(id: number, error: unknown): void {
     this.#post({ type: 'error', id, error: packError(error) }, []);
   }
+}
+
+/** The arrays of inputs: they came for this call alone and have been copied, so they are free to carry results back. */
+function sparesOf(inputs: Record<string, unknown>): Float32Array[] {
+  const arrays = new Set(Object.values(inputs).map((input) => (input as { data?: unknown } | null)?.data));
+  return [...arrays]
+    .filter((array) => array instanceof Float32Array)
+    .filter((array) => array.byteLength === array.buffer.byteLength);
+}
+
+/** A copy, in a spare array of that size if there is one: fresh memory costs twice what copying does. */
+function copyOf(data: TensorData, spares: Float32Array[]): TensorData {
+  const index = spares.findIndex(({ length }) => length === data.length && data instanceof Float32Array);
+  const [spare] = index < 0 ? [] : spares.splice(index, 1);
+  if (!spare) return data.slice();
+  spare.set(data);
+  return spare;
 }
 
 function findPlace(

@@ -79,7 +79,7 @@ export function packInputs(
     }
     const [name, ...given] = mask.recipe;
     const packed = packList(given, path);
-    references.push({ path, mask: name });
+    references.push({ path, mask: name, id: maskId(mask) });
     return packed;
   }
 
@@ -118,6 +118,15 @@ function isTensorLike(value: object): value is TensorLike {
 
 interface MaskLike {
   readonly recipe?: readonly [string, ...unknown[]] | undefined;
+}
+
+const maskIds = new WeakMap<MaskLike, number>();
+let nextMaskId = 1;
+
+function maskId(mask: MaskLike): number {
+  const id = maskIds.get(mask) ?? nextMaskId++;
+  maskIds.set(mask, id);
+  return id;
 }
 
 /** By what it can do, not by its class: a mask may come from another copy of the package. */

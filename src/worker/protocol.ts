@@ -8,10 +8,10 @@ export type Path = readonly (string | number)[];
 /** Something in a call that is put in its place by the worker. Inner references come before those around them. */
 export type Reference =
   | { readonly path: Path; readonly handle: number }
-  /** At the path stand the arguments of the function of that name that makes the mask. */
-  | { readonly path: Path; readonly mask: string };
+  /** At the path stand the arguments of the function of that name that makes the mask. The same mask has the same id. */
+  | { readonly path: Path; readonly mask: string; readonly id: number };
 
-/** Calls are answered in the order they came in; `abort` and `release` have no answer. */
+/** Calls are answered in the order they came in, except those called off before they began: at once. */
 export type Request =
   | { readonly type: 'start'; readonly options: RuntimeOptions }
   | CallRequest

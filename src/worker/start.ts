@@ -88,8 +88,8 @@ function makeWorker(source: WorkerSource | undefined, inlined: string): AnyWorke
 }
 
 /** What a relative address is relative to outside a page. */
-function currentFolder(): string {
-  return `file://${globalThis.process.cwd()}/`;
+function currentFolder(): URL {
+  return process.getBuiltinModule('node:url').pathToFileURL(`${process.cwd()}/`);
 }
 
 function connectNode(worker: NodeWorker, { message, lost }: Listeners): Connection {

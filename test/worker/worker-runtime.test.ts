@@ -14,6 +14,7 @@ import {
   slidingWindow,
 } from 'wasm-attention/worker-runtime';
 import type { WorkerRuntime } from 'wasm-attention/worker-runtime';
+import { Random } from '../reference/random.js';
 
 const dist = new URL('../../dist/', import.meta.url);
 const workerFile = new URL('worker.mjs', dist);
@@ -311,6 +312,7 @@ describe('AbortSignal', () => {
     control.abort(reason);
     for (const call of called) await expect(call).rejects.toBe(reason);
     await expect(runtime.softmax(zeros(4), { signal: control.signal })).rejects.toBe(reason);
+    expect(await Promise.race([busy, Promise.resolve('still busy')])).toBe('still busy');
     (await busy).dispose();
     const { used, handles } = await runtime.memory();
     expect({ used, handles }).toEqual({ used: before.used, handles: before.handles });
@@ -339,6 +341,45 @@ describe('AbortSignal', () => {
     control.abort();
     expect(await result.read()).toEqual(new Float32Array(4).fill(0.25));
     result.dispose();
+  });
+});
+
+describe('many calls at once', () => {
+  it('end right or with their reason, and leave nothing behind', async () => {
+    const random = new Random(7);
+    const here = await sync.createRuntime();
+    const before = await runtime.memory();
+    const reason = new Error('changed my mind');
+    const inputs = Array.from({ length: 6 }, (_, i) => ({
+      data: random.array(2 * 16 * (20 + 90 * i), 'uniform'),
+      shape: [1, 2, 20 + 90 * i, 16],
+    }));
+    const expected = inputs.map((input) => {
+      const options = { runtime: here, causal: true };
+      const { output } = sync.scaledDotProductAttention(input, input, input, options);
+      return output.toFloat32Array();
+    });
+    let aborted = 0;
+    const one = async () => {
+      const which = random.integer(0, inputs.length - 1);
+      const input = inputs[which]!;
+      const control = new AbortController();
+      if (random.boolean(0.4)) setTimeout(() => control.abort(reason), random.uniform(0, 40));
+      const options = { causal: true, read: random.boolean(), signal: control.signal };
+      const result = await runtime.scaledDotProductAttention(input, input, input, options).catch((error) => {
+        expect(error).toBe(reason);
+        aborted++;
+      });
+      if (!result) return;
+      const contents = await result.output.read();
+      expect(contents.every((x, i) => x === expected[which]![i])).toBe(true);
+      result.dispose();
+    };
+    for (let round = 0; round < 20; round++) await Promise.all(Array.from({ length: 20 }, one));
+    expect(aborted).toBeGreaterThan(10);
+    const { used, handles } = await runtime.memory();
+    expect({ used, handles }).toEqual({ used: before.used, handles: before.handles });
+    here.dispose();
   });
 });
 
