@@ -6,6 +6,7 @@ export type {
   TransferOptions,
   WorkerAttentionResult,
   WorkerInput,
+  WorkerKeyValueCache,
   WorkerLinearWeights,
   WorkerMultiHeadAttention,
   WorkerOptions,

@@ -488,8 +488,9 @@ describe('a program', () => {
     const runtime = await createWorkerRuntime();
     const x = await runtime.tensor(new Float32Array(1500 * 64), [1, 1, 1500, 64]);`;
 
-  it('ends although nothing was disposed', () => {
-    const { stdout, status } = run(`${begin} console.log('end')`);
+  it.each(['', '{ threads: 3 }'])('ends although nothing was disposed: %s', (options) => {
+    const program = begin.replace('Runtime()', `Runtime(${options})`);
+    const { stdout, status } = run(`${program}; await runtime.softmax(x); console.log('end')`);
     expect({ stdout, status }).toEqual({ stdout: 'end\n', status: 0 });
   });
 
