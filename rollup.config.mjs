@@ -1,34 +1,48 @@
-// src/index.ts -> dist/: one self-contained module for each module system, its types, and the .wasm files beside them.
+// src/ -> dist/. Everything is in slim, which carries no kernels; index (kernels embedded), workerd and edge-light (kernels
+// as modules imported from their files) are thin layers over it, so that a program never holds two copies of a class.
 
 import { readFileSync } from 'node:fs';
-import { basename } from 'node:path';
+import { basename, resolve } from 'node:path';
 import nodeResolve from '@rollup/plugin-node-resolve';
 import terser from '@rollup/plugin-terser';
 import typescript from '@rollup/plugin-typescript';
-import { wasm } from '@rollup/plugin-wasm';
 import dts from 'rollup-plugin-dts';
 
 const { name, version, license } = JSON.parse(readFileSync('package.json', 'utf8'));
 const { targets } = JSON.parse(readFileSync('asconfig.json', 'utf8'));
 
-const input = 'src/index.ts';
 const banner = `/*! ${name} ${version}, ${license}; contains @assemblyscript/loader, Apache-2.0 */`;
+const slim = resolve('src/slim.ts');
 
-/** Names of functions and classes survive, so that stack traces of the shipped files can be read. */
+/** Names of classes survive: error messages use them. */
 const minify = () =>
-  terser({
-    keep_classnames: true,
-    keep_fnames: true,
-    format: { preserve_annotations: true, comments: /^!/ },
-  });
+  terser({ keep_classnames: true, format: { preserve_annotations: true, comments: /^!/ } });
 
-/** What the package promises bundlers and browsers: nothing left to resolve, and no CommonJS in the ES module. */
+/** The loader's two statements that run on import fail or change globals in small engines: later, and not at all. */
+const harmlessLoader = () => ({
+  name: 'harmless-loader',
+  transform(code, id) {
+    if (!id.includes('@assemblyscript/loader/')) return null;
+    for (const [from, to] of [
+      ['const utf16 = new TextDecoder(', 'const utf16 = () => new TextDecoder('],
+      ['utf16.decode(', 'utf16().decode('],
+      [/Object\.hasOwn = Object\.hasOwn \|\|[^}]*\};/, ''], // every engine with SIMD has it
+    ]) {
+      const changed = code.replace(from, to);
+      if (changed === code) this.error(`the loader no longer contains ${from}`);
+      code = changed;
+    }
+    return { code, map: null };
+  },
+});
+
+/** What the package promises bundlers and browsers: nothing outside dist/ to resolve, no CommonJS in the ES modules. */
 const selfContained = () => ({
   name: 'self-contained',
   generateBundle({ format }, files) {
     for (const { type, fileName, code, imports, dynamicImports } of Object.values(files)) {
       if (type !== 'chunk') continue;
-      const left = [...imports, ...dynamicImports];
+      const left = [...imports, ...dynamicImports].filter((file) => !file.startsWith('./'));
       if (left.length > 0) this.error(`${fileName} imports ${left.join(', ')}`);
       const found = format === 'es' && /\brequire\(|\b__(?:dir|file)name\b/.exec(code);
       if (found) this.error(`${fileName} contains ${found[0]}`);
@@ -36,7 +50,7 @@ const selfContained = () => ({
   },
 });
 
-/** The compiled kernels as files of their own, for those who do not want them inlined. */
+/** The compiled kernels as files of their own, for those who do not want them embedded. */
 const wasmFiles = () => ({
   name: 'wasm-files',
   generateBundle() {
@@ -46,10 +60,14 @@ const wasmFiles = () => ({
   },
 });
 
+/** The same types for CommonJS. */
 const commonJsTypes = () => ({
   name: 'commonjs-types',
   generateBundle(_, files) {
-    this.emitFile({ type: 'asset', fileName: 'index.d.cts', source: files['index.d.mts'].code });
+    for (const { fileName, code } of Object.values(files)) {
+      const source = code.replaceAll("'./slim.mjs'", "'./slim.cjs'");
+      this.emitFile({ type: 'asset', fileName: fileName.replace('.mts', '.cts'), source });
+    }
   },
 });
 
@@ -58,32 +76,62 @@ const onwarn = (warning) => {
   throw new Error(warning.message);
 };
 
+/** Leaves imports of slim and of .wasm files as imports of the files beside, which `paths` names. */
+const siblings = (input) => ({
+  name: 'siblings',
+  resolveId(source, importer) {
+    const name = basename(source, '.js');
+    if (importer && (source.endsWith('.wasm') || (name === 'slim' && resolve(input) !== slim))) {
+      return { id: `./${name}`, external: true };
+    }
+    return null;
+  },
+});
+
+const bundle = (input, output) => ({
+  input,
+  onwarn,
+  plugins: [
+    siblings(input),
+    harmlessLoader(),
+    nodeResolve({ extensions: ['.ts', '.mjs', '.js'] }),
+    typescript({
+      allowJs: false,
+      include: ['src/**', 'build/*.ts'],
+      noEmit: false,
+      noEmitOnError: true,
+      noForceEmit: true,
+    }),
+    minify(),
+    selfContained(),
+  ],
+  output: output.map((options) => ({ banner, ...options })),
+});
+
+const types = (input, file) => ({
+  input,
+  onwarn,
+  plugins: [siblings(input), dts({ includeExternal: ['@assemblyscript/loader'] }), commonJsTypes()],
+  output: [{ file, format: 'es', paths: { './slim': './slim.mjs' } }],
+});
+
 export default [
-  {
-    input,
-    onwarn,
-    plugins: [
-      nodeResolve({ extensions: ['.ts', '.mjs', '.js'] }),
-      wasm({ targetEnv: 'auto-inline' }),
-      typescript({
-        allowJs: false,
-        include: ['src/**'],
-        noEmit: false,
-        noEmitOnError: true,
-        noForceEmit: true,
-      }),
-      minify(),
-      selfContained(),
-    ],
-    output: [
-      { file: 'dist/index.mjs', format: 'es', banner, plugins: [wasmFiles()] },
-      { file: 'dist/index.cjs', format: 'cjs', banner },
-    ],
-  },
-  {
-    input,
-    onwarn,
-    plugins: [dts({ includeExternal: ['@assemblyscript/loader'] }), commonJsTypes()],
-    output: [{ file: 'dist/index.d.mts', format: 'es' }],
-  },
+  bundle('src/slim.ts', [
+    { file: 'dist/slim.mjs', format: 'es', plugins: [wasmFiles()] },
+    { file: 'dist/slim.cjs', format: 'cjs' },
+  ]),
+  bundle('src/index.ts', [
+    { file: 'dist/index.mjs', format: 'es', paths: { './slim': './slim.mjs' } },
+    { file: 'dist/index.cjs', format: 'cjs', paths: { './slim': './slim.cjs' } },
+  ]),
+  bundle('src/workerd.ts', [
+    { file: 'dist/workerd.mjs', format: 'es', paths: { './slim': './slim.mjs' } },
+    {
+      file: 'dist/edge-light.mjs',
+      format: 'es',
+      paths: (id) => (id === './slim' ? './slim.mjs' : `${id}?module`), // as Vercel's bundler wants it marked
+    },
+  ]),
+  types('src/slim.ts', 'dist/slim.d.mts'),
+  types('src/index.ts', 'dist/index.d.mts'),
 ];

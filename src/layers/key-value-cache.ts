@@ -14,11 +14,11 @@ import { integers } from '../masks/mask.js';
 import type { IntegerList } from '../masks/mask.js';
 import { checkRotaryDim, rotateInPlace } from '../positions/rotary.js';
 import type { PlacedRotary, RotaryOptions } from '../positions/rotary.js';
+import { Disposable } from '../runtime/disposable.js';
 import { AttentionError, describe } from '../runtime/errors.js';
 import { CallScope, shapeError } from '../runtime/inputs.js';
 import type { TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
-import { disposeSymbol } from '../runtime/tensor.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { PagePool } from './cache/page-pool.js';
 import { Sequence } from './cache/sequence.js';
@@ -109,7 +109,7 @@ export interface PreparedAppend {
  *
  * @see Pope et al. 2022; Kwon et al. 2023 (pages); Xiao et al. 2023 (attention sinks)
  */
-export class KeyValueCache {
+export class KeyValueCache extends Disposable {
   readonly runtime: Runtime;
   readonly layout: Layout;
   readonly #pool: PagePool;
@@ -120,6 +120,7 @@ export class KeyValueCache {
 
   /** @throws AttentionError INVALID_ARGUMENT for sizes that make no sense */
   constructor(runtime: Runtime, options: KeyValueCacheOptions, /** @internal */ shared?: PagePool) {
+    super();
     runtime.check();
     this.runtime = runtime;
     this.layout = readLayout(options);
@@ -377,10 +378,6 @@ export class KeyValueCache {
     this.#sequences = [];
     this.#rotary?.dispose();
     this.#disposed = true;
-  }
-
-  [disposeSymbol](): void {
-    this.dispose();
   }
 
   /** @internal `append` of tensors of this runtime; what a layer calls. */

@@ -12,11 +12,11 @@ import type { AttentionResult } from '../ops/attention/scaled-dot-product-attent
 import type { AttentionOptions } from '../ops/attention/options.js';
 import { planAttention } from '../ops/attention/plan.js';
 import { LinearWeights, rowsOf, runProduct } from '../ops/linear.js';
+import { Disposable } from '../runtime/disposable.js';
 import { AttentionError, describe } from '../runtime/errors.js';
 import { CallScope, checkDataType, shapeError } from '../runtime/inputs.js';
 import type { TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
-import { disposeSymbol } from '../runtime/tensor.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { rotateInPlace } from '../positions/rotary.js';
 import type { Positions, RotaryOptions } from '../positions/rotary.js';
@@ -86,7 +86,7 @@ export interface ForwardOptions extends Pick<
 }
 
 /** What a layer returns; disposing it disposes all its tensors. */
-export class LayerResult {
+export class LayerResult extends Disposable {
   /** [batch, queries, embedDim]; without a batch axis if the input had none. */
   readonly output: Tensor;
   readonly weights?: Tensor | undefined;
@@ -94,6 +94,7 @@ export class LayerResult {
 
   /** @internal */
   constructor(output: Tensor, weights: Tensor | undefined, logSumExp: Tensor | undefined) {
+    super();
     this.output = output;
     this.weights = weights;
     this.logSumExp = logSumExp;
@@ -103,10 +104,6 @@ export class LayerResult {
     this.output.dispose();
     this.weights?.dispose();
     this.logSumExp?.dispose();
-  }
-
-  [disposeSymbol](): void {
-    this.dispose();
   }
 }
 
@@ -147,7 +144,7 @@ interface PackedProjections {
  *
  * @see Vaswani et al. 2017; Ainslie et al. 2023 (grouped queries)
  */
-export class MultiHeadAttention {
+export class MultiHeadAttention extends Disposable {
   readonly runtime: Runtime;
   readonly layout: LayerLayout;
   readonly #scores: ScoreOptions;
@@ -157,6 +154,7 @@ export class MultiHeadAttention {
 
   /** @throws AttentionError INVALID_ARGUMENT for sizes that do not fit each other */
   constructor(runtime: Runtime, options: MultiHeadAttentionOptions) {
+    super();
     runtime.check();
     this.runtime = runtime;
     this.layout = readLayout(options);
@@ -225,10 +223,6 @@ export class MultiHeadAttention {
     this.#packed = undefined;
     this.#rotary?.dispose();
     this.#disposed = true;
-  }
-
-  [disposeSymbol](): void {
-    this.dispose();
   }
 
   #run(

@@ -2,16 +2,17 @@
 //
 //   packed   [panels of 8 output features][inFeatures][8], then the bias, filled up to whole panels with zeros
 
+import { Disposable } from '../runtime/disposable.js';
 import { AttentionError, describe } from '../runtime/errors.js';
 import { CallScope, checkDataType, checkTensor, shapeError } from '../runtime/inputs.js';
 import type { TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
-import { disposeSymbol, Tensor } from '../runtime/tensor.js';
+import { Tensor } from '../runtime/tensor.js';
 
 const PANEL = 8;
 
 /** Weights of a linear layer, packed once for the kernels. */
-export class LinearWeights {
+export class LinearWeights extends Disposable {
   readonly inFeatures: number;
   readonly outFeatures: number;
   /** @internal */
@@ -23,6 +24,7 @@ export class LinearWeights {
    * @param bias   [outFeatures]; default zeros
    */
   constructor(runtime: Runtime, weight: TensorLike, bias?: TensorLike) {
+    super();
     const scope = new CallScope(runtime);
     try {
       const matrix = scope.tensor('weight', weight);
@@ -70,10 +72,6 @@ export class LinearWeights {
 
   dispose(): void {
     this.#packed.dispose();
-  }
-
-  [disposeSymbol](): void {
-    this.dispose();
   }
 }
 

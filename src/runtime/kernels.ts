@@ -3,9 +3,9 @@
 
 import { instantiate } from '@assemblyscript/loader';
 
-import relaxedModule from '../../build/relaxed.wasm';
-import simdModule from '../../build/simd.wasm';
 import { AttentionError } from './errors.js';
+import { compile } from './wasm-source.js';
+import type { WasmSource } from './wasm-source.js';
 
 export interface Kernels {
   heapBase(): number;
@@ -86,15 +86,15 @@ export interface Kernels {
 /** The ways the kernels were compiled; see `createRuntime`. */
 export type Build = 'simd' | 'relaxed';
 
-const modules: Record<Build, () => Promise<WebAssembly.Module>> = {
-  simd: simdModule,
-  relaxed: relaxedModule,
-};
-
 /** Compiles and instantiates a build over the given memory. */
-export async function loadKernels(build: Build, memory: WebAssembly.Memory): Promise<Kernels> {
+export async function loadKernels(
+  build: Build,
+  source: WasmSource | undefined,
+  memory: WebAssembly.Memory,
+): Promise<Kernels> {
+  const module = await compile(build, source);
   try {
-    const { exports } = await instantiate(await modules[build](), { env: { memory } });
+    const { exports } = await instantiate(module, { env: { memory } });
     return exports as unknown as Kernels;
   } catch (cause) {
     throw new AttentionError({

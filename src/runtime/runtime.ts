@@ -9,6 +9,7 @@ import type { Build, Kernels } from './kernels.js';
 import { LinearMemory, MAXIMUM_BYTES } from './memory.js';
 import { contiguousStrides, disposeSymbol, elementBytes, sizeOf, Storage, Tensor } from './tensor.js';
 import type { DataType } from './tensor.js';
+import type { WasmSources } from './wasm-source.js';
 
 export interface RuntimeOptions {
   /** Forces a build. Default: the fastest this engine runs. */
@@ -17,6 +18,11 @@ export interface RuntimeOptions {
   readonly deterministic?: boolean | undefined;
   /** Most bytes of linear memory, up to 4 GiB (the default). */
   readonly maximumMemory?: number | undefined;
+}
+
+export interface SlimRuntimeOptions extends RuntimeOptions {
+  /** The builds that may be loaded. Only the chosen one is looked at, and fetched if it is an address. */
+  readonly wasm: WasmSources;
 }
 
 export interface RuntimeInfo {
@@ -43,23 +49,24 @@ export type ArrayInput =
   | readonly boolean[];
 
 /**
- * Probes the engine, loads the fastest build of the kernels that it runs and gives them a memory of their own.
+ * Probes the engine, loads the fastest of the given builds that it runs and gives it a memory of its own.
  *
- * @throws AttentionError UNSUPPORTED without WebAssembly SIMD or where a forced build cannot run; INVALID_ARGUMENT;
- *   OUT_OF_MEMORY if the engine refuses the first pages.
+ * @throws AttentionError UNSUPPORTED without WebAssembly SIMD, where a forced build cannot run, or where compiling is
+ *   forbidden; INVALID_ARGUMENT; INVALID_FILE if a build is not this version's; OUT_OF_MEMORY if the engine refuses the
+ *   first pages.
  */
-export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
+export async function createRuntime(options: SlimRuntimeOptions): Promise<Runtime> {
   const features = probeFeatures();
   const { build, reason } = chooseBuild(options, features);
   const memory = new LinearMemory(checkMaximum(options.maximumMemory));
-  const kernels = await loadKernels(build, memory.memory);
+  const kernels = await loadKernels(build, options.wasm?.[build], memory.memory);
   memory.start(kernels.heapBase());
   const info = { build, reason, threads: 1, deterministic: build === 'simd', features };
   return new Runtime(memory, kernels, info);
 }
 
-function chooseBuild(options: RuntimeOptions, features: Features): { build: Build; reason: string } {
-  const { build, deterministic } = options;
+function chooseBuild(options: SlimRuntimeOptions, features: Features): { build: Build; reason: string } {
+  const { build, deterministic, wasm } = options;
   if (build !== undefined && build !== 'simd' && build !== 'relaxed') {
     throw new AttentionError({
       code: 'INVALID_ARGUMENT',
@@ -82,7 +89,7 @@ function chooseBuild(options: RuntimeOptions, features: Features): { build: Buil
       received: 'true',
     });
   }
-  if (build === 'relaxed' && !(features.relaxedMultiplyAdd && features.relaxedDot)) {
+  if (build === 'relaxed' && features.compiles && !(features.relaxedMultiplyAdd && features.relaxedDot)) {
     throw new AttentionError({
       code: 'UNSUPPORTED',
       message: "build 'relaxed' needs relaxed SIMD, which this engine lacks",
@@ -90,6 +97,10 @@ function chooseBuild(options: RuntimeOptions, features: Features): { build: Buil
   }
   if (build) return { build, reason: 'asked for' };
   if (deterministic) return { build: 'simd', reason: 'deterministic results were asked for' };
+  if (!wasm?.relaxed) return { build: 'simd', reason: 'the relaxed build was not brought' };
+  if (!features.compiles) {
+    return { build: 'simd', reason: 'nothing may be compiled here, so relaxed SIMD could not be tried' };
+  }
   if (!features.relaxedMultiplyAdd) return { build: 'simd', reason: 'this engine has no relaxed SIMD' };
   if (!features.relaxedDot) return { build: 'simd', reason: 'this engine has no relaxed product of bytes' };
   if (!features.fusedMultiplyAdd) {
