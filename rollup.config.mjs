@@ -18,15 +18,23 @@ const slim = resolve('src/slim.ts');
 const minify = () =>
   terser({ keep_classnames: true, format: { preserve_annotations: true, comments: /^!/ } });
 
-/** The loader's two statements that run on import fail or change globals in small engines: later, and not at all. */
-const harmlessLoader = () => ({
-  name: 'harmless-loader',
+/**
+ * The loader without what kernels have no use for: its views of managed objects, which need exports that a module built
+ * without AssemblyScript's managed runtime does not have, and two statements that run on import, of which one throws in
+ * engines with a small TextDecoder and the other changes a global.
+ */
+const slenderLoader = () => ({
+  name: 'slender-loader',
   transform(code, id) {
     if (!id.includes('@assemblyscript/loader/')) return null;
     for (const [from, to] of [
+      [
+        /function postInstantiate\(extendedExports, instance\) \{[^]*?\n\}\n/,
+        'function postInstantiate(extendedExports, { exports }) { return { ...extendedExports, ...exports }; }\n',
+      ],
       ['const utf16 = new TextDecoder(', 'const utf16 = () => new TextDecoder('],
       ['utf16.decode(', 'utf16().decode('],
-      [/Object\.hasOwn = Object\.hasOwn \|\|[^}]*\};/, ''], // every engine with SIMD has it
+      [/Object\.hasOwn = Object\.hasOwn \|\|[^}]*\};/, ''],
     ]) {
       const changed = code.replace(from, to);
       if (changed === code) this.error(`the loader no longer contains ${from}`);
@@ -93,7 +101,7 @@ const bundle = (input, output) => ({
   onwarn,
   plugins: [
     siblings(input),
-    harmlessLoader(),
+    slenderLoader(),
     nodeResolve({ extensions: ['.ts', '.mjs', '.js'] }),
     typescript({
       allowJs: false,

@@ -2,7 +2,7 @@
 
 import { createRuntime as createRuntimeFrom } from './slim.js';
 import type { Runtime, RuntimeOptions } from './slim.js';
-import { builds, pieces } from '../build/embedded.js';
+import { alphabet, builds, pieces } from '../build/embedded.js';
 
 export * from './slim.js';
 
@@ -17,11 +17,17 @@ export function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
   return createRuntimeFrom({ ...options, wasm });
 }
 
-/** The bytes of a build: of the pieces, which take turns, its own, read as hexadecimal digits. */
+/** The bytes of a build: of the pieces, which take turns, its own. A `!` lifts the next character by an alphabet. */
 function embedded(build: (typeof builds)[number]): Uint8Array<ArrayBuffer> {
   const turn = builds.indexOf(build);
-  const digits = pieces.filter((_, index) => index % builds.length === turn).join('');
-  const bytes = new Uint8Array(digits.length / 2);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = parseInt(digits.slice(2 * i, 2 * i + 2), 16);
-  return bytes;
+  const bytes: number[] = [];
+  let plane = 0;
+  for (const character of pieces.filter((_, index) => index % builds.length === turn).join('')) {
+    if (character === '!') plane += alphabet.length;
+    else {
+      bytes.push(plane + alphabet.indexOf(character));
+      plane = 0;
+    }
+  }
+  return new Uint8Array(bytes);
 }

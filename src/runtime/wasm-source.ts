@@ -17,7 +17,9 @@ export type WasmSources = { readonly [build in Build]?: WasmSource | undefined }
 
 /** @throws AttentionError INVALID_ARGUMENT, INVALID_FILE for what is not this version's build, UNSUPPORTED */
 export async function compile(build: Build, source: WasmSource | undefined): Promise<WebAssembly.Module> {
-  const content = await (typeof source === 'function' ? source() : source);
+  const content: WasmContent | undefined = await (typeof source === 'function'
+    ? (source as WasmLoader)()
+    : source);
   const module = isA<WebAssembly.Module>(content, 'WebAssembly.Module')
     ? content
     : await compileBytes(build, await read(build, content));
