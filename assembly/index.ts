@@ -47,8 +47,8 @@ export { pageHeadBytes } from './cache/page';
 export { rotary } from './positions/rotary';
 
 // For tests and benchmarks
-export { peakMultiplyAdd } from './peak';
-export { exp2Row } from './math/exp2';
+export { peakMultiplyAdd, readMemory } from './peak';
+export { exp2Row, exp2Rows } from './math/exp2';
 /** exp2 and tanh of the floats in [from, to), a multiple of 16 bytes apart, in place; `table` is 64 bytes of scratch. */
 export function exp2Array(from: usize, to: usize, table: usize): void {
   writeConstants(table);
@@ -77,15 +77,23 @@ export function tile5(a: usize, aStride: usize, panel: usize, c: usize, cStride:
 export function tile6(a: usize, aStride: usize, panel: usize, c: usize, cStride: usize, depth: i32, bias: usize, scales: usize): void {
   microKernel<Rows6>(a, aStride, panel, c, cStride, depth, bias, scales);
 }
-export function integerTile1(a: usize, aStride: usize, panel: usize, depth: i32, c: usize): void {
-  integerTile<Rows1>(a, aStride, panel, depth, c);
+export function integerTile1(
+  a: usize, aStride: usize, panel: usize, depth: i32, c: usize, cStride: usize, steps: usize, scales: usize, key: usize,
+): void {
+  integerTile<Rows1>(a, aStride, panel, depth, c, cStride, steps, scales, key);
 }
-export function integerTile2(a: usize, aStride: usize, panel: usize, depth: i32, c: usize): void {
-  integerTile<Rows2>(a, aStride, panel, depth, c);
+export function integerTile2(
+  a: usize, aStride: usize, panel: usize, depth: i32, c: usize, cStride: usize, steps: usize, scales: usize, key: usize,
+): void {
+  integerTile<Rows2>(a, aStride, panel, depth, c, cStride, steps, scales, key);
 }
-export function integerTile3(a: usize, aStride: usize, panel: usize, depth: i32, c: usize): void {
-  integerTile<Rows3>(a, aStride, panel, depth, c);
+export function integerTile3(
+  a: usize, aStride: usize, panel: usize, depth: i32, c: usize, cStride: usize, steps: usize, scales: usize, key: usize,
+): void {
+  integerTile<Rows3>(a, aStride, panel, depth, c, cStride, steps, scales, key);
 }
-export function integerTile4(a: usize, aStride: usize, panel: usize, depth: i32, c: usize): void {
-  integerTile<Rows4>(a, aStride, panel, depth, c);
+export function integerTile4(
+  a: usize, aStride: usize, panel: usize, depth: i32, c: usize, cStride: usize, steps: usize, scales: usize, key: usize,
+): void {
+  integerTile<Rows4>(a, aStride, panel, depth, c, cStride, steps, scales, key);
 }

@@ -1,5 +1,5 @@
-// The engine's multiply-add peak, for benchmarks and the terminal program: twelve independent
-// accumulators, no memory traffic. Nothing else belongs here.
+// What the engine can do at most, for benchmarks and the terminal program: multiply-adds without memory traffic, and
+// reading without arithmetic. Nothing else belongs here.
 
 import { multiplyAdd } from './math/vector';
 
@@ -28,4 +28,26 @@ export function peakMultiplyAdd(iterations: i32, left: f32, right: f32): f32 {
     f32x4.add(f32x4.add(f32x4.add(c4, c5), f32x4.add(c6, c7)), f32x4.add(f32x4.add(c8, c9), f32x4.add(c10, c11))),
   );
   return f32x4.extract_lane(sum, 0);
+}
+
+/**
+ * Reads `bytes`, a multiple of 128, from `from` on, and returns a value that depends on all of them. Eight sums, so that
+ * their latency does not bind; integers, so that no bit pattern is slow.
+ */
+export function readMemory(from: usize, bytes: usize): i32 {
+  let s0 = i32x4.splat(0), s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0;
+  const end = from + bytes;
+  for (let at = from; at < end; at += 128) {
+    s0 = i32x4.add(s0, v128.load(at));
+    s1 = i32x4.add(s1, v128.load(at, 16));
+    s2 = i32x4.add(s2, v128.load(at, 32));
+    s3 = i32x4.add(s3, v128.load(at, 48));
+    s4 = i32x4.add(s4, v128.load(at, 64));
+    s5 = i32x4.add(s5, v128.load(at, 80));
+    s6 = i32x4.add(s6, v128.load(at, 96));
+    s7 = i32x4.add(s7, v128.load(at, 112));
+  }
+  const low = i32x4.add(i32x4.add(s0, s1), i32x4.add(s2, s3));
+  const high = i32x4.add(i32x4.add(s4, s5), i32x4.add(s6, s7));
+  return i32x4.extract_lane(i32x4.add(low, high), 0);
 }

@@ -1,29 +1,44 @@
-// The benchmark program: tables on standard output, progress on standard error.
+// `npm run bench`: tables on standard output, progress on standard error.
 
 import { writeFileSync } from 'node:fs';
-import { ensureInstalled } from './install.mjs';
+import { describeEngine, describeMachine, libraryVersion } from './facts.mjs';
+import { openPeers, runHere } from './node.mjs';
 import { UsageError, help, parseOptions } from './options.mjs';
+import { makeResultFile } from './suite/result.mjs';
+import { OWN, fullEffort, quickEffort } from './suite/run.mjs';
+import { formatGroup, formatHead } from './tables.mjs';
 
-/** @param {import('./options.mjs').Options} options @returns {Promise<import('./suite.mjs').Entry[]>} */
-async function run(options) {
-  ensureInstalled();
-  // These need what was just installed.
-  const { openPeers, runGroups } = await import('./suite.mjs');
-  const { describe, formatGroup, formatHead, toJson } = await import('./report.mjs');
-  const { fullEffort, quickEffort } = await import('./measure.mjs');
-
-  const { peers, versions, missing } = await openPeers(['wasm-attention', ...options.peers]);
-  const facts = describe(versions);
-  console.log(formatHead(facts, missing));
-  const groups = [];
-  for await (const group of runGroups(options, peers)) {
-    groups.push(group);
-    console.log(`\n${formatGroup(group, peers)}`);
-    // After each group, so that a long run that is interrupted leaves what it has.
-    if (options.json)
-      writeFileSync(options.json, toJson(facts, groups, options.quick ? quickEffort : fullEffort));
+/** @param {import('./options.mjs').Options} options @returns {Promise<import('./suite/result.mjs').Result[]>} */
+async function run({ workloads, quick, json, ...options }) {
+  const effort = quick ? quickEffort : fullEffort;
+  const { peers, versions, absent } = await openPeers(options.peers);
+  /** @type {import('./suite/result.mjs').Facts} */
+  const facts = {
+    machine: describeMachine(),
+    engine: describeEngine(),
+    versions: { [OWN]: libraryVersion(), ...versions },
+    absent,
+  };
+  console.log(formatHead(facts));
+  /** @type {import('./suite/result.mjs').Result[]} */
+  const results = [];
+  for await (const result of runHere({ ...options, workloads, peers, effort, onProgress })) {
+    results.push(result);
+    // After each workload, so that a long run that is interrupted leaves what it has.
+    if (json) writeFileSync(json, `${JSON.stringify(makeResultFile(facts, results, effort), null, 1)}\n`);
+    const { group } = result.workload;
+    const isLast = workloads.filter((workload) => workload.group === group).at(-1)?.id === result.workload.id;
+    if (isLast) console.log(`\n${formatGroup(results.filter(({ workload }) => workload.group === group))}`);
   }
-  return groups.flatMap(({ entries }) => entries);
+  return results;
+}
+
+let shown = '';
+
+/** One line for each workload. @param {import('./suite/run.mjs').Progress} progress */
+function onProgress({ index, count, workload }) {
+  if (shown !== workload.id) process.stderr.write(`${index + 1}/${count} ${workload.id}\n`);
+  shown = workload.id;
 }
 
 /** @param {string[]} given */
@@ -31,21 +46,16 @@ async function main(given) {
   const options = parseOptions(given);
   if (options.help) return console.log(help);
   if (options.list) return console.log(options.workloads.map(({ id }) => id).join('\n'));
-  const entries = await run(options);
+  const entries = (await run(options)).flatMap((result) => result.entries);
   // A benchmark of wrong results must not look like a success.
-  const isWrong = entries.some(
-    ({ peer, reason }) => peer === 'wasm-attention' && reason?.startsWith('wrong'),
-  );
-  if (isWrong) process.exitCode = 1;
+  if (entries.some(({ peer, state }) => peer === OWN && state === 'failed')) process.exitCode = 1;
 }
 
 try {
   await main(process.argv.slice(2));
-  // Peers leave workers and handles open.
-  process.exit();
 } catch (error) {
   const { message } = /** @type {Error} */ (error);
   if (!(error instanceof UsageError)) throw error;
   console.error(`bench: ${message}`);
-  process.exit(2);
+  process.exitCode = 2;
 }

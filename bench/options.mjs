@@ -2,28 +2,29 @@
 
 import { parseArgs } from 'node:util';
 import { peerNames } from './peers/peer.mjs';
-import { workloads } from './workloads.mjs';
+import { workloads } from './suite/workloads.mjs';
 
-const ALL_BUILDS = ['simd', 'relaxed'];
-const OTHER_PEERS = peerNames.filter((name) => name !== 'wasm-attention');
+export const ALL_BUILDS = ['simd', 'relaxed'];
 
 export const help = `Usage: npm run bench [-- options]      or: node bench/main.mjs [options]
 
-Times this library and its peers on fixed workloads: one thread, one process, interleaved rounds, medians.
+Times this library and its peers on fixed workloads: interleaved rounds, medians. Each peer has a process of its own.
 
-  --quick            a few workloads and short rounds, under a minute; all of them take some 20
+  --quick            a few workloads and short rounds, under a minute; all of them take under 8
   --workloads REGEX  only workloads whose id matches; --list shows the ids
   --peers A,B        compare with these only, or with none
-                     ${OTHER_PEERS.join(', ')}
+                     ${peerNames.join(', ')}
   --builds A,B       builds of this library: ${ALL_BUILDS.join(', ')}
+  --threads A,B      also run some workloads with so many threads of this library
   --json FILE        also write every result to FILE
   --list             print the ids of the workloads and stop
   --help             print this and stop
 
-A call takes typed arrays in and gives a fresh typed array out; weights and models are prepared ahead.
-GFLOP/s count only what the mask leaves. "peak" is the share of the f32x4 multiply-add rate of the same
-engine, measured right before the group, or, followed by r, of the rate at which it reads memory. A factor
-is a peer's time over ours. Errors are the largest absolute differences from float64 on sampled rows.
+A call takes typed arrays in and gives a fresh typed array out; weights, models and a decoder's keys and
+values are prepared ahead. GFLOP/s count only what the mask leaves. "limit" is the share of the f32x4
+multiply-add rate of the same engine, measured before and after each turn, or, followed by r, of the rate
+at which it reads as many bytes. "x ours" is a time over that of our fastest build, round by round. Errors
+are the largest absolute differences from float64 on sampled rows. A * marks a spread above 15 %.
 onnxruntime-node is native code: an outside line, not a peer.`;
 
 /** A mistake in how the program was called. */
@@ -34,9 +35,10 @@ export class UsageError extends Error {}
  * @property {boolean} help
  * @property {boolean} list
  * @property {boolean} quick
- * @property {import('./workloads.mjs').Workload[]} workloads
+ * @property {import('./suite/workloads.mjs').Workload[]} workloads
  * @property {string[]} peers
  * @property {string[]} builds
+ * @property {number[]} threads
  * @property {string | undefined} json
  */
 
@@ -50,6 +52,7 @@ function parse(given) {
         workloads: { type: 'string' },
         peers: { type: 'string' },
         builds: { type: 'string' },
+        threads: { type: 'string', default: '1' },
         json: { type: 'string' },
         list: { type: 'boolean', default: false },
         help: { type: 'boolean', short: 'h', default: false },
@@ -70,6 +73,14 @@ function parseNames(option, text, known) {
   if (unknown !== undefined)
     throw new UsageError(`--${option}: '${unknown}' is not one of ${known.join(', ')}`);
   return known.filter((name) => names.includes(name));
+}
+
+/** @param {string} text */
+function parseThreads(text) {
+  const counts = text.split(',').map(Number);
+  if (!counts.every((count) => Number.isInteger(count) && count >= 1))
+    throw new UsageError(`--threads: '${text}' is not a list of whole numbers from 1 on`);
+  return counts;
 }
 
 /** @param {string | undefined} pattern @param {boolean} quick */
@@ -96,8 +107,9 @@ export function parseOptions(given) {
     list: values.list,
     quick: values.quick,
     workloads: selectWorkloads(values.workloads, values.quick),
-    peers: parseNames('peers', values.peers, OTHER_PEERS),
+    peers: parseNames('peers', values.peers, peerNames),
     builds: parseNames('builds', values.builds, ALL_BUILDS),
+    threads: parseThreads(values.threads),
     json: values.json,
   };
 }

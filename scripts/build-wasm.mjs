@@ -31,7 +31,7 @@ export async function buildWasm() {
   const builds = files.map(({ target, contents }) => ({ target, contents }));
   for (const { name, contents, start = performance.now() } of [
     ...files,
-    { name: 'build/identity.ts', contents: `export const identity = '${identity}';\n` },
+    { name: 'build/identity.ts', contents: identify(identity, builds) },
     { name: 'build/embedded.ts', contents: embed(builds) },
   ]) {
     await mkdir(dirname(name), { recursive: true });
@@ -46,6 +46,15 @@ function signed(wasm, text) {
   const sized = (content) => Buffer.from([content.length, ...content]); // one byte of LEB128: content below 128 bytes
   const name = sized(Buffer.from('wasm-attention'));
   return Buffer.concat([wasm, Buffer.from([0]), sized(Buffer.concat([name, Buffer.from(text)]))]);
+}
+
+/** What the JavaScript has to know of the files: who they are, and where they say whether their memory is shared. */
+function identify(identity, builds) {
+  const importOfMemory = Buffer.from('\x03env\x06memory\x02');
+  const flags = builds.map(({ contents }) => contents.indexOf(importOfMemory) + importOfMemory.length);
+  if (flags.some((flag) => flag !== flags[0]))
+    throw new Error('The builds import their memory at different places');
+  return `export const identity = '${identity}';\nexport const sharedFlag = ${flags[0]};\n`;
 }
 
 /** Printable characters that are safe in every kind of string literal and inside an HTML page; `!` means one plane up. */

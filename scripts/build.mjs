@@ -80,7 +80,7 @@ async function filesUnder(path) {
   if (!(await stat(path)).isDirectory()) return [path];
   const files = await readdir(path, { recursive: true });
   return files
-    .filter((file) => file.endsWith('.ts'))
+    .filter((file) => /\.[jt]s$/.test(file))
     .sort()
     .map((file) => join(path, file));
 }

@@ -18,14 +18,21 @@ export type { MemoryStatistics } from './runtime/allocator.js';
 export { Tensor } from './runtime/tensor.js';
 export type { DataType, TensorData } from './runtime/tensor.js';
 export type { TensorLike } from './runtime/inputs.js';
+export type { ThreadOptions } from './runtime/threads/options.js';
+export type { WorkerLike, WorkerSource } from './runtime/threads/spawn.js';
+export type { AsyncOptions, Progress } from './runtime/call.js';
 
-export { linear, LinearWeights } from './ops/linear.js';
+export { linear, linearAsync, LinearWeights } from './ops/linear.js';
 export type { LinearOptions } from './ops/linear.js';
-export { softmax } from './ops/softmax.js';
+export { softmax, softmaxAsync } from './ops/softmax.js';
 export type { SoftmaxOptions } from './ops/softmax.js';
-export { AttentionResult, scaledDotProductAttention } from './ops/attention/scaled-dot-product-attention.js';
+export {
+  AttentionResult,
+  scaledDotProductAttention,
+  scaledDotProductAttentionAsync,
+} from './ops/attention/scaled-dot-product-attention.js';
 export type { ScaledDotProductAttentionOptions } from './ops/attention/scaled-dot-product-attention.js';
-export { attentionWeights } from './ops/attention/weights.js';
+export { attentionWeights, attentionWeightsAsync } from './ops/attention/weights.js';
 export type {
   AttentionRegion,
   AttentionStage,
@@ -34,15 +41,23 @@ export type {
 } from './ops/attention/weights.js';
 export type { AttentionOptions, RelativePositionBias } from './ops/attention/options.js';
 export { alibiSlopes, relativeBucket } from './ops/attention/positions.js';
-export { attentionEntropy, receivedWeight, TopKeys, topKeys } from './ops/attention/summaries.js';
+export {
+  attentionEntropy,
+  attentionEntropyAsync,
+  receivedWeight,
+  receivedWeightAsync,
+  TopKeys,
+  topKeys,
+  topKeysAsync,
+} from './ops/attention/summaries.js';
 export type { ReceivedWeightOptions, SummaryOptions } from './ops/attention/summaries.js';
-export { mergeAttention } from './ops/attention/merge.js';
-export type { PartialAttention } from './ops/attention/merge.js';
-export { linearAttention } from './ops/attention/linear-attention.js';
+export { mergeAttention, mergeAttentionAsync } from './ops/attention/merge.js';
+export type { MergeOptions, PartialAttention } from './ops/attention/merge.js';
+export { linearAttention, linearAttentionAsync } from './ops/attention/linear-attention.js';
 export type { FeatureMap, LinearAttentionOptions } from './ops/attention/linear-attention.js';
-export { variableLengthAttention } from './ops/attention/variable-length.js';
+export { variableLengthAttention, variableLengthAttentionAsync } from './ops/attention/variable-length.js';
 export type { VariableLengthOptions } from './ops/attention/variable-length.js';
-export { measurePeak } from './ops/peak.js';
+export { measurePeak, readTensor, runPeak } from './ops/peak.js';
 
 export {
   and,

@@ -1,6 +1,13 @@
-// What an import of a .wasm file is in the engines that have it: a compiled module.
+// What imports of other files are after bundling.
 
+/** A compiled module; left to the engine. */
 declare module '*.wasm' {
   const module: WebAssembly.Module;
   export default module;
+}
+
+/** A file as a string, without its comments. */
+declare module '*?raw' {
+  const text: string;
+  export default text;
 }

@@ -17,7 +17,7 @@
 
 import { rowOverFourPanels, twoRowsOverTwoPanels } from '../gemm/row';
 import { tileOf, tileRows } from '../gemm/tile';
-import { exp2Row, exp2Scalar, maximumOfRow } from '../math/exp2';
+import { exp2, exp2Rows, maximumOfRow } from '../math/exp2';
 import { naturalLogarithm } from '../math/logarithm';
 import { horizontalMaximum, horizontalSum, multiplyAdd } from '../math/vector';
 import { openKeys, openValues } from './blocks';
@@ -100,13 +100,14 @@ function attendTile(
   scoreRows(p, w, row, rows, keyFrom, from, to);
   const left = (<usize>from & ~7) << 2;
   const right = ((<usize>to + 7) & ~7) << 2;
-  for (let r = 0; r < rows; r++) {
-    const scores = w.scores + <usize>r * SCORE_ROW_BYTES;
-    if (careful) noteRemoved(w, r, scores, from, to);
-    softmaxRow(w, scores + left, scores + right, <usize>(row + r) << 2, w.scales + (<usize>r << 2));
-    if (careful) addPresent(w, row, r, from, to);
+  if (careful) {
+    for (let r = 0; r < rows; r++) noteRemoved(w, r, from, to);
   }
-  if (careful) return;
+  softmaxRows(w, row, rows, left, right);
+  if (careful) {
+    for (let r = 0; r < rows; r++) addPresent(w, row, r, from, to);
+    return;
+  }
   if (w.quantized) addIntegerValues(p, w, row, rows, from & ~3, (to + 3) & ~3);
   else addValues(w, row, rows, from, to);
 }
@@ -135,27 +136,38 @@ function addValues(w: Workspace, row: i32, rows: i32, from: i32, to: i32): void 
   }
 }
 
-/** One row's step of the online softmax: scores become weights relative to the new maximum; `scale` takes 2^(m - m'). */
-function softmaxRow(w: Workspace, from: usize, to: usize, state: usize, scale: usize): void {
-  const before = load<f32>(w.maximum + state);
-  let maximum = horizontalMaximum(maximumOfRow(from, to));
-  let factor: f32 = 1;
-  if (maximum > before) {
-    store<f32>(w.maximum + state, maximum);
-    factor = exp2Scalar(before - maximum, w.constants);
-  } else {
-    maximum = before;
+/**
+ * A step of the online softmax for rows [row, row + rows), at most 8: bytes [left, right) of their scores become weights
+ * relative to the new maxima; w.scales takes 2^(m - m'). Without branches on the scores: they would be guessed wrong.
+ */
+function softmaxRows(w: Workspace, row: i32, rows: i32, left: usize, right: usize): void {
+  const maxima = w.maximum + (<usize>row << 2);
+  const before = w.scales;
+  const after = w.scales + 32;
+  for (let r: usize = 0, scores = w.scores; r < <usize>rows << 2; r += 4, scores += SCORE_ROW_BYTES) {
+    const old = load<f32>(maxima + r);
+    const most = horizontalMaximum(maximumOfRow(scores + left, scores + right));
+    const maximum = most > old ? most : old;
+    store<f32>(maxima + r, maximum);
+    // No key so far: any finite number will do, and -infinity - -infinity would be NaN.
+    const finite = maximum == -Infinity ? <f32>0 : maximum;
+    store<f32>(before + r, old - finite);
+    store<f32>(after + r, finite);
   }
-  // No key so far: any finite number will do, and -infinity - -infinity would be NaN.
-  if (maximum == -Infinity) maximum = 0;
-  const sum = exp2Row(from, to, maximum, w.constants);
-  store<f32>(w.sum + state, load<f32>(w.sum + state) * factor + sum);
-  store<f32>(scale, factor);
+  v128.store(w.scales, exp2(v128.load(w.scales), w.constants));
+  v128.store(w.scales, exp2(v128.load(w.scales, 16), w.constants), 16);
+  exp2Rows(w.scores + left, w.scores + right, SCORE_ROW_BYTES, rows, after, w.rowSums, w.constants);
+  const sums = w.sum + (<usize>row << 2);
+  for (let r: usize = 0; r < <usize>rows << 2; r += 4) {
+    store<f32>(sums + r, load<f32>(sums + r) * load<f32>(w.scales + r) + load<f32>(w.rowSums + r));
+  }
 }
 
-function noteRemoved(w: Workspace, r: i32, scores: usize, from: i32, to: i32): void {
+function noteRemoved(w: Workspace, r: i32, from: i32, to: i32): void {
+  const scores = w.scores + <usize>r * SCORE_ROW_BYTES;
+  const removed = w.removed + <usize>(r * KEY_BLOCK);
   for (let j = from; j < to; j++) {
-    store<u8>(w.removed + <usize>j, load<f32>(scores + (<usize>j << 2)) == -Infinity ? 1 : 0);
+    store<u8>(removed + <usize>j, load<f32>(scores + (<usize>j << 2)) == -Infinity ? 1 : 0);
   }
 }
 
@@ -163,13 +175,14 @@ function noteRemoved(w: Workspace, r: i32, scores: usize, from: i32, to: i32): v
 function addPresent(w: Workspace, row: i32, r: i32, from: i32, to: i32): void {
   const scores = w.scores + <usize>r * SCORE_ROW_BYTES;
   const sums = w.sums + <usize>(row + r) * w.sumRowBytes;
+  const removed = w.removed + <usize>(r * KEY_BLOCK);
   const scale = v128.load32_splat(w.scales + (<usize>r << 2));
   for (let channel = 0; channel < w.valueDim; channel += 4) {
     const values = w.values + (<usize>(channel >> 3) * <usize>(KEY_BLOCK << 5)) + (<usize>(channel & 4) << 2);
     const at = sums + (<usize>channel << 2);
     let sum = f32x4.mul(v128.load(at), scale);
     for (let j = from; j < to; j++) {
-      if (load<u8>(w.removed + <usize>j)) continue;
+      if (load<u8>(removed + <usize>j)) continue;
       sum = multiplyAdd(v128.load32_splat(scores + (<usize>j << 2)), v128.load(values + (<usize>j << 5)), sum);
     }
     v128.store(at, sum);

@@ -4,7 +4,7 @@
 // integers; the relaxed build multiplies bytes and so splits the row into two digits of 7 bits, x = 128 h + l. Queries
 // have signs, digits have not: they are moved by 8192, and 8192 times the sum of the key's bytes is taken away again.
 //
-//   tile     C[r][0..4) = sum over quads of A[r][quad] . B[quad]       B: 16 bytes a quad, 4 columns x 4 elements
+//   tile     C[r][0..4) from the sum over quads of A[r][quad] . B[quad]       B: 16 bytes a quad, 4 columns x 4 elements
 //   A        8 bytes a quad: simd four i16; relaxed four high digits, then four low ones
 //
 // Sums stay below 2^31: 127 * 16383 * 512 for weights, 127 * 8191 * headDim for queries (headDim <= INTEGER_DIM).
@@ -79,20 +79,18 @@ function storeQuery(target: usize, x: v128, inverse: v128): void {
 export function integerScores(p: AttentionParameters, w: Workspace, row: i32, count: i32, from: i32, to: i32): void {
   const dims = quads(p.headDim);
   const rowBytes = <usize>dims << 3;
-  for (let key = from; key < to; key += 4) {
-    const panel = w.page + 3 * WORDS_BYTES + <usize>(key >> 2) * <usize>(dims << 4);
-    const words = w.page + (<usize>key << 2);
-    const scales = v128.load(words);
-    const moved = i32x4.shl(v128.load(words, WORDS_BYTES), 13);
-    for (let r = 0; r < count; r += 4) {
-      const rows = min(4, count - r);
-      integerTileOf(rows, w.queryIntegers + <usize>(row + r) * rowBytes, rowBytes, panel, dims, w.products);
-      for (let i = r; i < r + rows; i++) {
-        let product = v128.load(w.products + (<usize>(i - r) << 4));
-        if (ASC_FEATURE_RELAXED_SIMD) product = i32x4.sub(product, moved);
-        const step = f32x4.mul(scales, v128.load32_splat(w.querySteps + (<usize>(row + i) << 2)));
-        v128.store(w.scores + <usize>i * SCORE_ROW_BYTES + (<usize>key << 2), f32x4.mul(f32x4.convert_i32x4_s(product), step));
-      }
+  const panelBytes = <usize>dims << 4;
+  const panels = w.page + 3 * WORDS_BYTES;
+  for (let r = 0; r < count; r += 4) {
+    const rows = min(4, count - r);
+    const queries = w.queryIntegers + <usize>(row + r) * rowBytes;
+    const steps = w.querySteps + (<usize>(row + r) << 2);
+    const scores = w.scores + <usize>r * SCORE_ROW_BYTES;
+    for (let key = from; key < to; key += 4) {
+      const at = <usize>key << 2;
+      integerTileOf(
+        rows, queries, rowBytes, panels + <usize>(key >> 2) * panelBytes, dims, scores + at, SCORE_ROW_BYTES, steps, 0, w.page + at,
+      );
     }
   }
 }
@@ -100,20 +98,17 @@ export function integerScores(p: AttentionParameters, w: Workspace, row: i32, co
 /** sums = sums * scale + P V for rows [row, row + count), whose weights of keys [from, to), multiples of 4, are w.scores. */
 export function addIntegerValues(p: AttentionParameters, w: Workspace, row: i32, count: i32, from: i32, to: i32): void {
   for (let r = 0; r < count; r++) roundWeights(w, r, from, to);
-  const values = w.page + valuesOffset(p.headDim, p.storage) + (<usize>from << 2);
   const depth = (to - from) >> 2;
   const channels = quads(p.valueHeadDim);
-  for (let quad = 0; quad < channels; quad++) {
-    const panel = values + <usize>quad * (<usize>KEY_BLOCK << 2);
-    for (let r = 0; r < count; r += 4) {
-      const rows = min(4, count - r);
-      integerTileOf(rows, w.weightIntegers + <usize>r * WEIGHT_ROW_BYTES + (<usize>from << 1), WEIGHT_ROW_BYTES, panel, depth, w.products);
-      for (let i = r; i < r + rows; i++) {
-        const at = w.sums + <usize>(row + i) * w.sumRowBytes + (<usize>quad << 4);
-        const kept = f32x4.mul(v128.load(at), v128.load32_splat(w.scales + (<usize>i << 2)));
-        const product = f32x4.convert_i32x4_s(v128.load(w.products + (<usize>(i - r) << 4)));
-        v128.store(at, multiplyAdd(product, v128.load32_splat(w.weightSteps + (<usize>i << 2)), kept));
-      }
+  for (let r = 0; r < count; r += 4) {
+    const rows = min(4, count - r);
+    const weights = w.weightIntegers + <usize>r * WEIGHT_ROW_BYTES + (<usize>from << 1);
+    const steps = w.weightSteps + (<usize>r << 2);
+    const scales = w.scales + (<usize>r << 2);
+    let sums = w.sums + <usize>(row + r) * w.sumRowBytes;
+    let values = w.page + valuesOffset(p.headDim, p.storage) + (<usize>from << 2);
+    for (let quad = 0; quad < channels; quad++, sums += 16, values += <usize>KEY_BLOCK << 2) {
+      integerTileOf(rows, weights, WEIGHT_ROW_BYTES, values, depth, sums, w.sumRowBytes, steps, scales, 0);
     }
   }
 }
@@ -141,15 +136,26 @@ function roundWeights(w: Workspace, r: i32, from: i32, to: i32): void {
   }
 }
 
-function integerTileOf(rows: i32, a: usize, aStride: usize, panel: usize, depth: i32, c: usize): void {
-  if (rows == 4) integerTile<Rows4>(a, aStride, panel, depth, c);
-  else if (rows == 3) integerTile<Rows3>(a, aStride, panel, depth, c);
-  else if (rows == 2) integerTile<Rows2>(a, aStride, panel, depth, c);
-  else integerTile<Rows1>(a, aStride, panel, depth, c);
+function integerTileOf(
+  rows: i32, a: usize, aStride: usize, panel: usize, depth: i32, c: usize, cStride: usize, steps: usize, scales: usize, key: usize,
+): void {
+  if (rows == 4) integerTile<Rows4>(a, aStride, panel, depth, c, cStride, steps, scales, key);
+  else if (rows == 3) integerTile<Rows3>(a, aStride, panel, depth, c, cStride, steps, scales, key);
+  else if (rows == 2) integerTile<Rows2>(a, aStride, panel, depth, c, cStride, steps, scales, key);
+  else integerTile<Rows1>(a, aStride, panel, depth, c, cStride, steps, scales, key);
 }
 
-/** C[r][0..4), 16 bytes a row. */
-export function integerTile<Rows>(a: usize, aStride: usize, panel: usize, depth: i32, c: usize): void {
+/**
+ * C[r][0..4) from integers.
+ *
+ * @param depth  quads, at least 1
+ * @param steps  what a product is worth, one float a row
+ * @param scales for values: C times this, one float a row, is added
+ * @param key    0 for values; for four keys the place of their scales in the page, and WORDS_BYTES further their sums
+ */
+export function integerTile<Rows>(
+  a: usize, aStride: usize, panel: usize, depth: i32, c: usize, cStride: usize, steps: usize, scales: usize, key: usize,
+): void {
   let a0 = a;
   let a1 = a0 + aStride;
   let a2 = a1 + aStride;
@@ -181,10 +187,23 @@ export function integerTile<Rows>(a: usize, aStride: usize, panel: usize, depth:
       a3 += 8;
     }
   }
-  v128.store(c, joined(c00, c01));
-  if (offsetof<Rows>() > 1) v128.store(c, joined(c10, c11), 16);
-  if (offsetof<Rows>() > 2) v128.store(c, joined(c20, c21), 32);
-  if (offsetof<Rows>() > 3) v128.store(c, joined(c30, c31), 48);
+  finishRow(joined(c00, c01), c, steps, scales, key);
+  if (offsetof<Rows>() > 1) finishRow(joined(c10, c11), c + cStride, steps + 4, scales + 4, key);
+  if (offsetof<Rows>() > 2) finishRow(joined(c20, c21), c + 2 * cStride, steps + 8, scales + 8, key);
+  if (offsetof<Rows>() > 3) finishRow(joined(c30, c31), c + 3 * cStride, steps + 12, scales + 12, key);
+}
+
+/** Keys: their scores. Values: what is added to the sums. */
+// @ts-ignore: decorator
+@inline
+function finishRow(product: v128, c: usize, step: usize, scale: usize, key: usize): void {
+  if (key) {
+    if (ASC_FEATURE_RELAXED_SIMD) product = i32x4.sub(product, i32x4.shl(v128.load(key, WORDS_BYTES), 13));
+    v128.store(c, f32x4.mul(f32x4.convert_i32x4_s(product), f32x4.mul(v128.load(key), v128.load32_splat(step))));
+  } else {
+    const kept = f32x4.mul(v128.load(c), v128.load32_splat(scale));
+    v128.store(c, multiplyAdd(f32x4.convert_i32x4_s(product), v128.load32_splat(step), kept));
+  }
 }
 
 // @ts-ignore: decorator

@@ -28,6 +28,7 @@ export class Workspace {
   halfConstants: usize;
   zeros: usize;
   scales: usize;
+  rowSums: usize;
   removed: usize;
   maximum: usize;
   sum: usize;
@@ -58,7 +59,6 @@ export class Workspace {
   querySteps: usize;
   weightIntegers: usize;
   weightSteps: usize;
-  products: usize;
 }
 
 /** Most rows that meet int8 pages as integers; for more, expanding the pages costs less. */
@@ -98,15 +98,17 @@ export function layOut(p: AttentionParameters, scratch: usize): usize {
   const halfConstants = constants + CONSTANTS_BYTES;
   const zeros = halfConstants + aligned(HALF_CONSTANTS_BYTES);
   const scales = zeros + 128;
-  const removed = scales + 64;
-  const state = removed + <usize>KEY_BLOCK;
+  const rowSums = scales + 64;
+  const removed = rowSums + 64;
+  const state = removed + <usize>(8 * KEY_BLOCK);
   const stateBytes = aligned(rows * 4);
   const bits = state + 6 * stateBytes;
   const scores = bits + aligned(rows * 16);
   const quantized = usesIntegers(p);
   const integers = scores + 8 * SCORE_ROW_BYTES;
-  const querySteps = integers + 8 * SCORE_ROW_BYTES / 2;
-  const queryIntegers = querySteps + 128 + aligned(rows * 4);
+  const weightSteps = integers + 8 * SCORE_ROW_BYTES / 2;
+  const querySteps = weightSteps + 64;
+  const queryIntegers = querySteps + aligned(rows * 4);
   const queries = quantized ? queryIntegers + aligned(rows * (<usize>quads(p.headDim) << 3)) : integers;
   const keys = queries + aligned(rows * <usize>p.headDim * 4);
   const values = keys + aligned(<usize>(KEY_BLOCK * p.headDim) * 4);
@@ -118,6 +120,7 @@ export function layOut(p: AttentionParameters, scratch: usize): usize {
     w.halfConstants = halfConstants;
     w.zeros = zeros;
     w.scales = scales;
+    w.rowSums = rowSums;
     w.removed = removed;
     w.maximum = state;
     w.sum = state + stateBytes;
@@ -135,9 +138,8 @@ export function layOut(p: AttentionParameters, scratch: usize): usize {
     w.valueDim = valueDim;
     w.quantized = quantized ? 1 : 0;
     w.weightIntegers = integers;
-    w.products = querySteps;
-    w.weightSteps = querySteps + 64;
-    w.querySteps = querySteps + 128;
+    w.weightSteps = weightSteps;
+    w.querySteps = querySteps;
     w.queryIntegers = queryIntegers;
     writeConstants(constants);
     writeHalfConstants(halfConstants);

@@ -4,46 +4,52 @@
 //     for panel of W                        ... read from memory once a block of rows
 //       for tile of rows of X               ... whose block of k stays in the second-level cache
 //
-// Rows are cut into blocks of ROW_BLOCK so that the part of X in use stays in the cache. A later block of k continues from
-// what stands in Y: the bits are those of one uncut chain.
+// Rows are cut into blocks by the caller, so that the part of X in use stays in the cache. A tile is a block of rows by a
+// panel; tiles of a block of rows follow each other. A later block of k continues from what stands in Y: the bits are those
+// of one uncut chain.
 
 import { PANEL, PANEL_BYTES, tileOf, tileRows } from './tile';
 import { rowOverFourPanels } from './row';
 
 /** Steps of k a pass. 768 to 1024 measured best on Zen 5; a panel part is then 24 to 32 kB. */
 const DEPTH_BLOCK: i32 = 1024;
-/** Rows a pass: 480 measured 1 to 3 points above 240 and 120 on Zen 5 (1024 x 2304 x 768), equal elsewhere. */
-const ROW_BLOCK: i32 = 480;
-
 /** Scratch: 32 bytes of ones, then a tile of up to 8 rows of a panel for the columns past the last whole panel. */
 const EDGE_TILE: usize = 32;
 export const PRODUCT_SCRATCH_BYTES: usize = 32 + 8 * 32;
 
 /**
- * Panels [panelFrom, panelTo) of Y = X W + bias.
+ * Tiles [tileFrom, tileTo) of columns [8 panelFrom, 8 panelTo) of Y = X W + bias: tile t is panel t % (panelTo - panelFrom)
+ * of that range, in block of rows t / (panelTo - panelFrom).
  *
  * @param x           rows of `depth` floats, `xStride` bytes apart
  * @param panels      W packed by `packColumns` or `packRows`, depth x columns
  * @param bias        `columns` floats, filled up with zeros to a multiple of 8
  * @param y           rows of `columns` floats, `yStride` bytes apart; must not overlap x
+ * @param rowsInBlock the last block may have fewer
  * @param scratch     PRODUCT_SCRATCH_BYTES
  */
 export function product(
-  x: usize, xStride: usize, rows: i32, depth: i32, panels: usize, columns: i32, bias: usize, y: usize, yStride: usize,
-  scratch: usize, panelFrom: i32, panelTo: i32,
+  x: usize, xStride: usize, rows: i32, depth: i32, panels: usize, columns: i32, panelFrom: i32, panelTo: i32, bias: usize,
+  y: usize, yStride: usize, rowsInBlock: i32, scratch: usize, tileFrom: i32, tileTo: i32,
 ): void {
   for (let i: usize = 0; i < 32; i += 4) store<f32>(scratch + i, 1);
   // A single row has nothing to keep in a cache.
   const depthBlock = rows == 1 ? depth : DEPTH_BLOCK;
-  for (let rowFrom = 0; rowFrom < rows; rowFrom += ROW_BLOCK) {
-    const rowCount = min(ROW_BLOCK, rows - rowFrom);
+  const width = panelTo - panelFrom;
+  while (tileFrom < tileTo) {
+    const rowBlock = tileFrom / width;
+    const blockFrom = rowBlock * width;
+    const from = panelFrom + tileFrom - blockFrom;
+    const to = panelFrom + min(tileTo - blockFrom, width);
+    const rowFrom = rowBlock * rowsInBlock;
+    const rowCount = min(rowsInBlock, rows - rowFrom);
     for (let depthFrom = 0; depthFrom < depth; depthFrom += depthBlock) {
       block(
         x + <usize>rowFrom * xStride + (<usize>depthFrom << 2), xStride, rowCount, depth, depthFrom,
-        min(depthBlock, depth - depthFrom), panels, columns, bias, y + <usize>rowFrom * yStride, yStride, scratch,
-        panelFrom, panelTo,
+        min(depthBlock, depth - depthFrom), panels, columns, bias, y + <usize>rowFrom * yStride, yStride, scratch, from, to,
       );
     }
+    tileFrom = blockFrom + width;
   }
 }
 

@@ -105,6 +105,33 @@ export function exp2Row(from: usize, to: usize, maximum: f32, table: usize): f32
 }
 
 /**
+ * `exp2Row` of `rows` rows, `stride` bytes apart: maxima[r] is taken away, sums[r] becomes the sum. The constants are
+ * loaded once, and a row's first steps run beside the last ones of the row before.
+ */
+export function exp2Rows(from: usize, to: usize, stride: usize, rows: i32, maxima: usize, sums: usize, table: usize): void {
+  const magic = v128.load32_splat(table);
+  const c5 = v128.load32_splat(table, 4);
+  const c4 = v128.load32_splat(table, 8);
+  const c3 = v128.load32_splat(table, 12);
+  const c2 = v128.load32_splat(table, 16);
+  const c1 = v128.load32_splat(table, 20);
+  const one = v128.load32_splat(table, 24);
+  const lowest = v128.load32_splat(table, 28);
+  for (const last = maxima + (<usize>rows << 2); maxima < last; maxima += 4, sums += 4, from += stride, to += stride) {
+    const shift = v128.load32_splat(maxima);
+    let sum = f32x4.splat(0);
+    let at = from;
+    while (at < to) {
+      const value = exp2WithConstants(f32x4.sub(v128.load(at), shift), magic, c5, c4, c3, c2, c1, one, lowest);
+      v128.store(at, value);
+      sum = f32x4.add(sum, value);
+      at += 16;
+    }
+    store<f32>(sums, horizontalSum(sum));
+  }
+}
+
+/**
  * Largest of the floats in [from, to), a multiple of 32 bytes apart, as four partial maxima; NaN is passed over;
  * -infinity if there is none. Two chains, because the latency of one would be half of a softmax's first pass.
  */

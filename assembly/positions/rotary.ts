@@ -7,24 +7,27 @@
 // cos and sin come from tables [positions][half]. No multiply-add is fused, in any build: bits do not depend on it.
 
 /**
+ * Rows [rowFrom, rowTo) of batch x length, all heads of each. `scratch` stands for that of other kernels: none is needed.
+ *
  * @param x         [batch, heads, length, >= 2 * half] by strides in bytes
  * @param positions i32 rows of the tables, [batch][length] (or [length], with a batch stride of 0)
  * @param half      pairs; channels beyond 2 * half stay as they are
  */
 export function rotary(
-  x: usize, batchStride: usize, headStride: usize, rowStride: usize, batch: i32, heads: i32, length: i32,
+  x: usize, batchStride: usize, headStride: usize, rowStride: usize, heads: i32, length: i32,
   positions: usize, positionsBatchStride: usize, cos: usize, sin: usize, half: i32, interleaved: bool,
+  scratch: usize, rowFrom: i32, rowTo: i32,
 ): void {
   const tableRow = <usize>half << 2;
-  for (let b = 0; b < batch; b++) {
-    for (let i = 0; i < length; i++) {
-      const position = <usize>load<i32>(positions + <usize>b * positionsBatchStride + (<usize>i << 2));
-      let row = x + <usize>b * batchStride + <usize>i * rowStride;
-      for (let head = 0; head < heads; head++) {
-        if (interleaved) turnInterleaved(row, cos + position * tableRow, sin + position * tableRow, half);
-        else turnHalves(row, cos + position * tableRow, sin + position * tableRow, half);
-        row += headStride;
-      }
+  for (let index = rowFrom; index < rowTo; index++) {
+    const b = index / length;
+    const i = index % length;
+    const position = <usize>load<i32>(positions + <usize>b * positionsBatchStride + (<usize>i << 2));
+    let row = x + <usize>b * batchStride + <usize>i * rowStride;
+    for (let head = 0; head < heads; head++) {
+      if (interleaved) turnInterleaved(row, cos + position * tableRow, sin + position * tableRow, half);
+      else turnHalves(row, cos + position * tableRow, sin + position * tableRow, half);
+      row += headStride;
     }
   }
 }

@@ -11,7 +11,7 @@ export function softmaxScratchBytes(columns: i32): usize {
 }
 
 /** Rows [rowFrom, rowTo) of `columns` floats, contiguous; y may be x. */
-export function softmaxRows(x: usize, y: usize, columns: i32, rowFrom: i32, rowTo: i32, scratch: usize): void {
+export function softmaxRows(x: usize, y: usize, columns: i32, scratch: usize, rowFrom: i32, rowTo: i32): void {
   writeConstants(scratch);
   const row = scratch + 64;
   const bytes = <usize>columns << 2;

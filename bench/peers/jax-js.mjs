@@ -1,6 +1,6 @@
 // Peer: jax-js with its WebAssembly backend, jitted. It needs Node 22.
 
-import { turnWeights } from '../inputs.mjs';
+import { turnWeights } from '../suite/inputs.mjs';
 import { headsPerCall, packageVersion } from './peer.mjs';
 
 async function importLibrary() {
@@ -21,21 +21,25 @@ const attend = (
   /** @type {any} */ q,
   /** @type {any} */ k,
   /** @type {any} */ v,
-  /** @type {boolean} */ causal,
-) => jax.nn.dotProductAttention(q, k, v, { isCausal: causal });
+  /** @type {import('../suite/workloads.mjs').Shapes} */ { causal, window },
+) =>
+  jax.nn.dotProductAttention(q, k, v, {
+    isCausal: causal,
+    ...(window > 0 ? { localWindowSize: [window - 1, 0] } : {}),
+  });
 
 /**
  * @param {any} jax
- * @param {import('../workloads.mjs').Workload} workload
- * @param {import('../inputs.mjs').Inputs} inputs
+ * @param {import('../suite/workloads.mjs').Workload} workload
+ * @param {import('../suite/inputs.mjs').Inputs} inputs
  */
 function prepareAttention(jax, { shapes, outputLength }, inputs) {
-  const { batch, heads, keyValueHeads, queries, keys, headDim, valueHeadDim, causal } = shapes;
+  const { batch, heads, keyValueHeads, queries, keys, headDim, valueHeadDim } = shapes;
   const count = headsPerCall(shapes);
   const groups = (count * keyValueHeads) / heads;
   const turn = (/** @type {any} */ x) => x.transpose([0, 2, 1, 3]);
   const jitted = jax.jit((/** @type {any} */ q, /** @type {any} */ k, /** @type {any} */ v) =>
-    turn(attend(jax, turn(q), turn(k), turn(v), causal)),
+    turn(attend(jax, turn(q), turn(k), turn(v), shapes)),
   );
   const slice = (
     /** @type {Float32Array} */ from,
@@ -59,16 +63,34 @@ function prepareAttention(jax, { shapes, outputLength }, inputs) {
   };
 }
 
+/**
+ * Keys and values stay in its memory between calls.
+ *
+ * @param {any} jax
+ * @param {import('../suite/workloads.mjs').Shapes} shapes
+ * @param {import('../suite/inputs.mjs').Inputs} inputs
+ */
+function prepareDecode(jax, shapes, inputs) {
+  const { batch, heads, keyValueHeads, queries, keys, headDim, valueHeadDim } = shapes;
+  const turn = (/** @type {any} */ x) => x.transpose([0, 2, 1, 3]);
+  const key = array(jax, inputs.key, [batch, keyValueHeads, keys, headDim]);
+  const value = array(jax, inputs.value, [batch, keyValueHeads, keys, valueHeadDim]);
+  const jitted = jax.jit((/** @type {any} */ q, /** @type {any} */ k, /** @type {any} */ v) =>
+    turn(attend(jax, turn(q), turn(k), turn(v), shapes)),
+  );
+  return () => jitted(array(jax, inputs.query, [batch, heads, queries, headDim]), key.ref, value.ref).data();
+}
+
 /** @typedef {Record<string, any>} Weights */
 
 /**
  * @param {any} jax
- * @param {import('../workloads.mjs').Shapes} shapes
- * @param {import('../inputs.mjs').Inputs} inputs
+ * @param {import('../suite/workloads.mjs').Shapes} shapes
+ * @param {import('../suite/inputs.mjs').Inputs} inputs
  * @param {Weights} weights
  */
 function prepareLayer(jax, shapes, inputs, { input, inputBias, output, outputBias }) {
-  const { batch, heads, keyValueHeads, queries, headDim, valueHeadDim, embedDim, causal } = shapes;
+  const { batch, heads, keyValueHeads, queries, headDim, valueHeadDim, embedDim } = shapes;
   const jitted = jax.jit((/** @type {any} */ x, /** @type {any[]} */ ...given) => {
     const [weight, bias, lastWeight, lastBias] = given;
     const packed = jax.numpy.matmul(x, weight).add(bias);
@@ -78,7 +100,7 @@ function prepareLayer(jax, shapes, inputs, { input, inputBias, output, outputBia
       const count = i === 0 ? heads : keyValueHeads;
       return part.reshape([batch, queries, count, i === 2 ? valueHeadDim : headDim]);
     });
-    const joined = attend(jax, q, k, v, causal).reshape([batch * queries, heads * valueHeadDim]);
+    const joined = attend(jax, q, k, v, shapes).reshape([batch * queries, heads * valueHeadDim]);
     return jax.numpy.matmul(joined, lastWeight).add(lastBias);
   });
   return () => {
@@ -89,8 +111,8 @@ function prepareLayer(jax, shapes, inputs, { input, inputBias, output, outputBia
 
 /**
  * @param {any} jax
- * @param {import('../workloads.mjs').ProductShapes} shapes
- * @param {import('../inputs.mjs').Inputs} inputs
+ * @param {import('../suite/workloads.mjs').ProductShapes} shapes
+ * @param {import('../suite/inputs.mjs').Inputs} inputs
  * @param {Weights} weights
  */
 function prepareProduct(jax, { rows, inner }, inputs, { product }) {
@@ -100,8 +122,8 @@ function prepareProduct(jax, { rows, inner }, inputs, { product }) {
 
 /**
  * @param {any} jax
- * @param {import('../workloads.mjs').ProductShapes} shapes
- * @param {import('../inputs.mjs').Inputs} inputs
+ * @param {import('../suite/workloads.mjs').ProductShapes} shapes
+ * @param {import('../suite/inputs.mjs').Inputs} inputs
  */
 function prepareSoftmax(jax, { rows, columns }, inputs) {
   const jitted = jax.jit((/** @type {any} */ x) => jax.nn.softmax(x, -1));
@@ -111,7 +133,6 @@ function prepareSoftmax(jax, { rows, columns }, inputs) {
 /** @type {import('./peer.mjs').Peer} */
 export default {
   name: 'jax-js',
-  short: 'jax-js',
   version: () => packageVersion('@jax-js/jax'),
   async available() {
     if (Number(process.versions.node.split('.')[0]) < 22) return 'needs Node 22';
@@ -132,6 +153,7 @@ export default {
       product: () => prepareProduct(jax, shapes, inputs, weights),
       softmax: () => prepareSoftmax(jax, shapes, inputs),
       attention: () => prepareAttention(jax, workload, inputs),
+      decode: () => prepareDecode(jax, shapes, inputs),
       layer: () => prepareLayer(jax, shapes, inputs, weights),
       start: () => prepareLayer(jax, shapes, inputs, weights),
     };

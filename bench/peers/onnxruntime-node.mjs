@@ -11,7 +11,6 @@ async function importLibrary() {
 
 export default onnxPeer({
   name: 'onnxruntime-node',
-  short: 'native',
   native: true,
   importLibrary,
   sessionOptions: {

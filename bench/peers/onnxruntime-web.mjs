@@ -11,7 +11,6 @@ async function importLibrary() {
 
 export default onnxPeer({
   name: 'onnxruntime-web',
-  short: 'ort-web',
   native: false,
   importLibrary,
   sessionOptions: { executionProviders: ['wasm'], graphOptimizationLevel: 'all', logSeverityLevel: 3 },

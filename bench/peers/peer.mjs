@@ -3,26 +3,19 @@
 import { readFile } from 'node:fs/promises';
 
 /**
- * @typedef {object} Prepared
- * @property {() => Float32Array | Promise<Float32Array>} run the whole call: typed arrays in, a fresh typed array out
- * @property {() => void | Promise<void>} dispose
- */
-
-/**
  * @typedef {object} Peer
  * @property {string} name
- * @property {string} short at most 7 letters, for table heads
  * @property {() => Promise<string>} version
  * @property {() => Promise<true | string>} available true, or why not
- * @property {(workload: import('../workloads.mjs').Workload) => string[]} variants ways to do it; the fastest counts
- * @property {(workload: import('../workloads.mjs').Workload, inputs: import('../inputs.mjs').Inputs, variant: string) =>
+ * @property {(workload: import('../suite/workloads.mjs').Workload) => string[]} variants ways to do it; the fastest counts, the first is
+ *   taken for a cold start
+ * @property {(workload: import('../suite/workloads.mjs').Workload, inputs: import('../suite/inputs.mjs').Inputs, variant: string) =>
  *   Promise<unknown>} [convert] what a user has on disk before the program starts, such as a model file
- * @property {(workload: import('../workloads.mjs').Workload, inputs: import('../inputs.mjs').Inputs, variant: string,
- *   converted?: unknown) => Promise<Prepared | null>} prepare null: the peer does not do this
+ * @property {(workload: import('../suite/workloads.mjs').Workload, inputs: import('../suite/inputs.mjs').Inputs, variant: string,
+ *   converted?: unknown) => Promise<import('../suite/candidate.mjs').Prepared | null>} prepare null: the peer does not do this
  */
 
 export const peerNames = /** @type {const} */ ([
-  'wasm-attention',
   'onnxruntime-web',
   'jax-js',
   'tfjs-wasm',
@@ -30,10 +23,8 @@ export const peerNames = /** @type {const} */ ([
   'onnxruntime-node',
 ]);
 
-/** @param {string} name @returns {Promise<Peer>} */
-export async function loadPeer(name) {
-  return (await import(`./${name}.mjs`)).default;
-}
+/** URL of a peer's module. @param {string} name */
+export const peerModule = (name) => new URL(`${name}.mjs`, import.meta.url).href;
 
 /** Version of a package installed for the benchmarks. @param {string} name */
 export async function packageVersion(name) {
@@ -46,7 +37,7 @@ export async function packageVersion(name) {
  * that store all scores are handed that many heads at a time, as a careful user of them would do. 256 MiB were
  * slower than 64 and 16 at n = 4096, much slower for tfjs.
  *
- * @param {import('../workloads.mjs').Shapes} shapes
+ * @param {import('../suite/workloads.mjs').Shapes} shapes
  */
 export function headsPerCall({ heads, keyValueHeads, queries, keys }, maximumBytes = 16 * 2 ** 20) {
   const group = heads / keyValueHeads;
@@ -58,14 +49,17 @@ export function headsPerCall({ heads, keyValueHeads, queries, keys }, maximumByt
 }
 
 /**
- * Causal mask to be added to scores: 0 attends, -inf does not. The last query sees every key.
+ * Causal mask to be added to scores: 0 attends, -inf does not. The last query stands at the last key; with a window each
+ * query sees that many keys.
  *
- * @param {import('../workloads.mjs').Shapes} shapes
+ * @param {import('../suite/workloads.mjs').Shapes} shapes
  */
-export function causalMask({ queries, keys }) {
-  const mask = new Float32Array(queries * keys);
-  const before = keys - queries;
-  for (let row = 0; row < queries; row++)
-    mask.fill(-Infinity, row * keys + before + row + 1, (row + 1) * keys);
+export function causalMask({ queries, keys, window }) {
+  const mask = new Float32Array(queries * keys).fill(-Infinity);
+  for (let row = 0; row < queries; row++) {
+    const end = keys - queries + row + 1;
+    const first = window > 0 ? Math.max(0, end - window) : 0;
+    mask.fill(0, row * keys + first, row * keys + end);
+  }
   return mask;
 }

@@ -1,6 +1,6 @@
 // Peer: careful JavaScript. Loops over typed arrays, two rows by four columns at a time, masked keys skipped.
 
-import { projectedWidth } from '../workloads.mjs';
+import { projectedWidth } from '../suite/workloads.mjs';
 
 /**
  * `output[r, c] = left[r] . right[c] (+ bias[c])`, rows of both operands contiguous in `inner`.
@@ -145,7 +145,7 @@ function weightValues(weights, count, value, offset, stride, sums) {
 /**
  * One head. Two queries share each pass over K.
  *
- * @param {import('../workloads.mjs').Shapes} shapes
+ * @param {import('../suite/workloads.mjs').Shapes} shapes
  * @param {Rows} query
  * @param {Rows} key
  * @param {Rows} value
@@ -153,31 +153,36 @@ function weightValues(weights, count, value, offset, stride, sums) {
  * @param {{ scores: Float32Array, sums: Float64Array }} scratch
  */
 function attendHead(shapes, query, key, value, output, { scores, sums }) {
-  const { queries, keys, headDim, causal } = shapes;
+  const { queries, keys, headDim, causal, window } = shapes;
   const scale = 1 / Math.sqrt(headDim);
   for (let row = 0; row < queries; row += 2) {
     const rows = Math.min(2, queries - row);
-    const columns = causal ? row + rows : keys;
+    // Keys that neither of the two queries sees are left out.
+    const first = window > 0 ? Math.max(0, row + 1 - window) : 0;
+    const columns = (causal ? row + rows : keys) - first;
     const from = query.offset + row * query.stride;
+    const keyFrom = key.offset + first * key.stride;
     const sizes = { rows, columns, inner: headDim, scale };
-    multiplyTransposed(query.data, from, query.stride, key.data, key.offset, key.stride, scores, keys, sizes);
+    multiplyTransposed(query.data, from, query.stride, key.data, keyFrom, key.stride, scores, keys, sizes);
     for (let r = 0; r < rows; r++) {
-      const live = causal ? row + r + 1 : keys;
-      const weights = scores.subarray(r * keys, r * keys + live);
+      const skipped = window > 0 ? Math.max(0, row + r + 1 - window) - first : 0;
+      const live = (causal ? row + r + 1 - first : columns) - skipped;
+      const weights = scores.subarray(r * keys + skipped, r * keys + skipped + live);
       softmaxRow(weights, 0, live, weights, 0);
-      weightValues(weights, live, value.data, value.offset, value.stride, sums);
+      const valueFrom = value.offset + (first + skipped) * value.stride;
+      weightValues(weights, live, value.data, valueFrom, value.stride, sums);
       output.data.set(sums, output.offset + (row + r) * output.stride);
     }
   }
 }
 
-/** @param {import('../workloads.mjs').Shapes} shapes */
+/** @param {import('../suite/workloads.mjs').Shapes} shapes */
 const makeScratch = ({ keys, valueHeadDim }) => ({
   scores: new Float32Array(2 * keys),
   sums: new Float64Array(valueHeadDim),
 });
 
-/** @param {import('../workloads.mjs').Shapes} shapes @param {import('../inputs.mjs').Inputs} inputs */
+/** @param {import('../suite/workloads.mjs').Shapes} shapes @param {import('../suite/inputs.mjs').Inputs} inputs */
 function runAttention(shapes, { query, key, value }) {
   const { batch, heads, keyValueHeads, queries, keys, headDim, valueHeadDim } = shapes;
   const output = new Float32Array(batch * heads * queries * valueHeadDim);
@@ -197,7 +202,7 @@ function runAttention(shapes, { query, key, value }) {
 }
 
 /**
- * @param {import('../workloads.mjs').ProductShapes} shapes
+ * @param {import('../suite/workloads.mjs').ProductShapes} shapes
  * @param {Float32Array} x
  * @param {Float32Array} weight
  * @param {Float32Array} [bias]
@@ -208,7 +213,7 @@ function runProduct({ rows, columns, inner }, x, weight, bias) {
   return output;
 }
 
-/** @param {import('../workloads.mjs').Shapes} shapes @param {import('../inputs.mjs').Inputs} inputs */
+/** @param {import('../suite/workloads.mjs').Shapes} shapes @param {import('../suite/inputs.mjs').Inputs} inputs */
 function runLayer(shapes, inputs) {
   const { batch, heads, keyValueHeads, queries, headDim, valueHeadDim, embedDim } = shapes;
   const rows = batch * queries;
@@ -239,7 +244,7 @@ function runLayer(shapes, inputs) {
   return runProduct(outputSizes, joined, inputs['out_proj.weight'], inputs['out_proj.bias']);
 }
 
-/** @param {import('../workloads.mjs').ProductShapes} shapes @param {Float32Array} x */
+/** @param {import('../suite/workloads.mjs').ProductShapes} shapes @param {Float32Array} x */
 function runSoftmax({ rows, columns }, x) {
   const output = new Float32Array(rows * columns);
   for (let row = 0; row < rows; row++) softmaxRow(x, row * columns, columns, output, row * columns);
@@ -249,7 +254,6 @@ function runSoftmax({ rows, columns }, x) {
 /** @type {import('./peer.mjs').Peer} */
 export default {
   name: 'plain-javascript',
-  short: 'plain',
   version: async () => process.versions.v8,
   available: async () => true,
   variants: () => [''],
@@ -259,6 +263,7 @@ export default {
       product: () => runProduct(shapes, inputs.x, inputs.weight),
       softmax: () => runSoftmax(shapes, inputs.x),
       attention: () => runAttention(shapes, inputs),
+      decode: () => runAttention(shapes, inputs),
       layer: () => runLayer(shapes, inputs),
       start: () => runLayer(shapes, inputs),
     };

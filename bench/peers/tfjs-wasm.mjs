@@ -1,7 +1,7 @@
 // Peer: TensorFlow.js with its WebAssembly backend, SIMD, one thread.
 
 import { fileURLToPath } from 'node:url';
-import { turnWeights } from '../inputs.mjs';
+import { turnWeights } from '../suite/inputs.mjs';
 import { causalMask, headsPerCall, packageVersion } from './peer.mjs';
 
 async function importLibrary() {
@@ -40,8 +40,8 @@ function attend(
 
 /**
  * @param {any} tf
- * @param {import('../workloads.mjs').Workload} workload
- * @param {import('../inputs.mjs').Inputs} inputs
+ * @param {import('../suite/workloads.mjs').Workload} workload
+ * @param {import('../suite/inputs.mjs').Inputs} inputs
  * @param {any} mask
  */
 function runAttention(tf, { shapes, outputLength }, inputs, mask) {
@@ -74,8 +74,25 @@ function runAttention(tf, { shapes, outputLength }, inputs, mask) {
 }
 
 /**
+ * Keys and values stay in its memory between calls.
+ *
  * @param {any} tf
- * @param {import('../workloads.mjs').Shapes} shapes
+ * @param {import('../suite/workloads.mjs').Shapes} shapes
+ * @param {import('../suite/inputs.mjs').Inputs} inputs
+ */
+function prepareDecode(tf, { batch, heads, keyValueHeads, queries, keys, headDim, valueHeadDim }, inputs) {
+  const key = tf.tensor(inputs.key, [batch, keyValueHeads, keys, headDim]);
+  const value = tf.tensor(inputs.value, [batch, keyValueHeads, keys, valueHeadDim]);
+  const shape = [batch, heads, queries, headDim];
+  return {
+    run: () => read(tf.tidy(() => attend(tf, tf.tensor(inputs.query, shape), key, value, null))),
+    dispose: () => tf.dispose([key, value]),
+  };
+}
+
+/**
+ * @param {any} tf
+ * @param {import('../suite/workloads.mjs').Shapes} shapes
  * @param {Float32Array} input
  * @param {any} weights
  * @param {any} mask
@@ -104,7 +121,6 @@ function read(/** @type {any} */ tensor) {
 /** @type {import('./peer.mjs').Peer} */
 export default {
   name: 'tfjs-wasm',
-  short: 'tfjs',
   version: () => packageVersion('@tensorflow/tfjs-backend-wasm'),
   available: () =>
     importLibrary().then(
@@ -116,6 +132,7 @@ export default {
   async prepare(workload, inputs, variant, converted) {
     const tf = await importLibrary();
     const { kind, shapes } = workload;
+    if (kind === 'decode') return prepareDecode(tf, shapes, inputs);
     const turned = Object.entries(/** @type {ReturnType<typeof turnWeights>} */ (converted));
     /** @type {Record<string, any>} */
     const weights = Object.fromEntries(turned.map(([name, [data, dims]]) => [name, tf.tensor(data, dims)]));

@@ -16,8 +16,9 @@ import { checkRotaryDim, rotateInPlace } from '../positions/rotary.js';
 import type { PlacedRotary, RotaryOptions } from '../positions/rotary.js';
 import { Disposable } from '../runtime/disposable.js';
 import { AttentionError, describe } from '../runtime/errors.js';
-import { CallScope, shapeError } from '../runtime/inputs.js';
-import type { TensorLike } from '../runtime/inputs.js';
+import { callNow } from '../runtime/call.js';
+import { shapeError } from '../runtime/inputs.js';
+import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { PagePool } from './cache/page-pool.js';
@@ -117,6 +118,8 @@ export class KeyValueCache extends Disposable {
   readonly #rotaryOptions: RotaryOptions | undefined;
   #sequences: Sequence[][];
   #disposed = false;
+  /** An asynchronous call is writing or reading pages. */
+  #busy = false;
 
   /** @throws AttentionError INVALID_ARGUMENT for sizes that make no sense */
   constructor(runtime: Runtime, options: KeyValueCacheOptions, /** @internal */ shared?: PagePool) {
@@ -152,10 +155,15 @@ export class KeyValueCache extends Disposable {
     return this.#pool.pages * this.#pool.pageBytes;
   }
 
-  /** @internal Where the pages of a layer lie, and how long they are: for measuring how fast they can be read. */
-  pageAddresses(layer = 0): { addresses: number[]; pageBytes: number } {
-    const addresses = this.#layer(layer).flatMap(({ pages }) => pages);
-    return { addresses, pageBytes: this.#pool.pageBytes };
+  /** Reads the pages of a layer from first to last byte, to be timed by the caller as `readTensor`; returns the bytes. */
+  readPages(layer = 0): number {
+    const { pageBytes } = this.#pool;
+    let bytes = 0;
+    for (const page of this.#layer(layer).flatMap(({ pages }) => pages)) {
+      this.runtime.kernels.readMemory(page, Math.floor(pageBytes / 128) * 128);
+      bytes += pageBytes;
+    }
+    return bytes;
   }
 
   /**
@@ -167,27 +175,19 @@ export class KeyValueCache extends Disposable {
    */
   append(layer: number, keys: TensorLike, values: TensorLike, options: AppendOptions = {}): void {
     this.#layer(layer);
-    const scope = new CallScope(this.runtime);
-    try {
+    callNow(this.runtime, (scope) => {
       const k = attentionInput(scope, 'keys', keys);
       const v = attentionInput(scope, 'values', values);
-      const counts = readCounts(options.lengths, this.layout.batch, k.shape[2]!);
-      let rotary: PreparedAppend['rotary'];
-      if (this.#rotary && k.shape[2]! > 0) {
-        this.#checkInputs(k, v);
-        const length = k.shape[2]!;
-        const placed = this.#rotary.place(
-          scope,
-          positionsAfter(this.lengths(layer), length),
-          this.layout.batch,
-          length,
-        );
-        rotary = rowsOfRotary(placed, this.#rotary);
-      }
-      this.#append(scope, layer, k, v, { counts, rotary });
-    } finally {
-      scope.release();
-    }
+      this.#checkInputs(k, v);
+      const [batch, , length] = k.shape as [number, number, number];
+      const counts = readCounts(options.lengths, batch, length);
+      const placed =
+        this.#rotary && length > 0
+          ? this.#rotary.place(scope, positionsAfter(this.lengths(layer), length), batch, length)
+          : undefined;
+      const rotary = placed && rowsOfRotary(placed, this.#rotary!);
+      this.appendRows(scope, layer, k, v, { counts, rotary });
+    });
   }
 
   /**
@@ -197,35 +197,20 @@ export class KeyValueCache extends Disposable {
    */
   attend(layer: number, query: TensorLike, options: CacheAttendOptions = {}): AttentionResult {
     const sequences = this.#layer(layer);
-    const scope = new CallScope(this.runtime);
-    const made: Tensor[] = [];
-    const make = (shape: readonly number[]): Tensor => {
-      const tensor = this.runtime.empty(shape);
-      made.push(tensor);
-      return tensor;
-    };
-    try {
+    return callNow(this.runtime, (scope) => {
       let q = attentionInput(scope, 'query', query);
-      const counts = readCounts(options.lengths, this.layout.batch, q.shape[2]!);
       this.#checkQuery(q);
+      const [batch, , length] = q.shape as [number, number, number];
+      const counts = readCounts(options.lengths, batch, length);
       checkHeld(sequences, counts, options.causal ?? true);
       if (this.#rotary && q.size > 0) {
-        const [batch, , length] = q.shape as [number, number, number];
-        const positions = positionsAfter(
-          sequences.map((sequence, row) => sequence.length - counts[row]!),
-          length,
-        );
-        const placed = this.#rotary.place(scope, positions, batch, length);
+        const first = sequences.map((sequence, row) => sequence.length - counts[row]!);
+        const placed = this.#rotary.place(scope, positionsAfter(first, length), batch, length);
         q = scope.keep(this.runtime.empty(q.shape)).set(q.toFloat32Array());
-        rotateInPlace(this.runtime, q, placed, this.#rotary.rotaryDim, this.#rotary.interleaved);
+        rotateInPlace(scope, q, placed, this.#rotary.rotaryDim, this.#rotary.interleaved);
       }
-      return this.attendRows(scope, layer, q, counts, options, make);
-    } catch (error) {
-      for (const tensor of made) tensor.dispose();
-      throw error;
-    } finally {
-      scope.release();
-    }
+      return this.attendRows(scope, layer, q, counts, options);
+    });
   }
 
   /** A cache with the same tokens (or some rows of them, in any order, also repeated). Pages are shared until written to. */
@@ -374,22 +359,42 @@ export class KeyValueCache extends Disposable {
   /** Lets go of all pages; those that forks share stay theirs. Safe to repeat. */
   dispose(): void {
     if (this.#disposed) return;
+    if (!this.runtime.disposed) this.#check();
     this.#release(this.#sequences);
     this.#sequences = [];
     this.#rotary?.dispose();
     this.#disposed = true;
   }
 
-  /** @internal `append` of tensors of this runtime; what a layer calls. */
+  /**
+   * @internal `append` of tensors of this runtime, which the kernels before it may still have to compute. If the call
+   * fails, the tokens are taken back; while it lasts, the cache takes no other.
+   */
   appendRows(scope: CallScope, layer: number, keys: Tensor, values: Tensor, prepared: PreparedAppend): void {
-    this.#layer(layer);
-    this.#append(scope, layer, keys, values, prepared);
-  }
-
-  /** @internal Undoes the last append of these counts. */
-  takeBack(layer: number, counts: Int32Array): void {
-    this.#layer(layer).forEach((sequence, row) => {
-      for (const page of sequence.crop(sequence.length - counts[row]!)) this.#pool.release(page);
+    const sequences = this.#layer(layer);
+    this.#checkInputs(keys, values);
+    const { counts, rotary } = prepared;
+    this.#checkCapacity(sequences, counts);
+    const fresh = this.#reserve(sequences, counts);
+    sequences.forEach((sequence, row) => {
+      const count = counts[row]!;
+      if (count === 0) return;
+      this.#dropUnseen(sequence);
+      this.#extend(sequence, count, fresh);
+      appendTokens(scope, keys, values, this.layout.storage, {
+        row,
+        count,
+        place: sequence.place,
+        pages: Int32Array.from(sequence.pages),
+        rotary: rotary?.(row),
+      });
+      sequence.length += count;
+    });
+    this.#busy = scope.onEnd(() => (this.#busy = false));
+    scope.onFailure(() => {
+      sequences.forEach((sequence, row) => {
+        for (const page of sequence.crop(sequence.length - counts[row]!)) this.#pool.release(page);
+      });
     });
   }
 
@@ -400,13 +405,12 @@ export class KeyValueCache extends Disposable {
     query: Tensor,
     counts: Int32Array,
     options: CacheAttendOptions,
-    make: (shape: readonly number[]) => Tensor,
   ): AttentionResult {
-    const sequences = this.#layer(layer);
+    const sequences = this.#sequences[layer]!;
     this.#checkQuery(query);
     const { batch, numKeyValueHeads, headDim, valueHeadDim, storage, ring } = this.layout;
     const keys = sequences.reduce((most, { place }) => Math.max(most, place), 0);
-    const { causal = true, window, lengths: _, ...scores } = options;
+    const { causal = true, window, ...scores } = options;
     if (ring) rejectWithRing({ ...scores, window, causal: causal ? undefined : 'false' });
     const plan = planAttention(
       scope,
@@ -436,29 +440,7 @@ export class KeyValueCache extends Disposable {
       strides: [0, 0, 0, 1],
       address: 0,
     };
-    return attend(scope, { ...plan, parameters }, values, options, make);
-  }
-
-  #append(scope: CallScope, layer: number, keys: Tensor, values: Tensor, prepared: PreparedAppend): void {
-    this.#checkInputs(keys, values);
-    const sequences = this.#sequences[layer]!;
-    const { counts, rotary } = prepared;
-    this.#checkCapacity(sequences, counts);
-    const fresh = this.#reserve(sequences, counts);
-    sequences.forEach((sequence, row) => {
-      const count = counts[row]!;
-      if (count === 0) return;
-      this.#dropUnseen(sequence);
-      this.#extend(sequence, count, fresh);
-      appendTokens(scope, keys, values, this.layout.storage, {
-        row,
-        count,
-        place: sequence.place,
-        pages: Int32Array.from(sequence.pages),
-        rotary: rotary?.(row),
-      });
-      sequence.length += count;
-    });
+    return attend(scope, { ...plan, parameters }, values, options);
   }
 
   #checkCapacity(sequences: readonly Sequence[], counts: Int32Array): void {
@@ -528,6 +510,12 @@ export class KeyValueCache extends Disposable {
   #check(): void {
     this.runtime.check();
     if (this.#disposed) throw new AttentionError({ code: 'DISPOSED', message: 'the cache was disposed' });
+    if (this.#busy) {
+      throw new AttentionError({
+        code: 'INVALID_STATE',
+        message: 'the cache is in use by an asynchronous call: await it first',
+      });
+    }
   }
 
   #layer(layer: number): Sequence[] {

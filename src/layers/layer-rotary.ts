@@ -26,14 +26,14 @@ export class LayerRotary {
     rotaryTables(this.#options, 1);
   }
 
-  /** What rotations at these positions read; lives as long as the scope, and until the next call. */
+  /** What rotations at these positions read; lives as long as the scope. */
   place(scope: CallScope, positions: Positions | undefined, batch: number, length: number): PlacedRotary {
     const given = readPositions({ positions }, batch, length);
     const positionsBatchStride = given.perRow ? length * 4 : 0;
     if (given.highest >= MOST_ROWS)
       return { ...placeRows(scope, this.#options, given), positionsBatchStride };
     this.#grow(given.highest + 1);
-    const [cos, sin] = [this.#cos!.address, this.#sin!.address];
+    const [cos, sin] = [scope.use(this.#cos!).address, scope.use(this.#sin!).address];
     return { positions: scope.integers(given.all), positionsBatchStride, cos, sin };
   }
 

@@ -12,10 +12,12 @@ import type { AttentionResult } from '../ops/attention/scaled-dot-product-attent
 import type { AttentionOptions } from '../ops/attention/options.js';
 import { planAttention } from '../ops/attention/plan.js';
 import { LinearWeights, rowsOf, runProduct } from '../ops/linear.js';
+import { callAsync, callNow } from '../runtime/call.js';
+import type { AsyncOptions } from '../runtime/call.js';
 import { Disposable } from '../runtime/disposable.js';
 import { AttentionError, describe } from '../runtime/errors.js';
-import { CallScope, checkDataType, shapeError } from '../runtime/inputs.js';
-import type { TensorLike } from '../runtime/inputs.js';
+import { checkDataType, shapeError } from '../runtime/inputs.js';
+import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { rotateInPlace } from '../positions/rotary.js';
@@ -192,6 +194,17 @@ export class MultiHeadAttention extends Disposable {
    * @param x [batch, queries, embedDim] or [queries, embedDim]
    */
   forward(x: TensorLike, options: ForwardOptions = {}): LayerResult {
+    const packed = this.#weights();
+    return callNow(this.runtime, (scope) => this.#run(scope, packed, x, options));
+  }
+
+  /** `forward` in slices between turns of the event loop. */
+  async forwardAsync(x: TensorLike, options: ForwardOptions & AsyncOptions = {}): Promise<LayerResult> {
+    const packed = this.#weights();
+    return callAsync(this.runtime, options, (scope) => this.#run(scope, packed, x, options));
+  }
+
+  #weights(): PackedProjections {
     this.#check();
     const packed = this.#packed;
     if (!packed) {
@@ -200,21 +213,7 @@ export class MultiHeadAttention extends Disposable {
         message: 'the layer has no weights: call load first',
       });
     }
-    const scope = new CallScope(this.runtime);
-    const made: Tensor[] = [];
-    const make = (shape: readonly number[]): Tensor => {
-      const tensor = this.runtime.empty(shape);
-      made.push(tensor);
-      return tensor;
-    };
-    try {
-      return this.#run(scope, packed, x, options, make);
-    } catch (error) {
-      for (const tensor of made) tensor.dispose();
-      throw error;
-    } finally {
-      scope.release();
-    }
+    return packed;
   }
 
   /** Frees the weights. Safe to repeat. */
@@ -225,13 +224,7 @@ export class MultiHeadAttention extends Disposable {
     this.#disposed = true;
   }
 
-  #run(
-    scope: CallScope,
-    packed: PackedProjections,
-    x: TensorLike,
-    options: ForwardOptions,
-    make: (shape: readonly number[]) => Tensor,
-  ): LayerResult {
+  #run(scope: CallScope, packed: PackedProjections, x: TensorLike, options: ForwardOptions): LayerResult {
     const { embedDim, kdim, vdim, numHeads, numKeyValueHeads, headDim, valueHeadDim, outputDim } =
       this.layout;
     const input = layerInput(scope, 'x', x, embedDim);
@@ -260,11 +253,11 @@ export class MultiHeadAttention extends Disposable {
       returnLogSumExp: options.returnLogSumExp,
     };
     const attended = options.cache
-      ? this.#attendCached(scope, options.cache, { query, key, value }, options, returned, make)
-      : this.#attend(scope, { query, key, value }, options, returned, make);
+      ? this.#attendCached(scope, options.cache, { query, key, value }, options, returned)
+      : this.#attend(scope, { query, key, value }, options, returned);
 
     const isBatched = batched(x);
-    const result = make(isBatched ? [batch, queries, outputDim] : [queries, outputDim]);
+    const result = scope.make(isBatched ? [batch, queries, outputDim] : [queries, outputDim]);
     if (result.size > 0) {
       runProduct(
         scope,
@@ -274,7 +267,7 @@ export class MultiHeadAttention extends Disposable {
         { address: result.address, rowBytes: outputDim * 4 },
       );
     }
-    const weights = options.averageWeights ? averageHeads(attended.weights!, make) : attended.weights;
+    const weights = options.averageWeights ? averageHeads(scope, attended.weights!) : attended.weights;
     return new LayerResult(result, weights, attended.logSumExp);
   }
 
@@ -283,18 +276,17 @@ export class MultiHeadAttention extends Disposable {
     { query, key, value }: Heads,
     options: ForwardOptions,
     returned: Returned,
-    make: (shape: readonly number[]) => Tensor,
   ): AttentionResult {
     if (this.#rotary && query.size > 0 && key.size > 0) {
       if (options.context !== undefined) throw unsupported('context', 'self-attention', 'rotary embedding');
       const { rotaryDim, interleaved } = this.#rotary;
       const [batch, , length] = query.shape as [number, number, number];
       const placed = this.#rotary.place(scope, options.positions, batch, length);
-      rotateInPlace(this.runtime, query, placed, rotaryDim, interleaved);
-      rotateInPlace(this.runtime, key, placed, rotaryDim, interleaved);
+      rotateInPlace(scope, query, placed, rotaryDim, interleaved);
+      rotateInPlace(scope, key, placed, rotaryDim, interleaved);
     }
     const plan = planAttention(scope, query, key, { ...this.#scores, ...withoutAbsent(options) }, 4);
-    return attend(scope, plan, value, returned, make);
+    return attend(scope, plan, value, returned);
   }
 
   #attendCached(
@@ -303,7 +295,6 @@ export class MultiHeadAttention extends Disposable {
     { query, key, value }: Heads,
     options: ForwardOptions,
     returned: Returned,
-    make: (shape: readonly number[]) => Tensor,
   ): AttentionResult {
     for (const argument of ['context', 'valueContext', 'keyLengths', 'queryOffset', 'causal'] as const) {
       if (options[argument] !== undefined) throw unsupported(argument, 'none', 'a cache');
@@ -315,9 +306,9 @@ export class MultiHeadAttention extends Disposable {
     if (batch !== lengths.length)
       throw shapeError('x', `a batch of ${lengths.length}, as the cache has`, [batch]);
     const counts = readCounts(options.lengths, batch, length);
-    const { causal: _, ...own } = this.#scores;
     const scores = {
-      ...own,
+      ...this.#scores,
+      causal: true,
       ...(mask === undefined ? {} : { mask }),
       ...(bias === undefined ? {} : { bias }),
     };
@@ -326,16 +317,11 @@ export class MultiHeadAttention extends Disposable {
         ? this.#rotary.place(scope, options.positions ?? positionsAfter(lengths, length), batch, length)
         : undefined;
     if (placed) {
-      rotateInPlace(this.runtime, query, placed, this.#rotary!.rotaryDim, this.#rotary!.interleaved);
+      rotateInPlace(scope, query, placed, this.#rotary!.rotaryDim, this.#rotary!.interleaved);
     }
     const rotary = placed && rowsOfRotary(placed, this.#rotary!);
     cache.appendRows(scope, cacheLayer, key, value, { counts, rotary });
-    try {
-      return cache.attendRows(scope, cacheLayer, query, counts, { ...scores, ...returned }, make);
-    } catch (error) {
-      cache.takeBack(cacheLayer, counts);
-      throw error;
-    }
+    return cache.attendRows(scope, cacheLayer, query, counts, { ...scores, ...returned });
   }
 
   #checkContexts(input: Tensor, keyInput: Tensor, valueInput: Tensor): void {
@@ -546,19 +532,21 @@ function project(scope: CallScope, jobs: readonly (readonly [Tensor, Part])[]): 
 }
 
 /** Mean over heads: [batch, heads, queries, keys] -> [batch, queries, keys]. */
-function averageHeads(weights: Tensor, make: (shape: readonly number[]) => Tensor): Tensor {
+function averageHeads(scope: CallScope, weights: Tensor): Tensor {
   const [batch, heads, queries, keys] = weights.shape as [number, number, number, number];
-  const mean = make([batch, queries, keys]);
-  const source = weights.data as Float32Array;
-  const target = mean.data as Float32Array;
-  const size = queries * keys;
-  for (let b = 0; b < batch; b++) {
-    for (let i = 0; i < size; i++) {
-      let sum = 0;
-      for (let h = 0; h < heads; h++) sum += source[(b * heads + h) * size + i]!;
-      target[b * size + i] = sum / heads;
+  const mean = scope.make([batch, queries, keys]);
+  scope.then(() => {
+    const source = weights.data as Float32Array;
+    const target = mean.data as Float32Array;
+    const size = queries * keys;
+    for (let b = 0; b < batch; b++) {
+      for (let i = 0; i < size; i++) {
+        let sum = 0;
+        for (let h = 0; h < heads; h++) sum += source[(b * heads + h) * size + i]!;
+        target[b * size + i] = sum / heads;
+      }
     }
-  }
-  weights.dispose();
+    weights.dispose();
+  });
   return mean;
 }

@@ -3,7 +3,7 @@
 
 import { AttentionError, describe } from '../runtime/errors.js';
 import { contiguousStrides } from '../runtime/tensor.js';
-import { Mask } from './mask.js';
+import { Mask, recorded } from './mask.js';
 import type { MaskContext } from './mask.js';
 
 /** @internal */
@@ -58,7 +58,6 @@ export function denseMask(data: readonly boolean[] | Uint8Array, shape: readonly
       received: describe(shape),
     });
   }
-  return new DenseMask(Uint8Array.from(data as ArrayLike<boolean | number> as ArrayLike<number>, Number), [
-    ...shape,
-  ]);
+  const bytes = Uint8Array.from(data as ArrayLike<boolean | number> as ArrayLike<number>, Number);
+  return recorded(new DenseMask(bytes, [...shape]), 'denseMask', bytes, shape);
 }

@@ -31,6 +31,12 @@ export interface Interval {
   end: number;
 }
 
+/** Marks masks of every copy of this package, such as that in the worker entry beside the main one. */
+const brand = Symbol.for('wasm-attention.Mask');
+
+/** How a mask was made: the name of the function and what it was given. */
+export type MaskRecipe = readonly [name: string, ...given: unknown[]];
+
 /** A mask. Values are immutable; the arrays they were made from must not change afterwards. */
 export abstract class Mask {
   /** Whether batch rows differ. */
@@ -38,8 +44,20 @@ export abstract class Mask {
   /** Whether heads differ. */
   abstract readonly perHead: boolean;
 
+  /** @internal What lets a mask be made again in a worker; absent for masks that hold functions. */
+  recipe: MaskRecipe | undefined;
+
   /** Whether batch rows differ only because their queries stand at other positions (MaskContext.offset). */
   readonly positional: boolean = false;
+
+  static {
+    Object.defineProperty(this.prototype, brand, { value: true });
+  }
+
+  static [Symbol.hasInstance](value: unknown): boolean {
+    if (this !== Mask) return Function.prototype[Symbol.hasInstance].call(this, value);
+    return typeof value === 'object' && value !== null && brand in value;
+  }
 
   /** Throws if the mask does not fit the call. */
   check(_context: MaskContext): void {}
@@ -56,6 +74,12 @@ export abstract class Mask {
   interval(_context: MaskContext, _batch: number, _head: number, _query: number, _into: Interval): boolean {
     return false;
   }
+}
+
+/** @internal The mask, with how it was made. */
+export function recorded(mask: Mask, ...recipe: MaskRecipe): Mask {
+  mask.recipe = recipe;
+  return mask;
 }
 
 /** A mask in which every query keeps one interval of keys: the kernels read these directly, at almost no cost. */
@@ -128,7 +152,7 @@ export function causal(alignment?: CausalAlignment): Mask {
       received: describe(alignment),
     });
   }
-  return new CausalMask(alignment);
+  return recorded(new CausalMask(alignment), 'causal', alignment);
 }
 
 /** Keys beside the own one that a query keeps on each side; absent is unbounded. */
@@ -161,7 +185,11 @@ class SlidingWindowMask extends IntervalMask {
 export function slidingWindow(window: Window): Mask {
   checkObject('window', window, '{ left, right }');
   const { left, right } = window;
-  return new SlidingWindowMask(checkSide('left', left), checkSide('right', right));
+  return recorded(
+    new SlidingWindowMask(checkSide('left', left), checkSide('right', right)),
+    'slidingWindow',
+    window,
+  );
 }
 
 function checkObject(argument: string, value: unknown, expected: string): void {
@@ -247,12 +275,12 @@ class LengthMask extends IntervalMask {
 
 /** Keys at or beyond a batch row's length are removed (padding on the right). Lengths must be within 0..keys. */
 export function keyLengths(lengths: IntegerList): Mask {
-  return new LengthMask('keyLengths', lengths);
+  return recorded(new LengthMask('keyLengths', lengths), 'keyLengths', lengths);
 }
 
 /** Every query keeps the first `lengths[b]` keys. For a prefix language model: `or(causal(), prefix(lengths))`. */
 export function prefix(lengths: IntegerList): Mask {
-  return new LengthMask('prefix', lengths);
+  return recorded(new LengthMask('prefix', lengths), 'prefix', lengths);
 }
 
 /** Which document each position belongs to. */
@@ -351,12 +379,14 @@ function runsOf(ids: Int32Array): { begins: Int32Array; ends: Int32Array } | und
 export function documents(documents: Documents): Mask {
   checkObject('documents', documents, '{ ids } or { cumulativeLengths }');
   if ('cumulativeLengths' in documents) {
-    return new DocumentsMask([idsFromCumulative('cumulativeLengths', documents.cumulativeLengths)]);
+    const ids = idsFromCumulative('cumulativeLengths', documents.cumulativeLengths);
+    return recorded(new DocumentsMask([ids]), 'documents', documents);
   }
   const ids = documents.ids;
   const nested = Array.isArray(ids) && ids.length > 0 && typeof ids[0] === 'object';
   const lists = (nested ? ids : [ids]) as readonly IntegerList[];
-  return new DocumentsMask(lists.map((list) => integers('documents.ids', list, -(2 ** 31), 2 ** 31 - 1)));
+  const rows = lists.map((list) => integers('documents.ids', list, -(2 ** 31), 2 ** 31 - 1));
+  return recorded(new DocumentsMask(rows), 'documents', documents);
 }
 
 /** @internal Checked cumulative lengths: 0 first, never falling. */
@@ -414,7 +444,7 @@ class GlobalTokensMask extends Mask {
 
 /** These tokens see every key and are seen by every query (Longformer). Usually in `or(slidingWindow(...), globalTokens(...))`. */
 export function globalTokens(indices: IntegerList): Mask {
-  return new GlobalTokensMask(indices);
+  return recorded(new GlobalTokensMask(indices), 'globalTokens', indices);
 }
 
 class StridedMask extends Mask {
@@ -442,7 +472,7 @@ export function strided(stride: number): Mask {
       received: describe(stride),
     });
   }
-  return new StridedMask(stride);
+  return recorded(new StridedMask(stride), 'strided', stride);
 }
 
 /** Rows of blocks of queries by columns of blocks of keys; with a leading axis, one layout a head. */
@@ -518,7 +548,7 @@ export function blockSparse(layout: BlockLayout, blockSize: number): Mask {
       received: describe(layout),
     });
   }
-  return new BlockSparseMask(layout, blockSize);
+  return recorded(new BlockSparseMask(layout, blockSize), 'blockSparse', layout, blockSize);
 }
 
 /** A mask of one's own. */
@@ -668,12 +698,12 @@ class OrMask extends Mask {
 
 /** Keeps what every mask keeps. */
 export function and(...masks: readonly Mask[]): Mask {
-  return new AndMask(checkMasks('and', masks));
+  return recorded(new AndMask(checkMasks('and', masks)), 'and', ...masks);
 }
 
 /** Keeps what any of the masks keeps. */
 export function or(...masks: readonly Mask[]): Mask {
-  return new OrMask(checkMasks('or', masks));
+  return recorded(new OrMask(checkMasks('or', masks)), 'or', ...masks);
 }
 
 function checkMasks(argument: string, masks: readonly Mask[]): readonly Mask[] {

@@ -1,8 +1,10 @@
 // Softmax along an axis.
 
+import { callAsync, callNow } from '../runtime/call.js';
+import type { AsyncOptions } from '../runtime/call.js';
 import { AttentionError, describe } from '../runtime/errors.js';
-import { CallScope, checkDataType, findRuntime } from '../runtime/inputs.js';
-import type { TensorLike } from '../runtime/inputs.js';
+import { checkDataType, findRuntime } from '../runtime/inputs.js';
+import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
 
@@ -19,36 +21,45 @@ export interface SoftmaxOptions {
  */
 export function softmax(input: TensorLike, options: SoftmaxOptions = {}): Tensor {
   const runtime = findRuntime(options.runtime, [input]);
-  const scope = new CallScope(runtime);
-  let result: Tensor | undefined;
-  try {
-    const x = scope.tensor('input', input);
-    checkDataType('input', x, 'float32');
-    const last = x.shape.length - 1;
-    const axis = checkAxis(options.axis ?? -1, last);
-    result = runtime.empty(x.shape);
-    if (x.size === 0) return result;
-    if (axis === last && x.contiguous) {
-      runSoftmax(scope, x, result);
-      return result;
-    }
-    const lines = x.transpose(axis, last);
-    const moved = scope.keep(runtime.empty(lines.shape)).set(lines.toFloat32Array());
-    runSoftmax(scope, moved, moved);
-    return result.set(moved.transpose(axis, last).toFloat32Array());
-  } catch (error) {
-    result?.dispose();
-    throw error;
-  } finally {
-    scope.release();
+  return callNow(runtime, (scope) => softmaxAlong(scope, input, options.axis));
+}
+
+/** `softmax` in slices between turns of the event loop. */
+export async function softmaxAsync(
+  input: TensorLike,
+  options: SoftmaxOptions & AsyncOptions = {},
+): Promise<Tensor> {
+  const runtime = findRuntime(options.runtime, [input]);
+  return callAsync(runtime, options, (scope) => softmaxAlong(scope, input, options.axis));
+}
+
+function softmaxAlong(scope: CallScope, input: TensorLike, givenAxis = -1): Tensor {
+  const x = scope.tensor('input', input);
+  checkDataType('input', x, 'float32');
+  const last = x.shape.length - 1;
+  const axis = checkAxis(givenAxis, last);
+  const result = scope.make(x.shape);
+  if (x.size === 0) return result;
+  if (axis === last && x.contiguous) {
+    runSoftmax(scope, x, result);
+    return result;
   }
+  const lines = x.transpose(axis, last);
+  const moved = scope.keep(scope.runtime.empty(lines.shape)).set(lines.toFloat32Array());
+  runSoftmax(scope, moved, moved);
+  scope.then(() => result.set(moved.transpose(axis, last).toFloat32Array()));
+  return result;
 }
 
 function runSoftmax(scope: CallScope, x: Tensor, y: Tensor): void {
-  const { kernels } = scope.runtime;
   const columns = x.shape.at(-1)!;
-  const scratch = scope.allocate(kernels.softmaxScratchBytes(columns));
-  kernels.softmaxRows(x.address, y.address, columns, 0, x.size / columns, scratch);
+  scope.run({
+    kernel: 'softmaxRows',
+    args: [x.address, y.address, columns],
+    tiles: x.size / columns,
+    scratchBytes: scope.runtime.kernels.softmaxScratchBytes(columns),
+    cost: 40 * x.size,
+  });
 }
 
 function checkAxis(axis: number, last: number): number {

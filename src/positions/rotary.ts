@@ -2,9 +2,10 @@
 
 import { integers } from '../masks/mask.js';
 import type { IntegerList } from '../masks/mask.js';
+import { callNow } from '../runtime/call.js';
 import { AttentionError, describe } from '../runtime/errors.js';
-import { CallScope, checkDataType, findRuntime, shapeError } from '../runtime/inputs.js';
-import type { TensorLike } from '../runtime/inputs.js';
+import { checkDataType, findRuntime, shapeError } from '../runtime/inputs.js';
+import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { sineAndCosine } from './elementary.js';
@@ -83,9 +84,7 @@ export interface RotaryEmbeddingOptions extends RotaryOptions {
  */
 export function rotaryEmbedding(input: TensorLike, options: RotaryEmbeddingOptions = {}): Tensor {
   const runtime = findRuntime(options.runtime, [input]);
-  const scope = new CallScope(runtime);
-  let copy: Tensor | undefined;
-  try {
+  return callNow(runtime, (scope) => {
     const x = scope.tensor('input', input);
     checkDataType('input', x, 'float32');
     const rank = x.shape.length;
@@ -109,22 +108,17 @@ export function rotaryEmbedding(input: TensorLike, options: RotaryEmbeddingOptio
         received: `strides ${describe(x.strides)}`,
       });
     }
-    const target = inPlace ? x : (copy = runtime.empty(x.shape)).set(x.toFloat32Array());
+    const target = inPlace ? x : scope.make(x.shape).set(x.toFloat32Array());
     if (target.size > 0)
       rotateInPlace(
-        runtime,
+        scope,
         target,
         { ...placed, positionsBatchStride },
         rotaryDim,
         options.interleaved ?? false,
       );
     return target;
-  } catch (error) {
-    copy?.dispose();
-    throw error;
-  } finally {
-    scope.release();
-  }
+  });
 }
 
 /** @internal Addresses of what a rotation reads. */
@@ -137,7 +131,7 @@ export interface PlacedRotary {
 
 /** @internal Rotates a tensor of up to four axes where it lies. */
 export function rotateInPlace(
-  runtime: Runtime,
+  scope: CallScope,
   x: Tensor,
   placed: PlacedRotary,
   rotaryDim: number,
@@ -151,21 +145,26 @@ export function rotateInPlace(
     number,
   ];
   const { positions, positionsBatchStride, cos, sin } = placed;
-  runtime.kernels.rotary(
-    x.address,
-    batchStride,
-    headStride,
-    rowStride,
-    batch,
-    heads,
-    length,
-    positions,
-    positionsBatchStride,
-    cos,
-    sin,
-    rotaryDim / 2,
-    interleaved ? 1 : 0,
-  );
+  scope.run({
+    kernel: 'rotary',
+    args: [
+      x.address,
+      batchStride,
+      headStride,
+      rowStride,
+      heads,
+      length,
+      positions,
+      positionsBatchStride,
+      cos,
+      sin,
+      rotaryDim / 2,
+      interleaved ? 1 : 0,
+    ],
+    tiles: batch * length,
+    scratchBytes: 0,
+    cost: 20 * batch * length * heads * rotaryDim,
+  });
 }
 
 /** @internal */

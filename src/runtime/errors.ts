@@ -11,6 +11,7 @@
  * - `DISPOSED`: a tensor, layer or runtime was used after its disposal.
  * - `OUT_OF_MEMORY`: the memory limit was reached, or the engine refused to grow.
  * - `INVALID_FILE`: a file breaks the rules of its format.
+ * - `WORKER_LOST`: a worker or worker threads stopped in the middle of a call; its result is undefined.
  * - `UNSUPPORTED`: well-formed, but not something this build or this package can do.
  */
 export type AttentionErrorCode =
@@ -21,6 +22,7 @@ export type AttentionErrorCode =
   | 'DISPOSED'
   | 'OUT_OF_MEMORY'
   | 'INVALID_FILE'
+  | 'WORKER_LOST'
   | 'UNSUPPORTED';
 
 /** The parts an {@link AttentionError} is made of. Only `code` is required. */
@@ -37,6 +39,9 @@ export interface AttentionErrorOptions {
   /** The error that led to this one. */
   readonly cause?: unknown;
 }
+
+/** Marks errors of every copy of this package: that of a CommonJS or worker entry beside the main one. */
+const brand = Symbol.for('wasm-attention.AttentionError');
 
 /**
  * Every error this package throws on purpose. The message reads `argument: expected X, got Y`, leaving out
@@ -56,6 +61,11 @@ export class AttentionError extends Error {
       writable: true,
       configurable: true,
     });
+    Object.defineProperty(this.prototype, brand, { value: true });
+  }
+
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return typeof value === 'object' && value !== null && brand in value;
   }
 
   constructor(options: AttentionErrorOptions) {

@@ -1,10 +1,13 @@
 // What operations accept as input, and how it becomes a tensor: tensors as they are; anything with data and a shape
-// (tensors of other libraries) by a copy that lives as long as the call.
+// (tensors of other libraries) by a copy that lives as long as the call. And the scope of a call: its memory and its steps.
 
 import { AttentionError, describe } from './errors.js';
 import { runtimeOf } from './runtime.js';
 import type { ArrayInput, Runtime } from './runtime.js';
 import { Tensor } from './tensor.js';
+import type { DataType } from './tensor.js';
+import { runTiles } from './tiles.js';
+import type { Work } from './tiles.js';
 
 /** A tensor, or anything that has `data` and a `shape` or `dims`: tensors of onnxruntime, transformers.js, ... */
 export type TensorLike =
@@ -12,18 +15,73 @@ export type TensorLike =
   | { readonly data: ArrayInput; readonly shape: readonly number[] }
   | { readonly data: ArrayInput; readonly dims: readonly number[] };
 
-/** Temporary memory of one call; `release` returns all of it. */
+/** Part of a call: a kernel over tiles, or what has to wait for the kernels before it. */
+export type Step = Work | (() => void);
+
+/** One call of an operation: its temporary memory, what it makes for the caller, and its steps. See `call.ts`. */
 export class CallScope {
   readonly runtime: Runtime;
   readonly #addresses: number[] = [];
   readonly #tensors: Tensor[] = [];
+  readonly #made: Tensor[] = [];
+  readonly #used: Tensor[] = [];
+  readonly #undo: (() => void)[] = [];
+  readonly #finally: (() => void)[] = [];
+  /** Where steps go that do not run at once. */
+  readonly #later: Step[] | undefined;
 
-  constructor(runtime: Runtime) {
+  constructor(runtime: Runtime, later?: Step[]) {
     runtime.check();
     this.runtime = runtime;
+    this.#later = later;
   }
 
-  /** Address of `bytes` bytes that live until `release`. */
+  /** Runs a kernel over all its tiles, now or when its turn comes. */
+  run(work: Work): void {
+    if (work.tiles < 1) return;
+    if (this.#later) this.#later.push(work);
+    else runTiles(this.runtime, work);
+  }
+
+  /** Does what needs the results of the kernels before it. */
+  then(action: () => void): void {
+    if (this.#later) this.#later.push(action);
+    else action();
+  }
+
+  /** What takes back a change of state if the call fails. */
+  onFailure(undo: () => void): void {
+    this.#undo.push(undo);
+  }
+
+  /** What ends a state that lasts as long as the call. Returns whether the call goes on after its body has ended. */
+  onEnd(action: () => void): boolean {
+    this.#finally.push(action);
+    return this.#later !== undefined;
+  }
+
+  /** A tensor for the caller; disposed if the call fails. */
+  make(shape: readonly number[], dtype?: DataType): Tensor {
+    const tensor = this.runtime.empty(shape, dtype);
+    this.#made.push(tensor);
+    return tensor;
+  }
+
+  /** Holds the memory of a tensor that could be disposed before the call is over. */
+  use(tensor: Tensor): Tensor {
+    if (this.#later || this.runtime.threads) {
+      tensor.retain();
+      this.#used.push(tensor);
+    }
+    return tensor;
+  }
+
+  /** Throws DISPOSED if the runtime was disposed. */
+  check(): void {
+    this.runtime.check();
+  }
+
+  /** Address of `bytes` bytes that live as long as the call. */
   allocate(bytes: number): number {
     const address = this.runtime.linearMemory.allocate(bytes);
     this.#addresses.push(address);
@@ -44,7 +102,7 @@ export class CallScope {
     return address;
   }
 
-  /** Keeps a tensor until `release` disposes it. */
+  /** Keeps a tensor as long as the call, then disposes it. */
   keep(tensor: Tensor): Tensor {
     this.#tensors.push(tensor);
     return tensor;
@@ -52,7 +110,7 @@ export class CallScope {
 
   /** The input as a tensor of this runtime. */
   tensor(argument: string, input: TensorLike): Tensor {
-    if (input instanceof Tensor) return checkTensor(argument, input, this.runtime);
+    if (input instanceof Tensor) return this.use(checkTensor(argument, input, this.runtime));
     const { data, shape } = dataAndShape(argument, input);
     try {
       return this.keep(this.runtime.tensor(data, shape));
@@ -61,11 +119,22 @@ export class CallScope {
     }
   }
 
-  release(): void {
+  /** Ends the call and returns its temporary memory; what it made stays only if it succeeded. */
+  end(succeeded: boolean): void {
+    const { threads } = this.runtime;
+    if (threads) threads.whenQuiet(() => this.#release(succeeded));
+    else this.#release(succeeded);
+  }
+
+  #release(succeeded: boolean): void {
+    if (!succeeded) {
+      for (const undo of this.#undo.reverse()) undo();
+      for (const tensor of this.#made) tensor.dispose();
+    }
     for (const tensor of this.#tensors) tensor.dispose();
     for (const address of this.#addresses) this.runtime.linearMemory.free(address);
-    this.#tensors.length = 0;
-    this.#addresses.length = 0;
+    for (const tensor of this.#used) tensor.release();
+    for (const action of this.#finally) action();
   }
 }
 

@@ -1,7 +1,7 @@
 // The exports of the WebAssembly module as TypeScript sees them, and how a module becomes an instance.
 // Signatures follow assembly/index.ts; pointers and sizes are numbers of bytes unless said otherwise.
 
-import { instantiate } from '@assemblyscript/loader';
+import { instantiateSync } from '@assemblyscript/loader';
 
 import { AttentionError } from './errors.js';
 import { compile } from './wasm-source.js';
@@ -25,15 +25,18 @@ export interface Kernels {
     depth: number,
     panels: number,
     columns: number,
+    panelFrom: number,
+    panelTo: number,
     bias: number,
     y: number,
     yStride: number,
+    rowsInBlock: number,
     scratch: number,
-    panelFrom: number,
-    panelTo: number,
+    tileFrom: number,
+    tileTo: number,
   ): void;
   productScratchBytes(): number;
-  softmaxRows(x: number, y: number, columns: number, rowFrom: number, rowTo: number, scratch: number): void;
+  softmaxRows(x: number, y: number, columns: number, scratch: number, rowFrom: number, rowTo: number): void;
   softmaxScratchBytes(columns: number): number;
   attentionForward(parameters: number, scratch: number, tileFrom: number, tileTo: number): void;
   attentionWeights(parameters: number, scratch: number, tileFrom: number, tileTo: number): void;
@@ -64,7 +67,6 @@ export interface Kernels {
     batchStride: number,
     headStride: number,
     rowStride: number,
-    batch: number,
     heads: number,
     length: number,
     positions: number,
@@ -73,12 +75,17 @@ export interface Kernels {
     sin: number,
     half: number,
     interleaved: number,
+    scratch: number,
+    rowFrom: number,
+    rowTo: number,
   ): void;
   attentionParametersBytes(): number;
   workspaceBytes(parameters: number): number;
   queriesPerBlock(queries: number, group: number): number;
   /** 96 flop an iteration, for measuring the engine's peak. */
   peakMultiplyAdd(iterations: number, left: number, right: number): number;
+  /** Reads bytes, a multiple of 128, for measuring the bandwidth. */
+  readMemory(from: number, bytes: number): number;
   exp2Array(from: number, to: number, table: number): void;
   tanhArray(from: number, to: number, table: number): void;
 }
@@ -86,16 +93,23 @@ export interface Kernels {
 /** The ways the kernels were compiled; see `createRuntime`. */
 export type Build = 'simd' | 'relaxed';
 
+export interface LoadedKernels {
+  readonly kernels: Kernels;
+  readonly module: WebAssembly.Module;
+}
+
 /** Compiles and instantiates a build over the given memory. */
 export async function loadKernels(
   build: Build,
   source: WasmSource | undefined,
   memory: WebAssembly.Memory,
-): Promise<Kernels> {
-  const module = await compile(build, source);
+  shared: boolean,
+): Promise<LoadedKernels> {
+  const module = await compile(build, source, shared);
   try {
-    const { exports } = await instantiate(module, { env: { memory } });
-    return exports as unknown as Kernels;
+    // The loader's asynchronous form looks for a global Response, which takes Node 25 ms to make.
+    const { exports } = instantiateSync(module, { env: { memory } });
+    return { kernels: exports as unknown as Kernels, module };
   } catch (cause) {
     throw new AttentionError({
       code: 'UNSUPPORTED',

@@ -10,22 +10,16 @@ export const MAXIMUM_BYTES = 65536 * PAGE;
 /** Room at the start: enough for small layers without growing. */
 const INITIAL_BYTES = 2 * 1024 * 1024;
 
+/** The least maximum that a shared memory is asked for with. */
+const LEAST_SHARED_BYTES = 64 * 1024 * 1024;
+
 export class LinearMemory {
   readonly memory: WebAssembly.Memory;
   #allocator: Allocator | undefined;
 
-  constructor(maximumBytes: number) {
-    const maximum = Math.floor(maximumBytes / PAGE);
-    const initial = Math.min(maximum, INITIAL_BYTES / PAGE);
-    try {
-      this.memory = new WebAssembly.Memory({ initial, maximum });
-    } catch (cause) {
-      throw new AttentionError({
-        code: 'OUT_OF_MEMORY',
-        message: `the engine refused a memory of ${initial * PAGE} bytes`,
-        cause,
-      });
-    }
+  /** @throws AttentionError OUT_OF_MEMORY if the engine refuses */
+  constructor(maximumBytes: number, shared = false) {
+    this.memory = shared ? sharedMemory(maximumBytes) : createMemory(maximumBytes, false);
   }
 
   /** The address from which on the memory is ours to give; called once, when the kernels are loaded. */
@@ -72,5 +66,30 @@ export class LinearMemory {
       }
     }
     return this.memory.buffer.byteLength - 64;
+  }
+}
+
+function createMemory(maximumBytes: number, shared: boolean): WebAssembly.Memory {
+  const maximum = Math.floor(maximumBytes / PAGE);
+  const initial = Math.min(maximum, INITIAL_BYTES / PAGE);
+  try {
+    return new WebAssembly.Memory({ initial, maximum, shared });
+  } catch (cause) {
+    throw new AttentionError({
+      code: 'OUT_OF_MEMORY',
+      message: `the engine refused a ${shared ? 'shared ' : ''}memory of ${initial * PAGE} bytes that grows to ${maximum * PAGE}`,
+      cause,
+    });
+  }
+}
+
+/** Engines put the maximum of a shared memory aside at once: small devices refuse much, and get half until they agree. */
+function sharedMemory(maximumBytes: number): WebAssembly.Memory {
+  for (let bytes = maximumBytes; ; bytes /= 2) {
+    try {
+      return createMemory(bytes, true);
+    } catch (error) {
+      if (bytes / 2 < LEAST_SHARED_BYTES) throw error;
+    }
   }
 }

@@ -1,4 +1,4 @@
-// A runtime: one instance of the kernels, one linear memory, and what lives in it. Runtimes are independent of each other.
+// A runtime: the kernels, one linear memory, its threads, and what lives in it. Runtimes are independent of each other.
 
 import type { MemoryStatistics } from './allocator.js';
 import { AttentionError, describe } from './errors.js';
@@ -9,7 +9,11 @@ import type { Build, Kernels } from './kernels.js';
 import { LinearMemory, MAXIMUM_BYTES } from './memory.js';
 import { contiguousStrides, disposeSymbol, elementBytes, sizeOf, Storage, Tensor } from './tensor.js';
 import type { DataType } from './tensor.js';
-import type { WasmSources } from './wasm-source.js';
+import { readThreads } from './threads/options.js';
+import type { ThreadOptions, WantedThreads } from './threads/options.js';
+import { whyNoThreads } from './threads/spawn.js';
+import { Threads } from './threads/threads.js';
+import type { WasmSource, WasmSources } from './wasm-source.js';
 
 export interface RuntimeOptions {
   /** Forces a build. Default: the fastest this engine runs. */
@@ -18,6 +22,11 @@ export interface RuntimeOptions {
   readonly deterministic?: boolean | undefined;
   /** Most bytes of linear memory, up to 4 GiB (the default). */
   readonly maximumMemory?: number | undefined;
+  /**
+   * Threads that share long work: a number, 'auto' (one a processor, 8 at most), or more about them. Default 1, because
+   * starting workers takes longer than many programs attend. Results are the same bits for any number.
+   */
+  readonly threads?: 'auto' | number | ThreadOptions | undefined;
 }
 
 export interface SlimRuntimeOptions extends RuntimeOptions {
@@ -30,8 +39,10 @@ export interface RuntimeInfo {
   readonly build: Build;
   /** Why this build. */
   readonly reason: string;
-  /** Threads in use. */
+  /** Threads at present, the calling one included. */
   readonly threads: number;
+  /** Why so many. */
+  readonly threadsReason: string;
   /** Whether results are the same bits in every engine. */
   readonly deterministic: boolean;
   /** What the engine was found to support. */
@@ -58,11 +69,54 @@ export type ArrayInput =
 export async function createRuntime(options: SlimRuntimeOptions): Promise<Runtime> {
   const features = probeFeatures();
   const { build, reason } = chooseBuild(options, features);
-  const memory = new LinearMemory(checkMaximum(options.maximumMemory));
-  const kernels = await loadKernels(build, options.wasm?.[build], memory.memory);
+  const maximum = checkMaximum(options.maximumMemory);
+  const info = { build, reason, deterministic: build === 'simd', features };
+  const wanted = readThreads(options.threads);
+  const source = options.wasm?.[build];
+  if (wanted.count === 1) return createAlone(info, source, maximum, wanted.reason);
+  try {
+    return await createThreaded(info, source, maximum, wanted);
+  } catch (cause) {
+    const why = (cause as Error).message;
+    if (!wanted.required) return createAlone(info, source, maximum, why);
+    const { count } = wanted;
+    throw new AttentionError({
+      code: 'UNSUPPORTED',
+      argument: 'threads',
+      message: `threads: ${count} are required, but ${why}`,
+      cause,
+    });
+  }
+}
+
+type BuildInfo = Omit<RuntimeInfo, 'threads' | 'threadsReason'>;
+
+async function createAlone(
+  info: BuildInfo,
+  source: WasmSource | undefined,
+  maximum: number,
+  threadsReason: string,
+): Promise<Runtime> {
+  const memory = new LinearMemory(maximum);
+  const { kernels } = await loadKernels(info.build, source, memory.memory, false);
   memory.start(kernels.heapBase());
-  const info = { build, reason, threads: 1, deterministic: build === 'simd', features };
-  return new Runtime(memory, kernels, info);
+  return new Runtime(memory, kernels, { ...info, threads: 1, threadsReason }, undefined);
+}
+
+async function createThreaded(
+  info: BuildInfo,
+  source: WasmSource | undefined,
+  maximum: number,
+  wanted: WantedThreads,
+): Promise<Runtime> {
+  const why = whyNoThreads();
+  if (why) throw new Error(why);
+  const memory = new LinearMemory(maximum, true);
+  const { kernels, module } = await loadKernels(info.build, source, memory.memory, true);
+  memory.start(kernels.heapBase());
+  const { count, reason, worker } = wanted;
+  const threads = await Threads.start({ module, memory: memory.memory, count, reason, worker });
+  return new Runtime(memory, kernels, { ...info, threads: count, threadsReason: reason }, threads);
 }
 
 function chooseBuild(options: SlimRuntimeOptions, features: Features): { build: Build; reason: string } {
@@ -123,18 +177,26 @@ function checkMaximum(bytes: number | undefined): number {
 }
 
 export class Runtime {
-  readonly info: RuntimeInfo;
+  readonly #info: RuntimeInfo;
   readonly #linearMemory: LinearMemory;
   readonly #kernels: Kernels;
   readonly #storages = new Set<Storage>();
+  readonly #threads: Threads | undefined;
   #disposed = false;
 
   /** @internal Use `createRuntime`. */
-  constructor(memory: LinearMemory, kernels: Kernels, info: RuntimeInfo) {
+  constructor(memory: LinearMemory, kernels: Kernels, info: RuntimeInfo, threads: Threads | undefined) {
     this.#linearMemory = memory;
     this.#kernels = kernels;
-    this.info = info;
+    this.#info = info;
+    this.#threads = threads;
     runtimes.set(memory, this);
+  }
+
+  /** What the runtime is, and why. */
+  get info(): RuntimeInfo {
+    const threads = this.#threads;
+    return threads ? { ...this.#info, threads: threads.count, threadsReason: threads.reason } : this.#info;
   }
 
   /** Bytes used, most ever used, and held in all. */
@@ -182,8 +244,9 @@ export class Runtime {
     return new Tensor(storage, dtype, [...shape], contiguousStrides(shape), 0, true);
   }
 
-  /** Ends every tensor and layer of this runtime and lets go of the memory. Safe to repeat. */
+  /** Ends every tensor and layer of this runtime, and its threads, and lets go of the memory. Safe to repeat. */
   dispose(): void {
+    this.#threads?.end();
     for (const storage of [...this.#storages]) storage.free();
     this.#disposed = true;
   }
@@ -196,6 +259,11 @@ export class Runtime {
   get kernels(): Kernels {
     this.check();
     return this.#kernels;
+  }
+
+  /** @internal Undefined where there is one thread for good. */
+  get threads(): Threads | undefined {
+    return this.#threads;
   }
 
   /** @internal */

@@ -25,6 +25,7 @@ export class Storage {
   readonly address: number;
   readonly #onFree: (storage: Storage) => void;
   #live = true;
+  #holds = 0;
 
   constructor(memory: LinearMemory, bytes: number, onFree: (storage: Storage) => void) {
     this.memory = memory;
@@ -39,8 +40,18 @@ export class Storage {
   free(): void {
     if (!this.#live) return;
     this.#live = false;
-    this.memory.free(this.address);
+    if (this.#holds === 0) this.memory.free(this.address);
     this.#onFree(this);
+  }
+
+  /** The memory is not given to others before as many calls of `release`. */
+  retain(): void {
+    this.#holds++;
+  }
+
+  release(): void {
+    this.#holds--;
+    if (this.#holds === 0 && !this.#live) this.memory.free(this.address);
   }
 }
 
@@ -241,6 +252,16 @@ export class Tensor {
   /** @internal The same block under any shape and strides, from the first element. The caller answers for the bounds. */
   withLayout(shape: readonly number[], strides: readonly number[]): Tensor {
     return this.#viewOf(shape, strides, this.#offset);
+  }
+
+  /** @internal Holds the memory, whoever disposes it, until `release`. */
+  retain(): void {
+    this.#storage.retain();
+  }
+
+  /** @internal */
+  release(): void {
+    this.#storage.release();
   }
 
   /** Frees the memory if this tensor owns it, and with it every view; for a view, ends the view only. Safe to repeat. */

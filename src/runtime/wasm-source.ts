@@ -1,6 +1,6 @@
 // What the kernels may be brought as, and how that becomes a module of this very version.
 
-import { identity } from '../../build/identity.js';
+import { identity, sharedFlag } from '../../build/identity.js';
 import { AttentionError, describe } from './errors.js';
 import type { Build } from './kernels.js';
 
@@ -15,20 +15,49 @@ export type WasmSource =
 /** The builds a program brings. One is enough; `simd` runs in every engine that has SIMD. */
 export type WasmSources = { readonly [build in Build]?: WasmSource | undefined };
 
-/** @throws AttentionError INVALID_ARGUMENT, INVALID_FILE for what is not this version's build, UNSUPPORTED */
-export async function compile(build: Build, source: WasmSource | undefined): Promise<WebAssembly.Module> {
-  const content: WasmContent | undefined = await (typeof source === 'function'
-    ? (source as WasmLoader)()
-    : source);
-  const module = isA<WebAssembly.Module>(content, 'WebAssembly.Module')
-    ? content
-    : await compileBytes(build, await read(build, content));
+/**
+ * @param shared for a shared memory; then a compiled module does not do
+ * @throws AttentionError INVALID_ARGUMENT, INVALID_FILE for what is not this version's build, UNSUPPORTED
+ */
+export async function compile(
+  build: Build,
+  source: WasmSource | undefined,
+  shared: boolean,
+): Promise<WebAssembly.Module> {
+  const content = await (typeof source === 'function' ? source() : source);
+  const module = await toModule(build, content, shared);
   const [signature] = WebAssembly.Module.customSections(module, 'wasm-attention');
   const found = signature && String.fromCharCode(...new Uint8Array(signature));
   if (found !== `${build} ${identity}`) {
     throw notTheBuild(build, found === undefined ? 'another module' : `the build '${found}'`);
   }
   return module;
+}
+
+async function toModule(
+  build: Build,
+  content: WasmContent | undefined,
+  shared: boolean,
+): Promise<WebAssembly.Module> {
+  if (!isA<WebAssembly.Module>(content, 'WebAssembly.Module')) {
+    const bytes = await read(build, content);
+    return compileBytes(build, shared ? forSharedMemory(bytes) : bytes);
+  }
+  if (shared)
+    throw new AttentionError({
+      code: 'UNSUPPORTED',
+      message: 'threads need the bytes of a build, not a module',
+    });
+  return content;
+}
+
+/** The same kernels for a shared memory: one bit of the import of the memory tells them apart. */
+function forSharedMemory(bytes: Bytes): Bytes {
+  const copy = ArrayBuffer.isView(bytes)
+    ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength).slice()
+    : new Uint8Array(bytes).slice();
+  if (sharedFlag < copy.length) copy[sharedFlag]! |= 2;
+  return copy;
 }
 
 type Bytes = ArrayBuffer | ArrayBufferView<ArrayBuffer>; // the engines' own types want memory that is not shared

@@ -1,7 +1,7 @@
 // Each workload as an ONNX graph, once from plain operators and once with the runtime's fused attention
 // operators.
 
-import { transpose } from '../../inputs.mjs';
+import { transpose } from '../../suite/inputs.mjs';
 import { causalMask } from '../peer.mjs';
 import { GraphBuilder } from './model.mjs';
 
@@ -23,7 +23,7 @@ const BLOCKS_FROM = 1024;
 const DECOMPOSED_LIMIT = 8192;
 
 /**
- * @param {import('../../workloads.mjs').Workload} workload
+ * @param {import('../../suite/workloads.mjs').Workload} workload
  * @param {{ native: boolean }} runtime
  * @returns {string[]}
  */
@@ -31,32 +31,35 @@ export function graphVariants({ kind, shapes }, { native }) {
   if (kind === 'product' || kind === 'softmax') return [''];
   // How attention is written hardly matters to a cold start: loading does.
   if (kind === 'start') return ['decomposed'];
+  // Of the fused operators only GroupQueryAttention takes a window.
+  if (shapes.window > 0) return ['grouped', 'decomposed', 'blocks'];
   const variants = [];
   const isGrouped = shapes.heads !== shapes.keyValueHeads;
   if (native || shapes.keys < FUSED_LIMIT) variants.push('attention', isGrouped ? 'grouped' : 'multi-head');
   if (shapes.keys < DECOMPOSED_LIMIT) variants.push('decomposed');
   if (kind === 'attention' && shapes.keys >= BLOCKS_FROM && shapes.keys < DECOMPOSED_LIMIT)
     variants.push('blocks');
-  // GroupQueryAttention is always causal.
-  return variants.filter((variant) => variant !== 'grouped' || shapes.causal);
+  // GroupQueryAttention is always causal, which one query at the last key does not notice.
+  return variants.filter((variant) => variant !== 'grouped' || shapes.causal || kind === 'decode');
 }
 
 /**
- * @param {import('../../workloads.mjs').Workload} workload
- * @param {import('../../inputs.mjs').Inputs} inputs
+ * @param {import('../../suite/workloads.mjs').Workload} workload
+ * @param {import('../../suite/inputs.mjs').Inputs} inputs
  * @param {Variant} variant
  * @returns {Uint8Array}
  */
 export function buildModel({ kind, shapes }, inputs, variant) {
   if (kind === 'product') return productModel(shapes, inputs);
   if (kind === 'softmax') return softmaxModel(shapes);
-  if (kind === 'attention') return attentionModel(shapes, variant);
+  if (kind === 'decode' && variant === 'grouped') return decodeModel(shapes);
+  if (kind === 'attention' || kind === 'decode') return attentionModel(shapes, variant);
   return layerModel(shapes, inputs, variant);
 }
 
 /**
- * @param {import('../../workloads.mjs').ProductShapes} shapes
- * @param {import('../../inputs.mjs').Inputs} inputs
+ * @param {import('../../suite/workloads.mjs').ProductShapes} shapes
+ * @param {import('../../suite/inputs.mjs').Inputs} inputs
  */
 function productModel({ rows, columns, inner }, { weight }) {
   const graph = new GraphBuilder();
@@ -65,14 +68,14 @@ function productModel({ rows, columns, inner }, { weight }) {
   return graph.encode(graph.apply('MatMul', [x, turned])[0], [rows, columns]);
 }
 
-/** @param {import('../../workloads.mjs').ProductShapes} shapes */
+/** @param {import('../../suite/workloads.mjs').ProductShapes} shapes */
 function softmaxModel({ rows, columns }) {
   const graph = new GraphBuilder();
   const x = graph.input('x', [rows, columns]);
   return graph.encode(graph.apply('Softmax', [x], { axis: -1 })[0], [rows, columns]);
 }
 
-/** @param {import('../../workloads.mjs').Shapes} shapes @param {Variant} variant */
+/** @param {import('../../suite/workloads.mjs').Shapes} shapes @param {Variant} variant */
 function attentionModel(shapes, variant) {
   const { batch, heads, keyValueHeads, queries, keys, headDim, valueHeadDim } = shapes;
   const graph = new GraphBuilder();
@@ -84,10 +87,37 @@ function attentionModel(shapes, variant) {
 }
 
 /**
+ * GroupQueryAttention with its own cache: the last key and value are new, those before them are the past.
+ *
+ * @param {import('../../suite/workloads.mjs').Shapes} shapes
+ */
+function decodeModel({ batch, heads, keyValueHeads, keys, headDim }) {
+  const graph = new GraphBuilder();
+  const input = (/** @type {string} */ name, /** @type {number} */ count) =>
+    graph.input(name, [batch, 1, count * headDim]);
+  const past = (/** @type {string} */ name) => graph.input(name, [batch, keyValueHeads, keys - 1, headDim]);
+  const operands = [
+    input('query', heads),
+    input('newKey', keyValueHeads),
+    input('newValue', keyValueHeads),
+    past('pastKey'),
+    past('pastValue'),
+    graph.constant([batch], new Int32Array(batch).fill(keys - 1)),
+    graph.constant([1], Int32Array.of(keys)),
+  ];
+  const attributes = { num_heads: heads, kv_num_heads: keyValueHeads };
+  const [output] = graph.apply('GroupQueryAttention', operands, attributes, {
+    domain: 'com.microsoft',
+    outputs: 3,
+  });
+  return graph.encode(output, [batch, 1, heads * headDim]);
+}
+
+/**
  * Attention over [batch, heads, length, headDim].
  *
  * @param {GraphBuilder} graph
- * @param {import('../../workloads.mjs').Shapes} shapes
+ * @param {import('../../suite/workloads.mjs').Shapes} shapes
  * @param {Variant} variant
  * @param {string} query
  * @param {string} key
@@ -130,7 +160,7 @@ function splitHeads(graph, length, heads, headDim, x) {
 
 /**
  * @param {GraphBuilder} graph
- * @param {import('../../workloads.mjs').Shapes} shapes
+ * @param {import('../../suite/workloads.mjs').Shapes} shapes
  * @param {string} query
  * @param {string} key
  * @param {string} value
@@ -151,7 +181,7 @@ function attendDecomposed(graph, shapes, query, key, value) {
  * Copies K or V for every query head of its group.
  *
  * @param {GraphBuilder} graph
- * @param {import('../../workloads.mjs').Shapes} shapes
+ * @param {import('../../suite/workloads.mjs').Shapes} shapes
  * @param {number} width
  * @param {string} x
  */
@@ -168,12 +198,12 @@ function repeatHeads(graph, { batch, heads, keyValueHeads, keys }, width, x) {
  * Attention over [batch, length, heads * headDim].
  *
  * @param {GraphBuilder} graph
- * @param {import('../../workloads.mjs').Shapes} shapes
+ * @param {import('../../suite/workloads.mjs').Shapes} shapes
  * @param {Variant} variant
  * @param {string[]} inputs
  */
 function attendJoined(graph, shapes, variant, inputs) {
-  const { batch, heads, keyValueHeads, keys, causal } = shapes;
+  const { batch, heads, keyValueHeads, keys, causal, window } = shapes;
   if (variant === 'attention') {
     const attributes = { is_causal: Number(causal), q_num_heads: heads, kv_num_heads: keyValueHeads };
     return graph.apply('Attention', inputs, attributes)[0];
@@ -185,14 +215,18 @@ function attendJoined(graph, shapes, variant, inputs) {
   }
   const lastKeys = graph.constant([batch], new Int32Array(batch).fill(keys - 1));
   const total = graph.constant([1], Int32Array.of(keys));
-  const attributes = { num_heads: heads, kv_num_heads: keyValueHeads };
+  const attributes = {
+    num_heads: heads,
+    kv_num_heads: keyValueHeads,
+    ...(window > 0 ? { local_window_size: window } : {}),
+  };
   const operands = [...inputs, '', '', lastKeys, total];
   return graph.apply('GroupQueryAttention', operands, attributes, { domain, outputs: 3 })[0];
 }
 
 /**
- * @param {import('../../workloads.mjs').Shapes} shapes
- * @param {import('../../inputs.mjs').Inputs} inputs
+ * @param {import('../../suite/workloads.mjs').Shapes} shapes
+ * @param {import('../../suite/inputs.mjs').Inputs} inputs
  * @param {Variant} variant
  */
 function layerModel(shapes, inputs, variant) {
@@ -213,7 +247,7 @@ function layerModel(shapes, inputs, variant) {
 
 /**
  * @param {GraphBuilder} graph
- * @param {import('../../workloads.mjs').Shapes} shapes
+ * @param {import('../../suite/workloads.mjs').Shapes} shapes
  * @param {string[]} operands
  */
 function attendSplit(graph, shapes, [query, key, value]) {

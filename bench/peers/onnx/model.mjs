@@ -109,8 +109,13 @@ export class GraphBuilder {
     return names;
   }
 
-  /** @param {string} output @param {number[]} dims @returns {Uint8Array} the model file */
-  encode(output, dims) {
+  /**
+   * @param {string} output
+   * @param {number[]} dims
+   * @param {[string, number[]][]} more further outputs
+   * @returns {Uint8Array} the model file
+   */
+  encode(output, dims, more = []) {
     const model = {
       ir_version: 10,
       producer_name: 'wasm-attention-bench',
@@ -119,7 +124,7 @@ export class GraphBuilder {
         node: this.#nodes,
         initializer: this.#constants,
         input: this.#inputs,
-        output: [valueInfo(output, dims)],
+        output: [valueInfo(output, dims), ...more.map(([name, shape]) => valueInfo(name, shape))],
       },
       opset_import: [
         { domain: '', version: 23 },

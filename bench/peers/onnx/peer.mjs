@@ -14,13 +14,13 @@ import { buildModel, graphVariants } from './graphs.mjs';
 /**
  * A workload as models and runs of them. Only decomposed attention stores scores, so only that is cut.
  *
- * @typedef {{ models: import('../../workloads.mjs').Workload[], parts: Part[] }} Plan
+ * @typedef {{ models: import('../../suite/workloads.mjs').Workload[], parts: Part[] }} Plan
  */
 
 /** Queries in a block: at n = 4096 causal 256 took 0.94 s, 512 1.05 s and 1024 1.26 s in onnxruntime-web. */
 const BLOCK = 256;
 
-/** @param {import('../../workloads.mjs').Workload} workload @param {string} variant @returns {Plan} */
+/** @param {import('../../suite/workloads.mjs').Workload} workload @param {string} variant @returns {Plan} */
 function makePlan(workload, variant) {
   if (workload.kind !== 'attention' || !['decomposed', 'blocks'].includes(variant)) {
     return { models: [workload], parts: [{ model: 0, from: {}, to: 0 }] };
@@ -31,45 +31,49 @@ function makePlan(workload, variant) {
 /**
  * First elements of the inputs and the output for a query of a head.
  *
- * @param {import('../../workloads.mjs').Shapes} shapes
+ * @param {import('../../suite/workloads.mjs').Shapes} shapes
  * @param {number} head counted over the batch
  * @param {number} query
+ * @param {number} key
  */
-function offsets({ heads, keyValueHeads, queries, keys, headDim, valueHeadDim }, head, query) {
+function offsets({ heads, keyValueHeads, queries, keys, headDim, valueHeadDim }, head, query, key) {
   const group = Math.floor(head / (heads / keyValueHeads));
   const from = {
     query: (head * queries + query) * headDim,
-    key: group * keys * headDim,
-    value: group * keys * valueHeadDim,
+    key: (group * keys + key) * headDim,
+    value: (group * keys + key) * valueHeadDim,
   };
   return { from, to: (head * queries + query) * valueHeadDim };
 }
 
-/** Some heads at a time. @param {import('../../workloads.mjs').Workload} workload @returns {Plan} */
+/** Some heads at a time. @param {import('../../suite/workloads.mjs').Workload} workload @returns {Plan} */
 function planHeads(workload) {
   const { shapes } = workload;
   const heads = headsPerCall(shapes);
   const keyValueHeads = heads / (shapes.heads / shapes.keyValueHeads);
   const model = { ...workload, shapes: { ...shapes, batch: 1, heads, keyValueHeads } };
   const count = (shapes.batch * shapes.heads) / heads;
-  const parts = Array.from({ length: count }, (_, i) => ({ model: 0, ...offsets(shapes, i * heads, 0) }));
+  const parts = Array.from({ length: count }, (_, i) => ({ model: 0, ...offsets(shapes, i * heads, 0, 0) }));
   return { models: [model], parts };
 }
 
-/** A block of queries of one head at a time. @param {import('../../workloads.mjs').Workload} workload @returns {Plan} */
+/** First key that a query sees. @param {import('../../suite/workloads.mjs').Shapes} shapes @param {number} query */
+const firstKey = ({ window }, query) => (window > 0 ? Math.max(0, query + 1 - window) : 0);
+
+/** A block of queries of one head at a time. @param {import('../../suite/workloads.mjs').Workload} workload @returns {Plan} */
 function planBlocks(workload) {
   const { shapes } = workload;
   const starts = Array.from({ length: Math.ceil(shapes.queries / BLOCK) }, (_, i) => i * BLOCK);
   const models = starts.map((start) => {
     const end = Math.min(start + BLOCK, shapes.queries);
-    const keys = shapes.causal ? end : shapes.keys;
+    const keys = (shapes.causal ? end : shapes.keys) - firstKey(shapes, start);
     return {
       ...workload,
       shapes: { ...shapes, batch: 1, heads: 1, keyValueHeads: 1, queries: end - start, keys },
     };
   });
   const parts = Array.from({ length: shapes.batch * shapes.heads }, (_, head) =>
-    starts.map((start, model) => ({ model, ...offsets(shapes, head, start) })),
+    starts.map((start, model) => ({ model, ...offsets(shapes, head, start, firstKey(shapes, start)) })),
   );
   return { models, parts: parts.flat() };
 }
@@ -77,19 +81,53 @@ function planBlocks(workload) {
 /**
  * Names and shapes of the inputs of one run.
  *
- * @param {import('../../workloads.mjs').Workload} workload
+ * @param {import('../../suite/workloads.mjs').Workload} workload
+ * @param {string} variant
  * @returns {[string, number[]][]}
  */
-function inputShapes({ kind, shapes }) {
+function inputShapes({ kind, shapes }, variant) {
   const { batch, heads, keyValueHeads, queries, keys, headDim, valueHeadDim, embedDim } = shapes;
   if (kind === 'product') return [['x', [shapes.rows, shapes.inner]]];
   if (kind === 'softmax') return [['x', [shapes.rows, shapes.columns]]];
-  if (kind !== 'attention') return [['x', [batch, queries, embedDim]]];
+  if (kind !== 'attention' && kind !== 'decode') return [['x', [batch, queries, embedDim]]];
+  if (kind === 'decode' && variant === 'grouped') {
+    return [
+      ['query', [batch, 1, heads * headDim]],
+      ['newKey', [batch, 1, keyValueHeads * headDim]],
+      ['newValue', [batch, 1, keyValueHeads * headDim]],
+      ['pastKey', [batch, keyValueHeads, keys - 1, headDim]],
+      ['pastValue', [batch, keyValueHeads, keys - 1, headDim]],
+    ];
+  }
   return [
     ['query', [batch, heads, queries, headDim]],
     ['key', [batch, keyValueHeads, keys, headDim]],
     ['value', [batch, keyValueHeads, keys, valueHeadDim]],
   ];
+}
+
+/**
+ * The last key and value of each head, and those before them, each together in memory.
+ *
+ * @param {import('../../suite/workloads.mjs').Shapes} shapes
+ * @param {import('../../suite/inputs.mjs').Inputs} inputs
+ */
+function splitPast({ batch, keyValueHeads, keys, headDim }, { key, value }) {
+  const cut = (/** @type {Float32Array} */ from, /** @type {number} */ first, /** @type {number} */ end) => {
+    const length = (end - first) * headDim;
+    const parts = new Float32Array(batch * keyValueHeads * length);
+    for (let head = 0; head < batch * keyValueHeads; head++) {
+      const start = (head * keys + first) * headDim;
+      parts.set(from.subarray(start, start + length), head * length);
+    }
+    return parts;
+  };
+  return {
+    newKey: cut(key, keys - 1, keys),
+    newValue: cut(value, keys - 1, keys),
+    pastKey: cut(key, 0, keys - 1),
+    pastValue: cut(value, 0, keys - 1),
+  };
 }
 
 /** @param {number[]} dims */
@@ -99,7 +137,7 @@ const elements = (dims) => dims.reduce((product, size) => product * size, 1);
  * @param {any} library onnxruntime's module
  * @param {any} session
  * @param {[string, number[]][]} shapes
- * @param {import('../../inputs.mjs').Inputs} inputs
+ * @param {import('../../suite/inputs.mjs').Inputs} inputs
  * @param {Record<string, number>} from
  * @returns {Promise<Float32Array>} onnxruntime returns a fresh array: no copy is added here
  */
@@ -129,13 +167,12 @@ async function createSession(library, model, options) {
 }
 
 /**
- * @param {{ name: string, short: string, native: boolean, importLibrary: () => Promise<any>, sessionOptions: object }} runtime
+ * @param {{ name: string, native: boolean, importLibrary: () => Promise<any>, sessionOptions: object }} runtime
  * @returns {import('../peer.mjs').Peer}
  */
-export function onnxPeer({ name, short, native, importLibrary, sessionOptions }) {
+export function onnxPeer({ name, native, importLibrary, sessionOptions }) {
   return {
     name,
-    short,
     version: () => packageVersion(name),
     available: () =>
       importLibrary().then(
@@ -150,14 +187,16 @@ export function onnxPeer({ name, short, native, importLibrary, sessionOptions })
     async prepare(workload, inputs, variant, converted) {
       const library = await importLibrary();
       const { models, parts } = makePlan(workload, variant);
-      const shapes = models.map(inputShapes);
+      const shapes = models.map((model) => inputShapes(model, variant));
+      const operands =
+        workload.kind === 'decode' ? { ...inputs, ...splitPast(workload.shapes, inputs) } : inputs;
       /** @type {any[]} */
       const sessions = [];
       for (const model of /** @type {Uint8Array[]} */ (converted)) {
         sessions.push(await createSession(library, model, sessionOptions));
       }
       const runOne = (/** @type {Part} */ { model, from }) =>
-        runPart(library, sessions[model], shapes[model], inputs, from);
+        runPart(library, sessions[model], shapes[model], operands, from);
       return {
         async run() {
           if (parts.length === 1) return runOne(parts[0]);

@@ -48,7 +48,10 @@ export function writeSnapshot(header: CacheHeader, pages: readonly Uint8Array[])
 }
 
 /** The header and the pages, checked against damage but not yet against a cache. */
-export function readSnapshot(bytes: Uint8Array): { header: CacheHeader; page(index: number): Uint8Array } {
+export function readSnapshot(bytes: Uint8Array): {
+  header: CacheHeader;
+  page: (index: number) => Uint8Array;
+} {
   if (!(bytes instanceof Uint8Array)) throw broken('expected a Uint8Array');
   if (bytes.length < PREAMBLE + 4 || MAGIC.some((byte, i) => bytes[i] !== byte)) {
     throw broken('these bytes are no snapshot of a key/value cache');

@@ -2,9 +2,11 @@
 
 import { integers } from '../../masks/mask.js';
 import type { IntegerList } from '../../masks/mask.js';
+import { callAsync, callNow } from '../../runtime/call.js';
+import type { AsyncOptions } from '../../runtime/call.js';
 import { AttentionError, describe } from '../../runtime/errors.js';
-import { CallScope, findRuntime, shapeError } from '../../runtime/inputs.js';
-import type { TensorLike } from '../../runtime/inputs.js';
+import { findRuntime, shapeError } from '../../runtime/inputs.js';
+import type { CallScope, TensorLike } from '../../runtime/inputs.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { Tensor } from '../../runtime/tensor.js';
 import { PARAMETER_BYTES, writeParameters } from './parameters.js';
@@ -43,6 +45,27 @@ export function linearAttention(
   options: LinearAttentionOptions = {},
 ): Tensor {
   const runtime = findRuntime(options.runtime, [query, key, value]);
+  return callNow(runtime, (scope) => attendLinearly(scope, query, key, value, options));
+}
+
+/** `linearAttention` in slices between turns of the event loop. */
+export async function linearAttentionAsync(
+  query: TensorLike,
+  key: TensorLike,
+  value: TensorLike,
+  options: LinearAttentionOptions & AsyncOptions = {},
+): Promise<Tensor> {
+  const runtime = findRuntime(options.runtime, [query, key, value]);
+  return callAsync(runtime, options, (scope) => attendLinearly(scope, query, key, value, options));
+}
+
+function attendLinearly(
+  scope: CallScope,
+  query: TensorLike,
+  key: TensorLike,
+  value: TensorLike,
+  options: LinearAttentionOptions,
+): Tensor {
   const { featureMap = 'elu', causal = false } = options;
   if (!FEATURE_MAPS.includes(featureMap)) {
     throw new AttentionError({
@@ -52,59 +75,55 @@ export function linearAttention(
       received: describe(featureMap),
     });
   }
-  const scope = new CallScope(runtime);
-  let output: Tensor | undefined;
-  try {
-    const q = attentionInput(scope, 'query', query);
-    const k = attentionInput(scope, 'key', key);
-    const v = attentionInput(scope, 'value', value);
-    const [batch, heads, queries, headDim] = q.shape as [number, number, number, number];
-    const [, keyHeads, keys] = k.shape as [number, number, number, number];
-    if (k.shape[0] !== batch || k.shape[3] !== headDim || keyHeads < 1 || heads % keyHeads !== 0) {
-      throw shapeError('key', `[${batch}, a divisor of ${heads}, keys, ${headDim}]`, k.shape);
-    }
-    if (v.shape[0] !== batch || v.shape[1] !== keyHeads || v.shape[2] !== keys) {
-      throw shapeError('value', `[${batch}, ${keyHeads}, ${keys}, valueHeadDim]`, v.shape);
-    }
-    if (causal && queries !== keys) {
-      throw new AttentionError({
-        code: 'INVALID_ARGUMENT',
-        argument: 'causal',
-        expected: 'as many queries as keys',
-        received: `${queries} queries, ${keys} keys`,
-      });
-    }
-    const lengths = options.keyLengths && integers('keyLengths', options.keyLengths, 0, keys);
-    if (lengths && lengths.length !== batch)
-      throw shapeError('keyLengths', `one length a batch row (${batch})`, [lengths.length]);
-    const valueHeadDim = v.shape[3]!;
-    output = runtime.empty([batch, heads, queries, valueHeadDim]);
-    if (output.size === 0) return output;
-    const block = scope.allocate(PARAMETER_BYTES);
-    const rowEnd = lengths ? scope.integers(lengths) : 0;
-    const scratch = scope.allocate(runtime.kernels.linearAttentionScratchBytes(headDim, valueHeadDim));
-    writeParameters(runtime.linearMemory.buffer, block, {
-      ...placeTensor('query', q),
-      ...placeTensor('key', k),
-      ...placeTensor('value', v),
-      ...placeTensor('output', output),
-      batch,
-      queryHeads: heads,
-      keyHeads,
-      queries,
-      keys,
-      headDim,
-      valueHeadDim,
-      rowEnd,
-      mode: FEATURE_MAPS.indexOf(featureMap),
-      count: causal ? 1 : 0,
-    });
-    runtime.kernels.linearAttention(block, scratch, 0, batch * keyHeads);
-    return output;
-  } catch (error) {
-    output?.dispose();
-    throw error;
-  } finally {
-    scope.release();
+  const q = attentionInput(scope, 'query', query);
+  const k = attentionInput(scope, 'key', key);
+  const v = attentionInput(scope, 'value', value);
+  const [batch, heads, queries, headDim] = q.shape as [number, number, number, number];
+  const [, keyHeads, keys] = k.shape as [number, number, number, number];
+  if (k.shape[0] !== batch || k.shape[3] !== headDim || keyHeads < 1 || heads % keyHeads !== 0) {
+    throw shapeError('key', `[${batch}, a divisor of ${heads}, keys, ${headDim}]`, k.shape);
   }
+  if (v.shape[0] !== batch || v.shape[1] !== keyHeads || v.shape[2] !== keys) {
+    throw shapeError('value', `[${batch}, ${keyHeads}, ${keys}, valueHeadDim]`, v.shape);
+  }
+  if (causal && queries !== keys) {
+    throw new AttentionError({
+      code: 'INVALID_ARGUMENT',
+      argument: 'causal',
+      expected: 'as many queries as keys',
+      received: `${queries} queries, ${keys} keys`,
+    });
+  }
+  const lengths = options.keyLengths && integers('keyLengths', options.keyLengths, 0, keys);
+  if (lengths && lengths.length !== batch)
+    throw shapeError('keyLengths', `one length a batch row (${batch})`, [lengths.length]);
+  const valueHeadDim = v.shape[3]!;
+  const output = scope.make([batch, heads, queries, valueHeadDim]);
+  if (output.size === 0) return output;
+  const block = scope.allocate(PARAMETER_BYTES);
+  const rowEnd = lengths ? scope.integers(lengths) : 0;
+  writeParameters(scope.runtime.linearMemory.buffer, block, {
+    ...placeTensor('query', q),
+    ...placeTensor('key', k),
+    ...placeTensor('value', v),
+    ...placeTensor('output', output),
+    batch,
+    queryHeads: heads,
+    keyHeads,
+    queries,
+    keys,
+    headDim,
+    valueHeadDim,
+    rowEnd,
+    mode: FEATURE_MAPS.indexOf(featureMap),
+    count: causal ? 1 : 0,
+  });
+  scope.run({
+    kernel: 'linearAttention',
+    args: [block],
+    tiles: batch * keyHeads,
+    scratchBytes: scope.runtime.kernels.linearAttentionScratchBytes(headDim, valueHeadDim),
+    cost: 8 * batch * (keyHeads * keys + heads * queries) * headDim * valueHeadDim,
+  });
+  return output;
 }

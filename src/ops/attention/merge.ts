@@ -1,8 +1,10 @@
 // Results of attention over disjoint sets of keys, combined into that over all of them.
 
+import { callAsync, callNow } from '../../runtime/call.js';
+import type { AsyncOptions } from '../../runtime/call.js';
 import { AttentionError, describe } from '../../runtime/errors.js';
-import { CallScope, checkDataType, findRuntime, shapeError } from '../../runtime/inputs.js';
-import type { TensorLike } from '../../runtime/inputs.js';
+import { checkDataType, findRuntime, shapeError } from '../../runtime/inputs.js';
+import type { CallScope, TensorLike } from '../../runtime/inputs.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { Tensor } from '../../runtime/tensor.js';
 import { AttentionResult } from './scaled-dot-product-attention.js';
@@ -15,6 +17,11 @@ export interface PartialAttention {
   readonly logSumExp?: TensorLike | undefined;
 }
 
+export interface MergeOptions {
+  /** Needed only if no part holds a Tensor. */
+  readonly runtime?: Runtime | undefined;
+}
+
 /**
  * Attention over the union of disjoint sets of keys, from the results over each: long contexts can be split over calls,
  * workers or machines. Sinks belong into one part only.
@@ -23,8 +30,20 @@ export interface PartialAttention {
  */
 export function mergeAttention(
   parts: readonly PartialAttention[],
-  options: { readonly runtime?: Runtime | undefined } = {},
+  options: MergeOptions = {},
 ): AttentionResult {
+  return callNow(runtimeOfParts(parts, options), (scope) => merge(scope, parts));
+}
+
+/** `mergeAttention` in slices between turns of the event loop. */
+export async function mergeAttentionAsync(
+  parts: readonly PartialAttention[],
+  options: MergeOptions & AsyncOptions = {},
+): Promise<AttentionResult> {
+  return callAsync(runtimeOfParts(parts, options), options, (scope) => merge(scope, parts));
+}
+
+function runtimeOfParts(parts: readonly PartialAttention[], options: MergeOptions): Runtime {
   if (!(parts instanceof Array) || parts.length === 0) {
     throw new AttentionError({
       code: 'INVALID_ARGUMENT',
@@ -33,43 +52,38 @@ export function mergeAttention(
       received: describe(parts),
     });
   }
-  const runtime = findRuntime(
+  return findRuntime(
     options.runtime,
     parts.flatMap((part) => [part.output, part.logSumExp]),
   );
-  const scope = new CallScope(runtime);
-  const made: Tensor[] = [];
-  try {
-    const outputs = parts.map((part, i) => input(scope, `parts[${i}].output`, part.output));
-    const logSumExps = parts.map((part, i) => input(scope, `parts[${i}].logSumExp`, part.logSumExp));
-    const shape = outputs[0]!.shape;
-    const rowsShape = shape.slice(0, -1);
-    outputs.forEach((output, i) => checkShape(`parts[${i}].output`, output, shape));
-    logSumExps.forEach((values, i) => checkShape(`parts[${i}].logSumExp`, values, rowsShape));
-    const output = runtime.empty(shape);
-    made.push(output);
-    const logSumExp = runtime.empty(rowsShape);
-    made.push(logSumExp);
-    const addresses = (tensors: readonly Tensor[]) =>
-      scope.integers(Int32Array.from(tensors, ({ address }) => address));
-    runtime.kernels.mergeAttention(
+}
+
+function merge(scope: CallScope, parts: readonly PartialAttention[]): AttentionResult {
+  const outputs = parts.map((part, i) => input(scope, `parts[${i}].output`, part.output));
+  const logSumExps = parts.map((part, i) => input(scope, `parts[${i}].logSumExp`, part.logSumExp));
+  const shape = outputs[0]!.shape;
+  const rowsShape = shape.slice(0, -1);
+  outputs.forEach((output, i) => checkShape(`parts[${i}].output`, output, shape));
+  logSumExps.forEach((values, i) => checkShape(`parts[${i}].logSumExp`, values, rowsShape));
+  const output = scope.make(shape);
+  const logSumExp = scope.make(rowsShape);
+  const addresses = (tensors: readonly Tensor[]) =>
+    scope.integers(Int32Array.from(tensors, ({ address }) => address));
+  scope.run({
+    kernel: 'mergeAttention',
+    args: [
       addresses(outputs),
       addresses(logSumExps),
       parts.length,
       shape.at(-1)!,
       output.address,
       logSumExp.address,
-      scope.allocate(64 + 4 * parts.length),
-      0,
-      logSumExp.size,
-    );
-    return new AttentionResult({ output, logSumExp }, true);
-  } catch (error) {
-    for (const tensor of made) tensor.dispose();
-    throw error;
-  } finally {
-    scope.release();
-  }
+    ],
+    tiles: logSumExp.size,
+    scratchBytes: 64 + 4 * parts.length,
+    cost: 50 * parts.length * output.size,
+  });
+  return new AttentionResult({ output, logSumExp }, true);
 }
 
 function input(scope: CallScope, argument: string, given: TensorLike | undefined): Tensor {

@@ -1,16 +1,16 @@
 // Fused attention: the operation.
 
+import { callAsync, callNow } from '../../runtime/call.js';
+import type { AsyncOptions } from '../../runtime/call.js';
 import { Disposable } from '../../runtime/disposable.js';
 import { AttentionError, describe } from '../../runtime/errors.js';
-import { CallScope, checkDataType, checkTensor, findRuntime, shapeError } from '../../runtime/inputs.js';
-import type { TensorLike } from '../../runtime/inputs.js';
-import type { Runtime } from '../../runtime/runtime.js';
+import { checkDataType, checkTensor, findRuntime, shapeError } from '../../runtime/inputs.js';
+import type { CallScope, TensorLike } from '../../runtime/inputs.js';
 import { Tensor } from '../../runtime/tensor.js';
 import type { AttentionOptions } from './options.js';
-import { PARAMETER_BYTES, writeParameters } from './parameters.js';
-import type { Parameters } from './parameters.js';
 import { attentionInput, placeTensor, planAttention } from './plan.js';
 import type { PlacedTensor, Plan } from './plan.js';
+import { runForward } from './run.js';
 import { writeWeights } from './weights.js';
 
 export interface ScaledDotProductAttentionOptions extends AttentionOptions {
@@ -74,26 +74,32 @@ export function scaledDotProductAttention(
   options: ScaledDotProductAttentionOptions = {},
 ): AttentionResult {
   const runtime = findRuntime(options.runtime, [query, key, value]);
-  const scope = new CallScope(runtime);
-  const made: Tensor[] = [];
-  try {
-    const q = attentionInput(scope, 'query', query);
-    const k = attentionInput(scope, 'key', key);
-    const v = attentionInput(scope, 'value', value);
-    checkValue(v, k);
-    const plan = planAttention(scope, q, k, options, rankOf(query));
-    const make = (shape: readonly number[]): Tensor => {
-      const tensor = runtime.empty(shape);
-      made.push(tensor);
-      return tensor;
-    };
-    return attend(scope, plan, v, options, make);
-  } catch (error) {
-    for (const tensor of made) tensor.dispose();
-    throw error;
-  } finally {
-    scope.release();
-  }
+  return callNow(runtime, (scope) => planAndAttend(scope, query, key, value, options));
+}
+
+/** `scaledDotProductAttention` in slices between turns of the event loop. */
+export async function scaledDotProductAttentionAsync(
+  query: TensorLike,
+  key: TensorLike,
+  value: TensorLike,
+  options: ScaledDotProductAttentionOptions & AsyncOptions = {},
+): Promise<AttentionResult> {
+  const runtime = findRuntime(options.runtime, [query, key, value]);
+  return callAsync(runtime, options, (scope) => planAndAttend(scope, query, key, value, options));
+}
+
+function planAndAttend(
+  scope: CallScope,
+  query: TensorLike,
+  key: TensorLike,
+  value: TensorLike,
+  options: ScaledDotProductAttentionOptions,
+): AttentionResult {
+  const q = attentionInput(scope, 'query', query);
+  const k = attentionInput(scope, 'key', key);
+  const v = attentionInput(scope, 'value', value);
+  checkValue(v, k);
+  return attend(scope, planAttention(scope, q, k, options, rankOf(query)), v, options);
 }
 
 function rankOf(input: TensorLike): number {
@@ -114,22 +120,21 @@ export function checkValue(value: Tensor, key: Tensor): void {
   }
 }
 
-/** @internal Runs a plan; `make` allocates what is returned. */
+/** @internal Runs a plan. */
 export function attend(
   scope: CallScope,
   plan: Plan,
   value: PlacedTensor,
   options: ScaledDotProductAttentionOptions,
-  make: (shape: readonly number[]) => Tensor,
 ): AttentionResult {
   const { batch, heads, queries, keys } = plan.sizes;
   const rows = [batch, heads, queries].slice(4 - plan.rank);
   const shape = [...rows, value.shape[3]!];
-  const output = options.output ? checkOutput(scope.runtime, options.output, shape) : make(shape);
+  const output = options.output ? checkOutput(scope, options.output, shape) : scope.make(shape);
   const tensors: { output: Tensor; weights?: Tensor; logSumExp?: Tensor; statistics?: Tensor } = { output };
-  if (options.returnLogSumExp) tensors.logSumExp = make(rows);
-  if (options.returnStatistics) tensors.statistics = make([batch, heads, queries, 2]);
-  if (options.returnWeights) tensors.weights = make([...rows, keys]);
+  if (options.returnLogSumExp) tensors.logSumExp = scope.make(rows);
+  if (options.returnStatistics) tensors.statistics = scope.make([batch, heads, queries, 2]);
+  if (options.returnWeights) tensors.weights = scope.make([...rows, keys]);
   const needed = options.returnWeights ?? false;
   const statistics =
     tensors.statistics?.address ?? (needed ? scope.allocate(batch * heads * queries * 8) : 0);
@@ -158,8 +163,8 @@ function padded(tensor: Tensor): Tensor {
   );
 }
 
-function checkOutput(runtime: Runtime, output: Tensor, shape: readonly number[]): Tensor {
-  checkTensor('output', output, runtime);
+function checkOutput(scope: CallScope, output: Tensor, shape: readonly number[]): Tensor {
+  checkTensor('output', output, scope.runtime);
   checkDataType('output', output, 'float32');
   const same =
     output.shape.length === shape.length && shape.every((length, axis) => length === output.shape[axis]);
@@ -172,15 +177,5 @@ function checkOutput(runtime: Runtime, output: Tensor, shape: readonly number[])
       received: `strides ${describe(output.strides)}`,
     });
   }
-  return output;
-}
-
-/** @internal Runs the forward kernel over all tiles of a filled parameter block. */
-export function runForward(scope: CallScope, parameters: Parameters): void {
-  if (!parameters.batch) return;
-  const { kernels, linearMemory } = scope.runtime;
-  const block = scope.allocate(PARAMETER_BYTES);
-  writeParameters(linearMemory.buffer, block, parameters);
-  const scratch = scope.allocate(kernels.workspaceBytes(block));
-  kernels.attentionForward(block, scratch, 0, kernels.attentionTiles(block));
+  return scope.use(output);
 }

@@ -1,15 +1,17 @@
 // What the weights say, without holding them: received weight of each key, entropy of each row, top keys of each row.
 // Memory is that of the answer, at any length.
 
+import { callAsync, callNow } from '../../runtime/call.js';
+import type { AsyncOptions } from '../../runtime/call.js';
 import { AttentionError, describe } from '../../runtime/errors.js';
-import { CallScope, findRuntime } from '../../runtime/inputs.js';
-import type { TensorLike } from '../../runtime/inputs.js';
-import { disposeSymbol } from '../../runtime/tensor.js';
+import { findRuntime } from '../../runtime/inputs.js';
+import type { CallScope, TensorLike } from '../../runtime/inputs.js';
 import type { Tensor } from '../../runtime/tensor.js';
 import type { AttentionOptions } from './options.js';
-import { PARAMETER_BYTES, writeParameters } from './parameters.js';
 import type { Parameters } from './parameters.js';
 import { attentionInput, planAttention } from './plan.js';
+import type { Sizes } from './plan.js';
+import { runAttention } from './run.js';
 import { checkRegion, statisticsAddress } from './weights.js';
 import type { Range } from './weights.js';
 
@@ -29,32 +31,30 @@ export function receivedWeight(
   key: TensorLike,
   options: ReceivedWeightOptions = {},
 ): Tensor {
-  return summarize(query, key, options, (scope, parameters, sizes) => {
-    const output = scope.runtime.empty([sizes.batch, sizes.heads, sizes.keys]);
-    const region = checkRegion({ queries: options.queries }, sizes);
-    if (output.size > 0 && sizes.queries === 0) output.data.fill(0);
-    const run = {
-      ...region,
-      output: output.address,
-      outputBatchStride: sizes.heads * sizes.keys * 4,
-      outputHeadStride: sizes.keys * 4,
-    };
-    return { output, parameters: { ...parameters, ...run }, kernel: 'columnSums' };
-  });
+  return summarizeNow(query, key, options, columnSums);
+}
+
+/** `receivedWeight` in slices between turns of the event loop. */
+export async function receivedWeightAsync(
+  query: TensorLike,
+  key: TensorLike,
+  options: ReceivedWeightOptions & AsyncOptions = {},
+): Promise<Tensor> {
+  return summarizeAsync(query, key, options, columnSums);
 }
 
 /** Entropy of each row of weights in nats, [batch, heads, queries]: 0 looks at one key, ln(keys) at all alike. */
 export function attentionEntropy(query: TensorLike, key: TensorLike, options: SummaryOptions = {}): Tensor {
-  return summarize(query, key, options, (scope, parameters, sizes) => {
-    const output = scope.runtime.empty([sizes.batch, sizes.heads, sizes.queries]);
-    const run = {
-      output: output.address,
-      outputBatchStride: sizes.heads * sizes.queries * 4,
-      outputHeadStride: sizes.queries * 4,
-      outputRowStride: 4,
-    };
-    return { output, parameters: { ...parameters, ...run }, kernel: 'entropies' };
-  });
+  return summarizeNow(query, key, options, entropies);
+}
+
+/** `attentionEntropy` in slices between turns of the event loop. */
+export async function attentionEntropyAsync(
+  query: TensorLike,
+  key: TensorLike,
+  options: SummaryOptions & AsyncOptions = {},
+): Promise<Tensor> {
+  return summarizeAsync(query, key, options, entropies);
 }
 
 /** The largest weights of each row and the keys they belong to. */
@@ -78,26 +78,20 @@ export function topKeys(
   count: number,
   options: SummaryOptions = {},
 ): TopKeys {
-  if (!Number.isInteger(count) || count < 1) {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'count',
-      expected: 'an integer >= 1',
-      received: describe(count),
-    });
-  }
-  const packed = summarize(query, key, options, (scope, parameters, sizes) => {
-    const output = scope.runtime.empty([sizes.batch, sizes.heads, sizes.queries, 2 * count]);
-    const rowBytes = 8 * count;
-    const run = {
-      output: output.address,
-      outputBatchStride: sizes.heads * sizes.queries * rowBytes,
-      outputHeadStride: sizes.queries * rowBytes,
-      outputRowStride: rowBytes,
-      count,
-    };
-    return { output, parameters: { ...parameters, ...run }, kernel: 'topKeys' };
-  });
+  return unpackTop(summarizeNow(query, key, options, largest(count)), count);
+}
+
+/** `topKeys` in slices between turns of the event loop. */
+export async function topKeysAsync(
+  query: TensorLike,
+  key: TensorLike,
+  count: number,
+  options: SummaryOptions & AsyncOptions = {},
+): Promise<TopKeys> {
+  return unpackTop(await summarizeAsync(query, key, options, largest(count)), count);
+}
+
+function unpackTop(packed: Tensor, count: number): TopKeys {
   const { data } = packed;
   const words = new Int32Array(data.buffer, data.byteOffset, data.length);
   const weights = new Float32Array(data.length / 2);
@@ -106,46 +100,97 @@ export function topKeys(
     weights.set((data as Float32Array).subarray(2 * row * count, (2 * row + 1) * count), row * count);
     keys.set(words.subarray((2 * row + 1) * count, (2 * row + 2) * count), row * count);
   }
-  packed[disposeSymbol]();
+  packed.dispose();
   return new TopKeys(weights, keys);
 }
 
-type Sizes = ReturnType<typeof planAttention>['sizes'];
-
+/** Where a summary goes, and by which kernel. */
 interface Run {
   readonly output: Tensor;
   readonly parameters: Parameters;
   readonly kernel: 'columnSums' | 'entropies' | 'topKeys';
 }
 
-function summarize(
+type Prepare<Options> = (scope: CallScope, sizes: Sizes, options: Options) => Run;
+
+const columnSums: Prepare<ReceivedWeightOptions> = (scope, sizes, options) => {
+  const region = checkRegion({ queries: options.queries }, sizes);
+  const output = scope.make([sizes.batch, sizes.heads, sizes.keys]);
+  if (output.size > 0 && sizes.queries === 0) output.data.fill(0);
+  const parameters = {
+    ...region,
+    output: output.address,
+    outputBatchStride: sizes.heads * sizes.keys * 4,
+    outputHeadStride: sizes.keys * 4,
+  };
+  return { output, parameters, kernel: 'columnSums' };
+};
+
+const entropies: Prepare<SummaryOptions> = (scope, sizes) => {
+  const output = scope.make([sizes.batch, sizes.heads, sizes.queries]);
+  return { output, parameters: rowsOf(output, sizes, 1), kernel: 'entropies' };
+};
+
+function largest(count: number): Prepare<SummaryOptions> {
+  if (!Number.isInteger(count) || count < 1) {
+    throw new AttentionError({
+      code: 'INVALID_ARGUMENT',
+      argument: 'count',
+      expected: 'an integer >= 1',
+      received: describe(count),
+    });
+  }
+  return (scope, sizes) => {
+    const output = scope.make([sizes.batch, sizes.heads, sizes.queries, 2 * count]);
+    return { output, parameters: { ...rowsOf(output, sizes, 2 * count), count }, kernel: 'topKeys' };
+  };
+}
+
+/** The output as rows of some words a query. */
+function rowsOf(output: Tensor, sizes: Sizes, words: number): Parameters {
+  const rowBytes = words * 4;
+  return {
+    output: output.address,
+    outputBatchStride: sizes.heads * sizes.queries * rowBytes,
+    outputHeadStride: sizes.queries * rowBytes,
+    outputRowStride: rowBytes,
+  };
+}
+
+function summarizeNow<Options extends SummaryOptions>(
   query: TensorLike,
   key: TensorLike,
-  options: SummaryOptions,
-  prepare: (scope: CallScope, parameters: Parameters, sizes: Sizes) => Run,
+  options: Options,
+  prepare: Prepare<Options>,
 ): Tensor {
   const runtime = findRuntime(options.runtime, [query, key]);
-  const scope = new CallScope(runtime);
-  let output: Tensor | undefined;
-  try {
-    const q = attentionInput(scope, 'query', query);
-    const k = attentionInput(scope, 'key', key);
-    const plan = planAttention(scope, q, k, options, 4);
-    const statistics = statisticsAddress(scope, plan, options.statistics);
-    const run = prepare(scope, { ...plan.parameters, statistics }, plan.sizes);
-    output = run.output;
-    if (output.size === 0 || plan.sizes.queries === 0) return output;
-    const { kernels, linearMemory } = runtime;
-    const block = scope.allocate(PARAMETER_BYTES);
-    writeParameters(linearMemory.buffer, block, run.parameters);
-    const scratch = scope.allocate(kernels.workspaceBytes(block));
-    const tiles = run.kernel === 'columnSums' ? kernels.columnTiles(block) : kernels.attentionTiles(block);
-    kernels[run.kernel](block, scratch, 0, tiles);
-    return output;
-  } catch (error) {
-    output?.dispose();
-    throw error;
-  } finally {
-    scope.release();
+  return callNow(runtime, (scope) => summarize(scope, query, key, options, prepare));
+}
+
+function summarizeAsync<Options extends SummaryOptions & AsyncOptions>(
+  query: TensorLike,
+  key: TensorLike,
+  options: Options,
+  prepare: Prepare<Options>,
+): Promise<Tensor> {
+  const runtime = findRuntime(options.runtime, [query, key]);
+  return callAsync(runtime, options, (scope) => summarize(scope, query, key, options, prepare));
+}
+
+function summarize<Options extends SummaryOptions>(
+  scope: CallScope,
+  query: TensorLike,
+  key: TensorLike,
+  options: Options,
+  prepare: Prepare<Options>,
+): Tensor {
+  const q = attentionInput(scope, 'query', query);
+  const k = attentionInput(scope, 'key', key);
+  const plan = planAttention(scope, q, k, options, 4);
+  const statistics = statisticsAddress(scope, plan, options.statistics);
+  const { output, parameters, kernel } = prepare(scope, plan.sizes, options);
+  if (output.size > 0 && plan.sizes.queries > 0) {
+    runAttention(scope, kernel, { ...plan.parameters, statistics, ...parameters });
   }
+  return output;
 }

@@ -2,12 +2,15 @@
 
 import { checkCumulative } from '../../masks/mask.js';
 import type { IntegerList } from '../../masks/mask.js';
+import { callAsync, callNow } from '../../runtime/call.js';
+import type { AsyncOptions } from '../../runtime/call.js';
 import { AttentionError, describe } from '../../runtime/errors.js';
-import { CallScope, checkDataType, findRuntime, shapeError } from '../../runtime/inputs.js';
-import type { TensorLike } from '../../runtime/inputs.js';
+import { checkDataType, findRuntime, shapeError } from '../../runtime/inputs.js';
+import type { CallScope, TensorLike } from '../../runtime/inputs.js';
 import type { Tensor } from '../../runtime/tensor.js';
 import type { AttentionOptions } from './options.js';
-import { scaledDotProductAttention } from './scaled-dot-product-attention.js';
+import { planAttention } from './plan.js';
+import { attend } from './scaled-dot-product-attention.js';
 
 export interface VariableLengthOptions extends Pick<
   AttentionOptions,
@@ -42,40 +45,51 @@ export function variableLengthAttention(
   options: VariableLengthOptions,
 ): Tensor {
   const runtime = findRuntime(options.runtime, [query, key, value]);
-  const scope = new CallScope(runtime);
-  let output: Tensor | undefined;
-  try {
-    const [q, k, v] = [
-      packed(scope, 'query', query),
-      packed(scope, 'key', key),
-      packed(scope, 'value', value),
-    ] as const;
-    const { cumulativeQueries, cumulativeKeys, ...rest } = options;
-    const queryBounds = bounds('cumulativeQueries', cumulativeQueries, q);
-    const keyBounds = bounds('cumulativeKeys', cumulativeKeys ?? cumulativeQueries, k);
-    if (queryBounds.length !== keyBounds.length) {
-      throw shapeError('cumulativeKeys', `${queryBounds.length} bounds like cumulativeQueries`, [
-        keyBounds.length,
-      ]);
-    }
-    if (v.shape[0] !== k.shape[0] || v.shape[1] !== k.shape[1]) {
-      throw shapeError('value', `[${k.shape[0]}, ${k.shape[1]}, valueHeadDim]`, v.shape);
-    }
-    output = runtime.empty([q.shape[0]!, q.shape[1]!, v.shape[2]!]);
-    for (let i = 1; i < queryBounds.length; i++) {
-      const queries = sequence(q, queryBounds[i - 1]!, queryBounds[i]!);
-      const keys = sequence(k, keyBounds[i - 1]!, keyBounds[i]!);
-      const values = sequence(v, keyBounds[i - 1]!, keyBounds[i]!);
-      const place = sequence(output, queryBounds[i - 1]!, queryBounds[i]!);
-      if (place.size > 0) scaledDotProductAttention(queries, keys, values, { ...rest, output: place });
-    }
-    return output;
-  } catch (error) {
-    output?.dispose();
-    throw error;
-  } finally {
-    scope.release();
+  return callNow(runtime, (scope) => attendSequences(scope, query, key, value, options));
+}
+
+/** `variableLengthAttention` in slices between turns of the event loop. */
+export async function variableLengthAttentionAsync(
+  query: TensorLike,
+  key: TensorLike,
+  value: TensorLike,
+  options: VariableLengthOptions & AsyncOptions,
+): Promise<Tensor> {
+  const runtime = findRuntime(options.runtime, [query, key, value]);
+  return callAsync(runtime, options, (scope) => attendSequences(scope, query, key, value, options));
+}
+
+function attendSequences(
+  scope: CallScope,
+  query: TensorLike,
+  key: TensorLike,
+  value: TensorLike,
+  options: VariableLengthOptions,
+): Tensor {
+  const q = packed(scope, 'query', query);
+  const k = packed(scope, 'key', key);
+  const v = packed(scope, 'value', value);
+  const { cumulativeQueries, cumulativeKeys, ...rest } = options;
+  const queryBounds = bounds('cumulativeQueries', cumulativeQueries, q);
+  const keyBounds = bounds('cumulativeKeys', cumulativeKeys ?? cumulativeQueries, k);
+  if (queryBounds.length !== keyBounds.length) {
+    throw shapeError('cumulativeKeys', `${queryBounds.length} bounds like cumulativeQueries`, [
+      keyBounds.length,
+    ]);
   }
+  if (v.shape[0] !== k.shape[0] || v.shape[1] !== k.shape[1]) {
+    throw shapeError('value', `[${k.shape[0]}, ${k.shape[1]}, valueHeadDim]`, v.shape);
+  }
+  const output = scope.make([q.shape[0]!, q.shape[1]!, v.shape[2]!]);
+  for (let i = 1; i < queryBounds.length; i++) {
+    const queries = sequence(q, queryBounds[i - 1]!, queryBounds[i]!);
+    const keys = sequence(k, keyBounds[i - 1]!, keyBounds[i]!);
+    const values = sequence(v, keyBounds[i - 1]!, keyBounds[i]!);
+    const place = sequence(output, queryBounds[i - 1]!, queryBounds[i]!);
+    if (place.size === 0) continue;
+    attend(scope, planAttention(scope, queries, keys, rest, 4), values, { output: place });
+  }
+  return output;
 }
 
 function packed(scope: CallScope, argument: string, input: TensorLike): Tensor {

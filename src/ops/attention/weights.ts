@@ -1,14 +1,16 @@
 // Attention weights and scores on demand: any block of the matrix, exactly as the fused pass uses it, without the rest.
 
+import { callAsync, callNow } from '../../runtime/call.js';
+import type { AsyncOptions } from '../../runtime/call.js';
 import { AttentionError, describe } from '../../runtime/errors.js';
-import { CallScope, checkDataType, findRuntime, shapeError } from '../../runtime/inputs.js';
-import type { TensorLike } from '../../runtime/inputs.js';
+import { checkDataType, findRuntime, shapeError } from '../../runtime/inputs.js';
+import type { CallScope, TensorLike } from '../../runtime/inputs.js';
 import type { Tensor } from '../../runtime/tensor.js';
 import type { AttentionOptions } from './options.js';
-import { PARAMETER_BYTES, writeParameters } from './parameters.js';
 import type { Parameters } from './parameters.js';
 import { attentionInput, placeTensor, planAttention } from './plan.js';
 import type { Plan, Sizes } from './plan.js';
+import { runAttention, runForward } from './run.js';
 
 /** The kernels' modes, as in assembly/attention/weights.ts. */
 const SCORES = 0;
@@ -52,47 +54,54 @@ export function attentionWeights(
   options: AttentionWeightsOptions = {},
 ): Tensor {
   const runtime = findRuntime(options.runtime, [query, key]);
-  const scope = new CallScope(runtime);
-  let output: Tensor | undefined;
-  try {
-    const q = attentionInput(scope, 'query', query);
-    const k = attentionInput(scope, 'key', key);
-    const stage = checkStage(options.stage ?? 'weights');
-    const plan = planAttention(scope, q, k, options, 4);
-    const region = checkRegion(options.region, plan.sizes);
-    const parameters = { ...atStage(plan, stage, options), ...region };
-    if (stage === 'weights') parameters.statistics = statisticsAddress(scope, plan, options.statistics);
-    const { headFrom, headTo, queryFrom, queryTo, keyFrom, keyTo } = region;
-    output = runtime.empty([plan.sizes.batch, headTo - headFrom, queryTo - queryFrom, keyTo - keyFrom]);
-    if (output.size > 0) {
-      runWeights(scope, {
-        ...parameters,
-        ...placeTensor('output', output),
-        mode: stage === 'weights' ? WEIGHTS : SCORES,
-      });
-    }
-    return output;
-  } catch (error) {
-    output?.dispose();
-    throw error;
-  } finally {
-    scope.release();
+  return callNow(runtime, (scope) => planAndWrite(scope, query, key, options));
+}
+
+/** `attentionWeights` in slices between turns of the event loop. */
+export async function attentionWeightsAsync(
+  query: TensorLike,
+  key: TensorLike,
+  options: AttentionWeightsOptions & AsyncOptions = {},
+): Promise<Tensor> {
+  const runtime = findRuntime(options.runtime, [query, key]);
+  return callAsync(runtime, options, (scope) => planAndWrite(scope, query, key, options));
+}
+
+function planAndWrite(
+  scope: CallScope,
+  query: TensorLike,
+  key: TensorLike,
+  options: AttentionWeightsOptions,
+): Tensor {
+  const q = attentionInput(scope, 'query', query);
+  const k = attentionInput(scope, 'key', key);
+  const stage = checkStage(options.stage ?? 'weights');
+  const plan = planAttention(scope, q, k, options, 4);
+  const region = checkRegion(options.region, plan.sizes);
+  const parameters = { ...atStage(plan, stage, options), ...region };
+  if (stage === 'weights') parameters.statistics = statisticsAddress(scope, plan, options.statistics);
+  const { headFrom, headTo, queryFrom, queryTo, keyFrom, keyTo } = region;
+  const output = scope.make([plan.sizes.batch, headTo - headFrom, queryTo - queryFrom, keyTo - keyFrom]);
+  if (output.size > 0) {
+    runAttention(scope, 'attentionWeights', {
+      ...parameters,
+      ...placeTensor('output', output),
+      mode: stage === 'weights' ? WEIGHTS : SCORES,
+    });
   }
+  return output;
 }
 
 /** @internal All weights of a plan into a tensor with four axes. */
 export function writeWeights(scope: CallScope, parameters: Parameters, sizes: Sizes, output: Tensor): void {
   if (output.size === 0) return;
   const region = checkRegion(undefined, sizes);
-  runWeights(scope, { ...parameters, ...region, ...placeTensor('output', output), mode: WEIGHTS });
-}
-
-function runWeights(scope: CallScope, parameters: Parameters): void {
-  const { kernels, linearMemory } = scope.runtime;
-  const block = scope.allocate(PARAMETER_BYTES);
-  writeParameters(linearMemory.buffer, block, parameters);
-  const scratch = scope.allocate(kernels.workspaceBytes(block));
-  kernels.attentionWeights(block, scratch, 0, kernels.attentionTiles(block));
+  runAttention(scope, 'attentionWeights', {
+    ...parameters,
+    ...region,
+    ...placeTensor('output', output),
+    mode: WEIGHTS,
+  });
 }
 
 /** @internal Address of the statistics: the caller's, or computed by a pass without values. */
@@ -116,12 +125,7 @@ export function statisticsAddress(scope: CallScope, plan: Plan, given: Tensor | 
     return tensor.address;
   }
   const address = scope.allocate(batch * heads * queries * 8);
-  if (!plan.parameters.batch) return address;
-  const { kernels, linearMemory } = scope.runtime;
-  const block = scope.allocate(PARAMETER_BYTES);
-  writeParameters(linearMemory.buffer, block, { ...plan.parameters, statistics: address });
-  const scratch = scope.allocate(kernels.workspaceBytes(block));
-  kernels.attentionForward(block, scratch, 0, kernels.attentionTiles(block));
+  runForward(scope, { ...plan.parameters, statistics: address });
   return address;
 }
 

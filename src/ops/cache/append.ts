@@ -65,5 +65,6 @@ export function appendTokens(
     rotary?.interleaved ? 1 : 0,
   );
   const block = scope.integers(words);
-  kernels.cacheAppend(block, scope.allocate(kernels.appendScratchBytes(block)));
+  const scratch = scope.allocate(kernels.appendScratchBytes(block));
+  scope.then(() => kernels.cacheAppend(block, scratch));
 }

@@ -1,11 +1,12 @@
 // One call of one peer in a process of its own: from importing the library to the first result, and the
-// memory it took. Run by main.mjs: node start.mjs WORKLOAD PEER VARIANT; prints one line of JSON.
+// memory it took. Run by processes.mjs: fresh.mjs
+// WORKLOAD PEER VARIANT; prints one line of JSON.
 
 import { readFileSync, writeFileSync } from 'node:fs';
-import { makeInputs } from './inputs.mjs';
-import { loadPeer } from './peers/peer.mjs';
-import { maximumError, referenceRows } from './reference.mjs';
-import { workloads } from './workloads.mjs';
+import { makeInputs } from './suite/inputs.mjs';
+import { peerModule } from './peers/peer.mjs';
+import { maximumError, referenceRows } from './suite/reference.mjs';
+import { workloads } from './suite/workloads.mjs';
 
 /** Forgets the highest mark so far (making the inputs set it); only Linux can. */
 function resetResidentPeak() {
@@ -25,12 +26,15 @@ function residentPeak() {
   }
 }
 
-const [id, peerName, variant] = process.argv.slice(2);
+const [id, peerName, wanted] = process.argv.slice(2);
 const workload = workloads.find((candidate) => candidate.id === id);
 if (!workload) throw new Error(`no workload ${id}`);
 
 const inputs = makeInputs(workload);
-const peer = await loadPeer(peerName);
+/** @type {import('./peers/peer.mjs').Peer} */
+const peer = (await import(peerModule(peerName))).default;
+const variant = wanted || peer.variants(workload)[0];
+if (variant === undefined) throw new Error('cannot hold this length');
 const converted = await peer.convert?.(workload, inputs, variant);
 resetResidentPeak();
 const residentBefore = process.memoryUsage.rss();

@@ -4,7 +4,8 @@ import { projectedWidth } from './workloads.mjs';
 
 /**
  * @typedef {Record<string, Float32Array>} Inputs
- * attention: query, key, value. layer and start: x and a PyTorch state dict. product: x, weight. softmax: x.
+ * attention and decode: query, key, value. layer, start and load: x and a PyTorch state dict. product: x, weight.
+ * softmax and copy: x.
  */
 
 /** FNV-1a, so that each workload has numbers of its own. @param {string} text */
@@ -47,8 +48,8 @@ function normal(uniform, length, deviation = 1) {
 export function makeInputs({ id, kind, shapes }) {
   const uniform = uniformGenerator(seedOf(id));
   if (kind === 'product') return productInputs(uniform, shapes);
-  if (kind === 'softmax') return { x: normal(uniform, shapes.rows * shapes.columns) };
-  if (kind === 'attention') return attentionInputs(uniform, shapes);
+  if (kind === 'softmax' || kind === 'copy') return { x: normal(uniform, shapes.rows * shapes.columns) };
+  if (kind === 'attention' || kind === 'decode') return attentionInputs(uniform, shapes);
   return layerInputs(uniform, shapes);
 }
 
@@ -108,7 +109,7 @@ export function turnWeights({ kind, shapes }, inputs) {
   const turn = (/** @type {string} */ name, /** @type {number} */ outputs, /** @type {number} */ inner) =>
     /** @type {[Float32Array, number[]]} */ ([transpose(inputs[name], outputs, inner), [inner, outputs]]);
   if (kind === 'product') return { product: turn('weight', shapes.columns, shapes.inner) };
-  if (kind !== 'layer' && kind !== 'start') return {};
+  if (!['layer', 'start', 'load'].includes(kind)) return {};
   const { heads, valueHeadDim, embedDim } = shapes;
   const width = projectedWidth(shapes);
   return {

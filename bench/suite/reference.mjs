@@ -26,7 +26,8 @@ function sampleIndices(count, wanted = SAMPLED_ROWS) {
 export function referenceRows({ kind, shapes }, inputs) {
   if (kind === 'product') return productRows(shapes, inputs);
   if (kind === 'softmax') return softmaxRows(shapes, inputs);
-  if (kind === 'attention') return attentionRows(shapes, inputs);
+  if (kind === 'copy') return [{ offset: 0, values: Float64Array.from(inputs.x) }];
+  if (kind === 'attention' || kind === 'decode') return attentionRows(shapes, inputs);
   return layerRows(shapes, inputs);
 }
 
@@ -107,20 +108,25 @@ function softmaxRows({ rows, columns }, { x }) {
   }));
 }
 
+/** First key that a query sees, and the one after its last. @param {import('./workloads.mjs').Shapes} shapes @param {number} query */
+const liveKeys = ({ keys, causal, window }, query) =>
+  causal ? [window > 0 ? Math.max(0, query + 1 - window) : 0, query + 1] : [0, keys];
+
 /** @param {import('./workloads.mjs').Shapes} shapes @param {import('./inputs.mjs').Inputs} inputs */
 function attentionRows(shapes, { query, key, value }) {
-  const { batch, heads, keyValueHeads, queries, keys, headDim, valueHeadDim, causal } = shapes;
+  const { batch, heads, keyValueHeads, queries, keys, headDim, valueHeadDim } = shapes;
   const scale = 1 / Math.sqrt(headDim);
   return sampleIndices(batch * heads * queries).map((row) => {
     const head = Math.floor(row / queries);
     const group = Math.floor(head / (heads / keyValueHeads));
     const keyOffset = group * keys * headDim;
-    const live = causal ? (row % queries) + 1 : keys;
+    const [first, end] = liveKeys(shapes, row % queries);
     const scores = Float64Array.from(
-      { length: live },
-      (_, j) => scale * dot(query, row * headDim, key, keyOffset + j * headDim, headDim),
+      { length: end - first },
+      (_, j) => scale * dot(query, row * headDim, key, keyOffset + (first + j) * headDim, headDim),
     );
-    const values = weightedSum(softmax(scores), value, group * keys * valueHeadDim, valueHeadDim);
+    const valueOffset = (group * keys + first) * valueHeadDim;
+    const values = weightedSum(softmax(scores), value, valueOffset, valueHeadDim);
     return { offset: row * valueHeadDim, values };
   });
 }

@@ -1,0 +1,79 @@
+// The suite in a process that can start others: this library here, each peer in a process of its own.
+
+import * as library from '../dist/index.mjs';
+import { measureProcesses } from './processes.mjs';
+import { peerModule } from './peers/peer.mjs';
+import { remoteCandidate } from './peers/remote.mjs';
+import { localCandidate } from './suite/candidate.mjs';
+import { engineClock } from './suite/clock.mjs';
+import { libraryPrepare } from './suite/library.mjs';
+import { openLimits } from './suite/limits.mjs';
+import { OWN, describeWorkload, runSuite } from './suite/run.mjs';
+
+/** @typedef {import('./peers/remote.mjs').RemoteCandidate} RemoteCandidate */
+
+/**
+ * @param {readonly string[]} names
+ * @returns {Promise<{ peers: RemoteCandidate[], versions: Record<string, string>, absent: Record<string, string> }>}
+ */
+export async function openPeers(names) {
+  const peers = [];
+  /** @type {Record<string, string>} */
+  const versions = {};
+  /** @type {Record<string, string>} */
+  const absent = {};
+  for (const name of names) {
+    const peer = remoteCandidate(name, peerModule(name));
+    const { available, version } = await peer
+      .describe()
+      .catch(({ message }) => ({ available: message, version: '' }));
+    if (available === true) {
+      peers.push(peer);
+      versions[name] = version;
+    } else {
+      peer.stop();
+      absent[name] = available;
+    }
+  }
+  return { peers, versions, absent };
+}
+
+/**
+ * @param {object} options
+ * @param {readonly import('./suite/workloads.mjs').Workload[]} options.workloads
+ * @param {readonly RemoteCandidate[]} options.peers
+ * @param {readonly string[]} options.builds
+ * @param {readonly number[]} options.threads
+ * @param {import('./suite/run.mjs').Effort} options.effort
+ * @param {(progress: import('./suite/run.mjs').Progress) => void} [options.onProgress]
+ * @returns {AsyncGenerator<import('./suite/result.mjs').Result>}
+ */
+export async function* runHere({ workloads, peers, builds, threads, effort, onProgress = () => {} }) {
+  const clock = engineClock();
+  const limits = await openLimits(library, builds, clock);
+  const prepare = libraryPrepare(library);
+  const own = [1, ...threads.filter((count) => count > 1)].flatMap((count) =>
+    builds.map((variant) => localCandidate({ peer: OWN, variant, threads: count }, prepare, clock)),
+  );
+  const candidates = (/** @type {import('./suite/workloads.mjs').Workload} */ workload) => [
+    ...own.filter((candidate) => candidate.threads === 1 || workload.threads),
+    ...(workload.peers ? peers : []),
+  ];
+  try {
+    for (const [index, workload] of workloads.entries()) {
+      const progress = { index, count: workloads.length, workload };
+      if (workload.ownProcess) {
+        onProgress({ ...progress, step: 'in fresh processes' });
+        const entries = await measureProcesses(workload, candidates(workload), effort);
+        yield { workload: describeWorkload(workload), entries };
+      } else {
+        const report = (/** @type {import('./suite/run.mjs').Progress} */ { step }) =>
+          onProgress({ ...progress, step });
+        yield* runSuite({ workloads: [workload], candidates, limits, effort, onProgress: report });
+      }
+    }
+  } finally {
+    limits.dispose();
+    for (const peer of peers) peer.stop();
+  }
+}

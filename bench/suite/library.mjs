@@ -1,0 +1,132 @@
+// This library's way of doing each workload, through its public API. The module itself is handed in: a runner imports it
+// the way its engine does.
+
+import { projectedWidth } from './workloads.mjs';
+
+/** @typedef {any} Library the module as built: its types are checked by its own tests */
+/** @typedef {{ library: Library, runtime: any, shapes: any, inputs: import('./inputs.mjs').Inputs }} Given */
+
+/**
+ * A copy that outlives the tensor; frees it and what it came from.
+ *
+ * @param {any} output
+ * @param {any[]} operands
+ */
+function takeOut(output, operands) {
+  const result = output.toFloat32Array();
+  output.dispose();
+  for (const operand of operands) operand.dispose();
+  return result;
+}
+
+/** @param {Given} given */
+function attentionTensors({ runtime, shapes, inputs }) {
+  const { batch, heads, keyValueHeads, queries, keys, headDim, valueHeadDim } = shapes;
+  return {
+    query: () => runtime.tensor(inputs.query, [batch, heads, queries, headDim]),
+    key: () => runtime.tensor(inputs.key, [batch, keyValueHeads, keys, headDim]),
+    value: () => runtime.tensor(inputs.value, [batch, keyValueHeads, keys, valueHeadDim]),
+  };
+}
+
+/** @param {Given} given */
+function prepareAttention(given) {
+  const { causal, window } = given.shapes;
+  const options = window > 0 ? { window: { left: window - 1, right: 0 } } : { causal };
+  const { query, key, value } = attentionTensors(given);
+  return () => {
+    const operands = [query(), key(), value()];
+    return takeOut(given.library.scaledDotProductAttention(...operands, options).output, operands);
+  };
+}
+
+/** @param {Given} given */
+function prepareDecode(given) {
+  const tensors = attentionTensors(given);
+  const [key, value] = [tensors.key(), tensors.value()];
+  return () => {
+    const query = tensors.query();
+    return takeOut(given.library.scaledDotProductAttention(query, key, value).output, [query]);
+  };
+}
+
+/** @param {Given} given */
+function prepareLayer({ library, runtime, shapes, inputs }) {
+  const { batch, heads, keyValueHeads, queries, valueHeadDim, embedDim, causal } = shapes;
+  const options = { embedDim, numHeads: heads, numKeyValueHeads: keyValueHeads, causal };
+  const layer = new library.MultiHeadAttention(runtime, options);
+  const width = projectedWidth(shapes);
+  layer.load({
+    in_proj_weight: { data: inputs.in_proj_weight, shape: [width, embedDim] },
+    in_proj_bias: { data: inputs.in_proj_bias, shape: [width] },
+    'out_proj.weight': { data: inputs['out_proj.weight'], shape: [embedDim, heads * valueHeadDim] },
+    'out_proj.bias': { data: inputs['out_proj.bias'], shape: [embedDim] },
+  });
+  return () => {
+    const x = runtime.tensor(inputs.x, [batch, queries, embedDim]);
+    return takeOut(layer.forward(x).output, [x]);
+  };
+}
+
+/** Packs outside the clock, as a layer does once. @param {Given} given */
+function prepareProduct({ library, runtime, shapes: { rows, columns, inner }, inputs }) {
+  const weights = new library.LinearWeights(runtime, { data: inputs.weight, shape: [columns, inner] });
+  return () => {
+    const x = runtime.tensor(inputs.x, [rows, inner]);
+    return takeOut(library.linear(x, weights), [x]);
+  };
+}
+
+/** @param {Given} given */
+function prepareSoftmax({ library, runtime, shapes: { rows, columns }, inputs }) {
+  return () => {
+    const x = runtime.tensor(inputs.x, [rows, columns]);
+    return takeOut(library.softmax(x), [x]);
+  };
+}
+
+/** @param {Given} given */
+const prepareCopy =
+  ({ runtime, shapes: { rows, columns }, inputs }) =>
+  () =>
+    takeOut(runtime.tensor(inputs.x, [rows, columns]), []);
+
+/** @type {Record<string, (given: Given) => () => Float32Array>} */
+const makers = {
+  attention: prepareAttention,
+  decode: prepareDecode,
+  layer: prepareLayer,
+  start: prepareLayer,
+  product: prepareProduct,
+  softmax: prepareSoftmax,
+  copy: prepareCopy,
+};
+
+/** From `createRuntime` to the first result, each time anew. @param {Library} library @param {object} options @param {any} shapes @param {import('./inputs.mjs').Inputs} inputs */
+const prepareLoad = (library, options, shapes, inputs) => async () => {
+  const runtime = await library.createRuntime(options);
+  const output = prepareLayer({ library, runtime, shapes, inputs })();
+  runtime.dispose();
+  return output;
+};
+
+/**
+ * @param {Library} library
+ * @returns {import('./candidate.mjs').Prepare} variants are builds
+ */
+export const libraryPrepare =
+  (library) =>
+  async ({ kind, shapes }, inputs, build, threads) => {
+    const options = threads > 1 ? { build, threads } : { build };
+    if (kind === 'load') return { run: prepareLoad(library, options, shapes, inputs), dispose() {} };
+    const runtime = await library.createRuntime(options);
+    if (runtime.info.threads !== threads) {
+      const found = runtime.info.threads;
+      runtime.dispose();
+      throw Object.assign(
+        new Error(`runs with ${found} thread${found === 1 ? '' : 's'} here, not ${threads}`),
+        { code: 'UNSUPPORTED' },
+      );
+    }
+    return { run: makers[kind]({ library, runtime, shapes, inputs }), dispose: () => runtime.dispose() };
+  };

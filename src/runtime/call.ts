@@ -1,0 +1,156 @@
+// The two ways to run an operation. Its body is written once: it checks, allocates, and hands kernels to the scope; nothing
+// it does depends on what a kernel has computed, unless it stands in `scope.then`.
+//
+//   callNow      steps run where they stand
+//   callAsync    steps go on a list, and run in slices of a few milliseconds between turns of the event loop
+
+import { describe, AttentionError } from './errors.js';
+import { CallScope } from './inputs.js';
+import type { Step } from './inputs.js';
+import type { Runtime } from './runtime.js';
+import { runTiles } from './tiles.js';
+import type { TileKernel, Work } from './tiles.js';
+
+/** How far a call has come, in rough counts of arithmetic: only the ratio says something. */
+export interface Progress {
+  readonly done: number;
+  readonly total: number;
+}
+
+/** What the asynchronous form of every operation takes beside the operation's own options. */
+export interface AsyncOptions {
+  /**
+   * Ends the call: it rejects with the signal's reason after the slice at hand, some milliseconds of work. What it held
+   * is freed; an `output` that the caller gave has undefined content.
+   */
+  readonly signal?: AbortSignal | undefined;
+  /** Called after every slice, and at the end with `done` equal to `total`. */
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+/** Runs the body of an operation to its end. */
+export function callNow<Result>(runtime: Runtime, body: (scope: CallScope) => Result): Result {
+  const scope = new CallScope(runtime);
+  let succeeded = false;
+  try {
+    const result = body(scope);
+    succeeded = true;
+    return result;
+  } finally {
+    scope.end(succeeded);
+  }
+}
+
+/** Checks and prepares at once, then works in slices. Tensors disposed meanwhile live on until the call is over. */
+export async function callAsync<Result>(
+  runtime: Runtime,
+  options: AsyncOptions,
+  body: (scope: CallScope) => Result,
+): Promise<Result> {
+  checkOptions(options);
+  options.signal?.throwIfAborted();
+  const steps: Step[] = [];
+  const scope = new CallScope(runtime, steps);
+  let succeeded = false;
+  try {
+    const result = body(scope);
+    await runSteps(scope, steps, options);
+    succeeded = true;
+    return result;
+  } finally {
+    scope.end(succeeded);
+  }
+}
+
+function checkOptions({ signal, onProgress }: AsyncOptions): void {
+  if (signal !== undefined && typeof signal?.throwIfAborted !== 'function') {
+    throw new AttentionError({
+      code: 'INVALID_ARGUMENT',
+      argument: 'signal',
+      expected: 'an AbortSignal',
+      received: describe(signal),
+    });
+  }
+  if (onProgress !== undefined && typeof onProgress !== 'function') {
+    throw new AttentionError({
+      code: 'INVALID_ARGUMENT',
+      argument: 'onProgress',
+      expected: 'a function',
+      received: describe(onProgress),
+    });
+  }
+}
+
+/** Milliseconds of a slice: well below a frame, far above the cost of a turn of the event loop. */
+const SLICE = 6;
+
+async function runSteps(
+  scope: CallScope,
+  steps: readonly Step[],
+  { signal, onProgress }: AsyncOptions,
+): Promise<void> {
+  let total = 0;
+  for (const step of steps) if (typeof step !== 'function') total += step.cost;
+  let done = 0;
+  let end = performance.now() + SLICE;
+  for (const step of steps) {
+    const tiles = typeof step === 'function' ? 1 : step.tiles;
+    for (let from = 0; from < tiles;) {
+      let left = end - performance.now();
+      if (left <= 0) {
+        onProgress?.({ done, total });
+        await nextTurn();
+        signal?.throwIfAborted();
+        scope.check();
+        left = SLICE;
+        end = performance.now() + SLICE;
+      }
+      if (typeof step === 'function') {
+        step();
+        break;
+      }
+      const to = runSlice(scope.runtime, step, from, left);
+      done += (step.cost * (to - from)) / tiles;
+      from = to;
+    }
+  }
+  onProgress?.({ done: total, total });
+}
+
+/** Cost a millisecond of each kernel, learnt from the clock. */
+const rates = new WeakMap<Runtime, Map<TileKernel, number>>();
+/** Where learning begins: low, because engines start with slow code. */
+const FIRST_RATE = 5e6;
+
+function ratesOf(runtime: Runtime): Map<TileKernel, number> {
+  const known = rates.get(runtime) ?? new Map<TileKernel, number>();
+  rates.set(runtime, known);
+  return known;
+}
+
+/** Runs as many tiles as fit into `time` milliseconds, one at least; returns where the next slice begins. */
+function runSlice(runtime: Runtime, work: Work, from: number, time: number): number {
+  const known = ratesOf(runtime);
+  const tileCost = work.cost / work.tiles;
+  const fits = Math.floor((time * (known.get(work.kernel) ?? FIRST_RATE)) / tileCost);
+  const to = Math.min(work.tiles, from + Math.max(1, fits));
+  const start = performance.now();
+  runTiles(runtime, work, from, to);
+  const elapsed = performance.now() - start;
+  // Shorter times are below what the clocks of browsers can tell.
+  if (elapsed >= 1) known.set(work.kernel, ((to - from) * tileCost) / elapsed);
+  return to;
+}
+
+/** Ends when the event loop has turned: timers and messages had their chance, without the delay timers have. */
+function nextTurn(): Promise<void> {
+  if (typeof setImmediate === 'function') return new Promise((resolve) => setImmediate(resolve));
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(undefined);
+  });
+}

@@ -1,0 +1,32 @@
+// The words that the threads of a runtime talk through: a small shared memory of its own, which never grows, so that no view
+// of it goes stale.
+//
+//   caller                                        worker
+//   writes the work, next = first tile
+//   open = 1, generation + 1, wakes sleepers      sees another generation: running + 1, and only if open:
+//   claims tiles: next + step, until the end      claims tiles: next + step, until the end
+//   open = 0, waits until running is 0            running - 1, wakes the caller
+//
+// All of these are sequentially consistent. Either the worker sees that the work is closed, or the caller sees that the worker
+// runs: a late worker cannot touch the next work's words while they are written.
+
+/** Places of the words, 4 bytes each. Those that several threads write stand in cache lines of their own. */
+export const WORD = {
+  generation: 0,
+  open: 1,
+  sleeping: 16,
+  running: 32,
+  /** 1 after a kernel threw in a worker. */
+  failed: 33,
+  next: 48,
+  kernel: 64,
+  end: 65,
+  step: 66,
+  scratch: 67,
+  scratchBytes: 68,
+  argumentCount: 69,
+  args: 70,
+} as const;
+
+export const MOST_ARGUMENTS = 16;
+export const CONTROL_BYTES = 4 * (WORD.args + MOST_ARGUMENTS);

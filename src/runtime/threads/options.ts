@@ -1,0 +1,59 @@
+// The option `threads`: what it may be, and what it asks for.
+
+import { AttentionError, describe } from '../errors.js';
+import { processors } from './spawn.js';
+import type { WorkerSource } from './spawn.js';
+
+export interface ThreadOptions {
+  /** Threads in all, the calling one included; 'auto' (default): one a processor, 8 at most. */
+  readonly count?: 'auto' | number | undefined;
+  /** True makes it an error if there cannot be as many; default false: one thread then, and `runtime.info` says why. */
+  readonly required?: boolean | undefined;
+  /**
+   * Where workers come from, for pages whose content security policy forbids `worker-src blob:`: the URL at which the file
+   * `wasm-attention/thread` is served, or a function that starts a worker from it.
+   */
+  readonly worker?: WorkerSource | undefined;
+}
+
+export interface WantedThreads {
+  readonly count: number;
+  /** Why so many. */
+  readonly reason: string;
+  readonly required: boolean;
+  readonly worker: WorkerSource | undefined;
+}
+
+/** What 'auto' takes at most: more share the memory's bandwidth, and more was not measured. */
+const MOST_AUTOMATIC = 8;
+const MOST = 64;
+
+export function readThreads(threads: 'auto' | number | ThreadOptions | undefined): WantedThreads {
+  if (threads === undefined)
+    return { count: 1, reason: 'no more asked for', required: false, worker: undefined };
+  const options = typeof threads === 'object' && threads !== null ? threads : { count: threads };
+  const { count = 'auto', required = false, worker } = options;
+  if (
+    worker !== undefined &&
+    !(typeof worker === 'string' || worker instanceof URL || typeof worker === 'function')
+  ) {
+    throw invalid('threads.worker', 'a URL, or a function that starts a worker', worker);
+  }
+  if (count === 'auto') {
+    const available = processors();
+    const reason = available === 1 ? 'there is one processor' : `there are ${available} processors`;
+    return { count: Math.min(available, MOST_AUTOMATIC), reason, required, worker };
+  }
+  if (Number.isInteger(count) && count >= 1 && count <= MOST) {
+    return { count, reason: 'asked for', required, worker };
+  }
+  throw invalid(
+    options === threads ? 'threads.count' : 'threads',
+    `'auto' or an integer from 1 to ${MOST}`,
+    count,
+  );
+}
+
+function invalid(argument: string, expected: string, received: unknown): AttentionError {
+  return new AttentionError({ code: 'INVALID_ARGUMENT', argument, expected, received: describe(received) });
+}

@@ -1,0 +1,147 @@
+// The worker threads of a runtime, and how a kernel's tiles are shared among them and the calling thread.
+
+import { AttentionError } from '../errors.js';
+import type { Kernels } from '../kernels.js';
+import { TILE_KERNELS } from '../tiles.js';
+import type { TileKernel, Work } from '../tiles.js';
+import { CONTROL_BYTES, WORD } from './control.js';
+import { spawn } from './spawn.js';
+import type { Thread, WorkerSource } from './spawn.js';
+
+/** Claims a thread makes of a work, about: many, so that all end together; few, so that claiming costs nothing. */
+const CLAIMS = 8;
+/** Milliseconds that an idle worker, and a caller without tiles left, spin before they sleep. */
+const SPIN_TIME = 0.1;
+/** Milliseconds that the caller waits for tiles of others, or ten times its own longest claim if that is more. */
+const PATIENCE = 700;
+
+const KERNEL_NUMBERS = new Map(TILE_KERNELS.map((name, number) => [name, number]));
+
+export interface PoolOptions {
+  readonly module: WebAssembly.Module;
+  readonly memory: WebAssembly.Memory;
+  /** Threads in all, the caller's included; at least 2. */
+  readonly count: number;
+  readonly worker: WorkerSource | undefined;
+  /** Called when a worker has ended by itself. */
+  readonly onExit: () => void;
+}
+
+export class ThreadPool {
+  /** Threads in all, the caller's included. */
+  readonly count: number;
+  readonly #words: Int32Array<SharedArrayBuffer>;
+  readonly #threads: readonly Thread[];
+
+  private constructor(words: Int32Array<SharedArrayBuffer>, threads: readonly Thread[]) {
+    this.count = threads.length + 1;
+    this.#words = words;
+    this.#threads = threads;
+  }
+
+  /** @throws Error with the reason if a worker does not start; none is left then */
+  static async start({ module, memory, count, worker, onExit }: PoolOptions): Promise<ThreadPool> {
+    const control = new SharedArrayBuffer(CONTROL_BYTES);
+    const message = { module, memory, control, word: WORD, kernels: TILE_KERNELS, spinTime: SPIN_TIME };
+    let ending = false;
+    const exited = () => {
+      if (!ending) onExit();
+    };
+    const starts = await Promise.allSettled(
+      Array.from({ length: count - 1 }, (_, i) => spawn(worker, { ...message, index: i + 1 }, exited)),
+    );
+    const threads = starts.flatMap((start) => (start.status === 'fulfilled' ? [start.value] : []));
+    const failed = starts.find((start) => start.status === 'rejected');
+    if (failed) {
+      ending = true;
+      await Promise.all(threads.map((thread) => thread.end()));
+      throw failed.reason;
+    }
+    return new ThreadPool(new Int32Array(control), threads);
+  }
+
+  /**
+   * Runs tiles [from, to) of a work on all threads; returns when they are done.
+   *
+   * @param scratch of the caller; those of the workers follow, `scratchBytes` each
+   * @throws AttentionError WORKER_LOST if workers do not come back: they may still write where the work writes
+   */
+  run(kernels: Kernels, work: Work, scratch: number, scratchBytes: number, from: number, to: number): void {
+    const words = this.#words;
+    const step = Math.max(1, Math.floor((to - from) / (this.count * CLAIMS)));
+    words[WORD.kernel] = KERNEL_NUMBERS.get(work.kernel)!;
+    words[WORD.end] = to;
+    words[WORD.step] = step;
+    words[WORD.scratch] = scratch;
+    words[WORD.scratchBytes] = scratchBytes;
+    words[WORD.argumentCount] = work.args.length;
+    words.set(work.args, WORD.args);
+    Atomics.store(words, WORD.next, from);
+    Atomics.store(words, WORD.open, 1);
+    Atomics.add(words, WORD.generation, 1);
+    if (Atomics.load(words, WORD.sleeping) > 0) Atomics.notify(words, WORD.generation);
+    let longest = 0;
+    try {
+      longest = this.#claimTiles(kernels, work, scratch, to, step);
+    } finally {
+      Atomics.store(words, WORD.open, 0);
+      if (Atomics.load(words, WORD.running) > 0) this.#wait(Math.max(PATIENCE, 10 * longest));
+    }
+    if (words[WORD.failed]) throw lost('a kernel failed in a worker thread');
+  }
+
+  /** Ends the workers; the promise is fulfilled when they surely run no more. */
+  async end(): Promise<void> {
+    await Promise.all(this.#threads.map((thread) => thread.end()));
+  }
+
+  /** Returns the milliseconds of the longest claim. */
+  #claimTiles(kernels: Kernels, work: Work, scratch: number, to: number, step: number): number {
+    const kernel = (kernels as unknown as Record<TileKernel, (...args: number[]) => void>)[work.kernel];
+    let longest = 0;
+    let before = performance.now();
+    for (;;) {
+      const from = Atomics.add(this.#words, WORD.next, step);
+      if (from >= to) return longest;
+      kernel(...work.args, scratch, from, Math.min(to, from + step));
+      const after = performance.now();
+      longest = Math.max(longest, after - before);
+      before = after;
+    }
+  }
+
+  /** Waits until no worker runs: spins, then sleeps where this thread may, or goes on asking where it may not. */
+  #wait(patience: number): void {
+    const words = this.#words;
+    const start = performance.now();
+    for (;;) {
+      for (let i = 0; i < 64; i++) if (Atomics.load(words, WORD.running) === 0) return;
+      const waited = performance.now() - start;
+      if (waited > patience) throw lost(`worker threads did not come back within ${Math.round(waited)} ms`);
+      const running = Atomics.load(words, WORD.running);
+      if (waited > SPIN_TIME && running > 0 && mayWait()) Atomics.wait(words, WORD.running, running, 50);
+    }
+  }
+}
+
+function lost(what: string): AttentionError {
+  return new AttentionError({
+    code: 'WORKER_LOST',
+    message: `${what}: the result is undefined; the runtime goes on with one thread and starts new workers when it can`,
+  });
+}
+
+let waits: boolean | undefined;
+
+/** Whether this thread may sleep: the main thread of a page may not. */
+function mayWait(): boolean {
+  if (waits === undefined) {
+    try {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 1, 0);
+      waits = true;
+    } catch {
+      waits = false;
+    }
+  }
+  return waits;
+}

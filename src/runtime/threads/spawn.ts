@@ -1,0 +1,123 @@
+// Workers of browsers and of Node, Bun and Deno, as one thing.
+
+import source from './thread.js?raw';
+
+/** What is common to the workers of all runtimes. */
+export interface WorkerLike {
+  postMessage(message: unknown): void;
+  terminate(): unknown;
+}
+
+/** Where a worker comes from: the URL of `wasm-attention/thread`, or a function that starts one from it. */
+export type WorkerSource = string | URL | (() => WorkerLike);
+
+type NodeWorker = WorkerLike & {
+  on(event: string, listener: (value: never) => void): void;
+  unref(): void;
+};
+
+type NodeThreads = { Worker: new (source: string | URL, options?: object) => NodeWorker };
+
+function nodeModule(name: string): unknown {
+  const { process } = globalThis as { process?: { getBuiltinModule?: (name: string) => unknown } };
+  return process?.getBuiltinModule?.(name);
+}
+
+/** Processors this program may use, at least 1. */
+export function processors(): number {
+  const os = nodeModule('node:os') as { availableParallelism?: () => number } | undefined;
+  return os?.availableParallelism?.() ?? globalThis.navigator?.hardwareConcurrency ?? 1;
+}
+
+/** Why there can be no threads here, or undefined if there can. */
+export function whyNoThreads(): string | undefined {
+  if (typeof SharedArrayBuffer === 'undefined') return 'there is no SharedArrayBuffer here';
+  if ((globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated === false) {
+    return 'the page is not cross-origin isolated (it needs the headers COOP: same-origin and COEP: require-corp)';
+  }
+  if (!nodeModule('node:worker_threads') && typeof Worker === 'undefined') return 'there are no workers here';
+  return undefined;
+}
+
+function create(from: WorkerSource | undefined): WorkerLike {
+  if (typeof from === 'function') return from();
+  const threads = nodeModule('node:worker_threads') as NodeThreads | undefined;
+  if (threads) return from ? new threads.Worker(from) : new threads.Worker(source, { eval: true });
+  if (from) return new Worker(from);
+  const url = URL.createObjectURL(new Blob([source], { type: 'text/javascript' }));
+  try {
+    return new Worker(url);
+  } finally {
+    // The worker has the address by now; what it names is read before it is let go.
+    setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  }
+}
+
+/** A running worker. */
+export interface Thread {
+  /** Ends it; the promise is fulfilled when it surely runs no more. */
+  end(): Promise<void>;
+}
+
+/** Milliseconds that a worker gets to start, and that an ended one gets where nothing tells when it has stopped. */
+const START_TIME = 10_000;
+const END_TIME = 1000;
+
+/**
+ * Starts a worker with its first message and waits until it says that it is ready.
+ *
+ * @param onExit called if it ends by itself, where the platform tells
+ * @throws Error with the reason if it does not start
+ */
+export async function spawn(
+  from: WorkerSource | undefined,
+  message: unknown,
+  onExit: () => void,
+): Promise<Thread> {
+  const worker = create(from);
+  const node = 'on' in worker ? (worker as NodeWorker) : undefined;
+  const thread = {
+    async end() {
+      // Node's promise is kept when the thread has ended; browsers return nothing.
+      const ended = worker.terminate();
+      if (ended instanceof Promise) await ended;
+      else await new Promise((resolve) => setTimeout(resolve, END_TIME));
+    },
+  };
+  let started = false;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const fail = (reason: string) => reject(new Error(reason));
+      const onMessage = (data: { error?: string }) =>
+        data.error === undefined ? resolve() : fail(`a worker could not load the kernels: ${data.error}`);
+      const onError = (error: { message?: string } | undefined) =>
+        fail(`a worker failed to start: ${error?.message || 'no reason given (a content security policy?)'}`);
+      if (node) {
+        node.on('message', onMessage);
+        node.on('error', onError);
+        node.on('exit', () => {
+          if (started) onExit();
+          else fail('a worker ended while it started');
+        });
+      } else {
+        const web = worker as Worker;
+        web.onmessage = ({ data }) => onMessage(data as { error?: string });
+        web.onerror = (event) => {
+          event.preventDefault();
+          onError(event);
+        };
+      }
+      timer = setTimeout(() => fail(`a worker did not start within ${START_TIME / 1000} s`), START_TIME);
+      worker.postMessage(message);
+    });
+  } catch (error) {
+    void thread.end();
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+  started = true;
+  node?.unref();
+  return thread;
+}

@@ -1,0 +1,108 @@
+// The threads of a runtime over its life: started with it, started again after a loss, ended with it.
+
+import { AttentionError } from '../errors.js';
+import type { Kernels } from '../kernels.js';
+import type { Work } from '../tiles.js';
+import { ThreadPool } from './pool.js';
+import type { WorkerSource } from './spawn.js';
+
+export interface ThreadsOptions {
+  readonly module: WebAssembly.Module;
+  readonly memory: WebAssembly.Memory;
+  readonly count: number;
+  readonly reason: string;
+  readonly worker: WorkerSource | undefined;
+}
+
+/** Workers that end by themselves are replaced so many times; after that something is wrong that repeating will not mend. */
+const MOST_RESTARTS = 3;
+
+export class Threads {
+  /** What is shared among threads costs at least so much: below, waking and waiting for them takes longer than they save. */
+  leastCost = 4e6;
+  readonly #options: ThreadsOptions;
+  #pool: ThreadPool | undefined;
+  #reason: string;
+  #restarts = 0;
+  #ended = false;
+  /** Pending while workers that were given up may still write. */
+  #settling: Promise<void> | undefined;
+
+  private constructor(options: ThreadsOptions) {
+    this.#options = options;
+    this.#reason = options.reason;
+  }
+
+  /** @throws Error with the reason if the workers do not start */
+  static async start(options: ThreadsOptions): Promise<Threads> {
+    const threads = new Threads(options);
+    await threads.#start();
+    return threads;
+  }
+
+  /** Threads at present, the caller's included. */
+  get count(): number {
+    return this.#pool?.count ?? 1;
+  }
+
+  /** Why so many. */
+  get reason(): string {
+    return this.#reason;
+  }
+
+  /** Runs tiles on all threads; see `ThreadPool.run`. */
+  run(kernels: Kernels, work: Work, scratch: number, scratchBytes: number, from: number, to: number): void {
+    try {
+      this.#pool!.run(kernels, work, scratch, scratchBytes, from, to);
+    } catch (error) {
+      if (error instanceof AttentionError && error.code === 'WORKER_LOST') this.#lose();
+      throw error;
+    }
+  }
+
+  /** Frees memory when no thread that was given up can write to it any more: mostly at once. */
+  whenQuiet(free: () => void): void {
+    if (this.#settling) void this.#settling.then(free);
+    else free();
+  }
+
+  end(): void {
+    this.#ended = true;
+    void this.#pool?.end();
+    this.#pool = undefined;
+    this.#reason = 'the runtime was disposed';
+  }
+
+  async #start(): Promise<void> {
+    const { reason, ...options } = this.#options;
+    const pool = await ThreadPool.start({ ...options, onExit: () => this.#lose(pool) });
+    if (this.#ended) return void pool.end();
+    this.#pool = pool;
+    this.#reason = reason;
+  }
+
+  /** Lets the present workers go, and starts others. */
+  #lose(lost = this.#pool): void {
+    const pool = this.#pool;
+    if (!pool || pool !== lost) return;
+    this.#pool = undefined;
+    this.#reason = 'worker threads ended; others are starting';
+    const settling = pool.end().then(() => {
+      if (this.#settling === settling) this.#settling = undefined;
+      if (!this.#ended) void this.#restart();
+    });
+    this.#settling = settling;
+  }
+
+  async #restart(): Promise<void> {
+    if (++this.#restarts > MOST_RESTARTS) {
+      this.#reason = `worker threads ended ${this.#restarts} times`;
+      return;
+    }
+    try {
+      await this.#start();
+    } catch (error) {
+      this.#reason = `worker threads ended, and others did not start: ${(error as Error).message}`;
+    }
+  }
+}

@@ -1,0 +1,68 @@
+// The junction of all heavy work: every operation runs its kernels through `runTiles`, over independent tiles. Who runs
+// which tile, and when, does not change a bit: a tile writes its own part of the output and reads what no tile writes.
+
+import { ALIGNMENT } from './allocator.js';
+import type { Kernels } from './kernels.js';
+import type { Runtime } from './runtime.js';
+import type { Threads } from './threads/threads.js';
+
+/** Kernels over tiles: their last arguments are scratch of the running thread, the first tile, and the end. */
+export const TILE_KERNELS = [
+  'product',
+  'softmaxRows',
+  'attentionForward',
+  'attentionWeights',
+  'columnSums',
+  'entropies',
+  'topKeys',
+  'mergeAttention',
+  'linearAttention',
+  'rotary',
+] as const satisfies readonly (keyof Kernels)[];
+
+export type TileKernel = (typeof TILE_KERNELS)[number];
+
+export interface Work {
+  readonly kernel: TileKernel;
+  /** All arguments before scratch and range: addresses and integers. */
+  readonly args: readonly number[];
+  readonly tiles: number;
+  /** For each thread. */
+  readonly scratchBytes: number;
+  /** Of all tiles, roughly, in floating-point operations of a product: 50 or so take a nanosecond. */
+  readonly cost: number;
+}
+
+type Tiles = Record<TileKernel, (...args: number[]) => void>;
+
+/** Runs tiles [from, to) of a work and returns when they are done. */
+export function runTiles(runtime: Runtime, work: Work, from = 0, to = work.tiles): void {
+  const { linearMemory, kernels, threads } = runtime;
+  if (
+    threads &&
+    threads.count > 1 &&
+    to - from > 1 &&
+    (work.cost * (to - from)) / work.tiles >= threads.leastCost
+  ) {
+    runOnThreads(runtime, threads, work, from, to);
+    return;
+  }
+  const scratch = linearMemory.allocate(work.scratchBytes);
+  try {
+    (kernels as unknown as Tiles)[work.kernel](...work.args, scratch, from, to);
+  } finally {
+    linearMemory.free(scratch);
+  }
+}
+
+function runOnThreads(runtime: Runtime, threads: Threads, work: Work, from: number, to: number): void {
+  const { linearMemory, kernels } = runtime;
+  // Whole cache lines, so that no two threads write to the same one.
+  const scratchBytes = Math.ceil(work.scratchBytes / ALIGNMENT) * ALIGNMENT;
+  const scratch = linearMemory.allocate(scratchBytes * threads.count);
+  try {
+    threads.run(kernels, work, scratch, scratchBytes, from, to);
+  } finally {
+    threads.whenQuiet(() => linearMemory.free(scratch));
+  }
+}

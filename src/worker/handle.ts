@@ -1,0 +1,78 @@
+// Things that live in a worker, as the program outside knows them: by a number, and what was said of them when made.
+
+import type { DataType, TensorData } from '../index.js';
+import { disposeSymbol } from '../runtime/tensor.js';
+import type { CallOptions, Link } from './link.js';
+
+export abstract class WorkerHandle {
+  /** @internal */
+  readonly link: Link;
+  /** @internal */
+  readonly number: number;
+  #disposed = false;
+
+  /** @internal */
+  constructor(link: Link, number: number) {
+    this.link = link;
+    this.number = number;
+  }
+
+  /** True once this or the runtime was disposed, or the worker is gone. */
+  get disposed(): boolean {
+    return this.#disposed || this.link.ended;
+  }
+
+  /** Frees what is in the worker, after the calls made before. Safe to repeat. */
+  dispose(): void {
+    if (!this.disposed) this.link.release(this.number);
+    this.#disposed = true;
+  }
+
+  [disposeSymbol](): void {
+    this.dispose();
+  }
+}
+
+/** A tensor in the worker. */
+export class WorkerTensor extends WorkerHandle {
+  readonly shape: readonly number[];
+  readonly dtype: DataType;
+  #contents: TensorData | undefined;
+
+  /** @internal */
+  constructor(link: Link, number: number, properties: Record<string, unknown>) {
+    super(link, number);
+    this.shape = properties['shape'] as readonly number[];
+    this.dtype = properties['dtype'] as DataType;
+    this.#contents = properties['data'] as TensorData | undefined;
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return this.shape.reduce((size, length) => size * length, 1);
+  }
+
+  /**
+   * A copy of the elements, in order of the shape: Float32Array, Int32Array, or Uint8Array for 'bool'. The first time
+   * after a call with `read: true` it has come with the result already.
+   */
+  async read(): Promise<TensorData> {
+    const contents = this.#contents;
+    this.#contents = undefined;
+    return contents ?? this.link.call<TensorData>('read', { tensor: this });
+  }
+
+  /**
+   * Overwrites the elements, given in order of the shape.
+   *
+   * @param options.transfer gives the array away instead of copying it
+   */
+  async set(
+    values: TensorData | readonly number[] | readonly boolean[],
+    options: Pick<CallOptions, 'transfer'> = {},
+  ): Promise<this> {
+    this.#contents = undefined;
+    await this.link.call('set', { tensor: this, values: { data: values } }, options);
+    return this;
+  }
+}

@@ -1,0 +1,251 @@
+// The program's side of a worker: calls that wait for their answers, and what becomes of them when the worker ends.
+
+import { AttentionError } from '../index.js';
+import type { AsyncOptions, Progress, RuntimeInfo, RuntimeOptions } from '../index.js';
+import { describe } from '../runtime/errors.js';
+import { unpackError } from './errors.js';
+import { WorkerHandle, WorkerTensor } from './handle.js';
+import { packInputs } from './pack.js';
+import type { Answer, Request } from './protocol.js';
+import { startWorker } from './start.js';
+import type { Connection, WorkerSource } from './start.js';
+import inlined from './worker.js?inline';
+
+/** Options of every call. */
+export interface CallOptions extends AsyncOptions {
+  /**
+   * Give the typed arrays of input tensors to the worker instead of copying them: they are empty afterwards, and so is
+   * every other view of their buffers. Default false.
+   */
+  readonly transfer?: boolean | undefined;
+  /** Send the contents along with resulting tensors: their first `read()` needs no message of its own. Default false. */
+  readonly read?: boolean | undefined;
+}
+
+type ResultAnswer = Extract<Answer, { type: 'result' }>;
+
+/** A handle of what the worker says it has made. */
+type Revive<H extends WorkerHandle> = new (
+  link: Link,
+  number: number,
+  properties: Record<string, unknown>,
+) => H;
+
+interface Pending {
+  readonly resolve: (answer: ResultAnswer) => void;
+  readonly reject: (reason: unknown) => void;
+  readonly onProgress: CallOptions['onProgress'];
+}
+
+export class Link {
+  /** What the worker said of its runtime. */
+  info!: RuntimeInfo;
+  #connection!: Connection;
+  readonly #pending = new Map<number, Pending>();
+  #start: { resolve: (info: RuntimeInfo) => void; reject: (reason: unknown) => void } | undefined;
+  #nextId = 1;
+  #end: AttentionError | undefined;
+
+  /** Starts a worker, and a runtime in it. */
+  static async open(source: WorkerSource | undefined, options: RuntimeOptions): Promise<Link> {
+    const { inputs } = packInputs({ options }, false, () => undefined);
+    const link = new Link();
+    const started = new Promise<RuntimeInfo>((resolve, reject) => (link.#start = { resolve, reject }));
+    started.catch(() => {}); // it may fail before it is waited for
+    link.#connection = await startWorker(source, inlined, {
+      message: (message) => link.#receive(message as Answer),
+      lost: (reason, cause) => link.#lose(reason, cause),
+    });
+    try {
+      link.#post({ type: 'start', options: inputs['options'] as RuntimeOptions }, []);
+      link.info = await started;
+      link.#start = undefined;
+      link.#connection.hold(false);
+      return link;
+    } catch (error) {
+      link.#connection.terminate();
+      throw error;
+    }
+  }
+
+  /** Whether no call can be made any more. */
+  get ended(): boolean {
+    return this.#end !== undefined;
+  }
+
+  /**
+   * Calls an operation of the worker. Calls are answered in the order they are made in.
+   *
+   * @param inputs  by the names the caller knows them by
+   * @param options those of the operation, and those of every call
+   * @param revive  class of the handles in the result
+   */
+  async call<T>(
+    operation: string,
+    inputs: Record<string, unknown>,
+    options: CallOptions = {},
+    revive: Revive<WorkerHandle> = WorkerTensor,
+  ): Promise<T> {
+    if (this.#end) throw this.#end;
+    checkCallOptions(options);
+    const { signal, onProgress, transfer = false, read = false, ...rest } = options;
+    signal?.throwIfAborted();
+    const given = new Map<number, WorkerHandle>();
+    const { transfers, ...packed } = packInputs({ ...inputs, options: rest }, transfer, (argument, value) => {
+      if (!(value instanceof WorkerHandle)) return undefined;
+      given.set(value.number, this.#check(argument, value));
+      return value.number;
+    });
+    const id = this.#nextId++;
+    const answer = new Promise<ResultAnswer>((resolve, reject) => {
+      const progress = onProgress !== undefined;
+      this.#post({ type: 'call', id, operation, progress, read, ...packed }, transfers);
+      this.#pending.set(id, { resolve, reject, onProgress });
+      if (this.#pending.size === 1) this.#connection.hold(true);
+    });
+    const abort = () => this.#post({ type: 'abort', id }, []);
+    signal?.addEventListener('abort', abort);
+    try {
+      const result = await answer;
+      if (!signal?.aborted) return this.#place(result, given, revive) as T;
+      this.#discard(result, given);
+      throw signal.reason;
+    } catch (error) {
+      throw signal?.aborted && !this.#end ? signal.reason : error;
+    } finally {
+      signal?.removeEventListener('abort', abort);
+    }
+  }
+
+  /** Frees what a handle stands for, after the calls made before. */
+  release(handle: number): void {
+    if (!this.#end) this.#post({ type: 'release', handle }, []);
+  }
+
+  dispose(): void {
+    this.#finish(new AttentionError({ code: 'DISPOSED', message: 'the worker runtime was disposed' }));
+  }
+
+  #receive(answer: Answer): void {
+    switch (answer.type) {
+      case 'ready':
+        this.#start?.resolve(answer.info);
+        break;
+      case 'failed':
+        this.#start?.reject(unpackError(answer.error));
+        break;
+      case 'progress':
+        this.#report(answer.id, answer.progress);
+        break;
+      case 'result': {
+        const pending = this.#settle(answer.id);
+        if (pending) pending.resolve(answer);
+        else this.#discard(answer, new Map());
+        break;
+      }
+      case 'error':
+        this.#settle(answer.id)?.reject(unpackError(answer.error));
+    }
+  }
+
+  #settle(id: number): Pending | undefined {
+    const pending = this.#pending.get(id);
+    if (pending && this.#pending.delete(id) && this.#pending.size === 0) this.#connection.hold(false);
+    return pending;
+  }
+
+  #report(id: number, progress: Progress): void {
+    try {
+      this.#pending.get(id)?.onProgress?.(progress);
+    } catch (error) {
+      this.#post({ type: 'abort', id }, []);
+      this.#settle(id)?.reject(error);
+    }
+  }
+
+  #lose(reason: string, cause: unknown): void {
+    this.#start?.reject(
+      new AttentionError({ code: 'UNSUPPORTED', message: `a worker could not be started: ${reason}`, cause }),
+    );
+    const message = `the worker is gone, and all its tensors with it: ${reason}`;
+    this.#finish(new AttentionError({ code: 'WORKER_LOST', message, cause }));
+  }
+
+  #finish(error: AttentionError): void {
+    if (this.#end) return;
+    this.#end = error;
+    for (const { reject } of this.#pending.values()) reject(error);
+    this.#pending.clear();
+    this.#connection?.terminate();
+  }
+
+  #post(request: Request, transfers: readonly ArrayBuffer[]): void {
+    try {
+      this.#connection.post(request, transfers);
+    } catch (cause) {
+      // Options that cannot be copied, or an array that cannot be given away: that of a WebAssembly memory.
+      throw new AttentionError({
+        code: 'UNSUPPORTED',
+        message: `the inputs cannot be sent to a worker: ${String((cause as Error)?.message ?? cause)}`,
+        cause,
+      });
+    }
+  }
+
+  /** The value of a result with handles in their places: the caller's own where it was given as an input. */
+  #place(
+    { value, made }: ResultAnswer,
+    given: Map<number, WorkerHandle>,
+    revive: Revive<WorkerHandle>,
+  ): unknown {
+    const root = { value } as Record<string, unknown>;
+    for (const { path, handle, properties } of made) {
+      let parent = root;
+      let key = 'value';
+      for (const step of path) {
+        parent = parent[key] as Record<string, unknown>;
+        key = String(step);
+      }
+      parent[key] = given.get(handle) ?? new revive(this, handle, properties);
+    }
+    return root['value'];
+  }
+
+  /** Frees what was made for a call that nobody waits for. */
+  #discard({ made }: ResultAnswer, given: Map<number, WorkerHandle>): void {
+    for (const { handle } of made) if (!given.has(handle)) this.release(handle);
+  }
+
+  #check(argument: string, handle: WorkerHandle): WorkerHandle {
+    if (handle.disposed) {
+      throw new AttentionError({
+        code: 'DISPOSED',
+        argument,
+        expected: 'a live handle',
+        received: 'a disposed one',
+      });
+    }
+    if (handle.link !== this) {
+      throw new AttentionError({
+        code: 'INVALID_ARGUMENT',
+        argument,
+        expected: 'a handle of the same worker runtime',
+        received: 'one of another',
+      });
+    }
+    return handle;
+  }
+}
+
+function checkCallOptions(options: unknown): void {
+  const fail = (argument: string, expected: string, value: unknown) => {
+    throw new AttentionError({ code: 'INVALID_ARGUMENT', argument, expected, received: describe(value) });
+  };
+  if (typeof options !== 'object' || options === null) fail('options', 'an object', options);
+  const { signal, onProgress, transfer, read } = options as Record<keyof CallOptions, unknown>;
+  if (signal !== undefined && !(signal instanceof AbortSignal)) fail('signal', 'an AbortSignal', signal);
+  if (onProgress !== undefined && typeof onProgress !== 'function')
+    fail('onProgress', 'a function', onProgress);
+  if (transfer !== undefined && typeof transfer !== 'boolean') fail('transfer', 'true or false', transfer);
+  if (read !== undefined && typeof read !== 'boolean') fail('read', 'true or false', read);
+}

@@ -1,0 +1,99 @@
+// What a worker can be asked to do: each operation of the public API by name, with its inputs by name.
+
+import {
+  attentionEntropyAsync,
+  attentionWeightsAsync,
+  linearAsync,
+  linearAttentionAsync,
+  LinearWeights,
+  mergeAttentionAsync,
+  MultiHeadAttention,
+  receivedWeightAsync,
+  rotaryEmbedding,
+  scaledDotProductAttentionAsync,
+  softmaxAsync,
+  Tensor,
+  topKeysAsync,
+  variableLengthAttentionAsync,
+} from '../index.js';
+import type { Runtime, TensorData } from '../index.js';
+import { AttentionError, describe } from '../runtime/errors.js';
+
+type InputName =
+  | ('data' | 'shape' | 'dtype' | 'tensor' | 'values')
+  | ('query' | 'key' | 'value' | 'count' | 'parts' | 'input' | 'weights')
+  | ('weight' | 'bias' | 'layer' | 'stateDict' | 'prefix' | 'x');
+
+/** A call as the worker sees it. Whatever the inputs are (hence `never`), the operations of the package check them. */
+export interface Call {
+  readonly runtime: Runtime;
+  /** How many things the worker holds for handles outside. */
+  readonly handles: number;
+  readonly inputs: Record<InputName, never>;
+  /** The operation's options, `runtime` among them, and `AsyncOptions`. */
+  readonly options: never;
+}
+
+const operations: Record<string, (call: Call) => unknown> = {
+  tensor: ({ runtime, inputs: { data, shape } }) => runtime.tensor(data, shape),
+  empty: ({ runtime, inputs: { shape, dtype } }) => runtime.empty(shape, dtype),
+  set: ({ inputs: { tensor, values } }) =>
+    void only(Tensor, 'tensor', tensor).set((values as { data: TensorData }).data),
+  read: ({ inputs: { tensor } }) => only(Tensor, 'tensor', tensor).data.slice(),
+  memory: ({ runtime, handles }) => ({ ...runtime.memory, handles }),
+
+  scaledDotProductAttention: ({ inputs: { query, key, value }, options }) =>
+    scaledDotProductAttentionAsync(query, key, value, options),
+  attentionWeights: ({ inputs: { query, key }, options }) => attentionWeightsAsync(query, key, options),
+  attentionEntropy: ({ inputs: { query, key }, options }) => attentionEntropyAsync(query, key, options),
+  receivedWeight: ({ inputs: { query, key }, options }) => receivedWeightAsync(query, key, options),
+  topKeys: ({ inputs: { query, key, count }, options }) => topKeysAsync(query, key, count, options),
+  mergeAttention: ({ inputs: { parts }, options }) => mergeAttentionAsync(parts, options),
+  linearAttention: ({ inputs: { query, key, value }, options }) =>
+    linearAttentionAsync(query, key, value, options),
+  variableLengthAttention: ({ inputs: { query, key, value }, options }) =>
+    variableLengthAttentionAsync(query, key, value, options),
+  linear: ({ inputs: { input, weights }, options }) => linearAsync(input, weights, options),
+  softmax: ({ inputs: { input }, options }) => softmaxAsync(input, options),
+  rotaryEmbedding: ({ inputs: { input }, options }) => rotaryEmbedding(input, options),
+
+  linearWeights: ({ runtime, inputs: { weight, bias } }) => new LinearWeights(runtime, weight, bias),
+  multiHeadAttention: ({ runtime, options }) => new MultiHeadAttention(runtime, options),
+  load: ({ inputs: { layer, stateDict, prefix } }) =>
+    void only(MultiHeadAttention, 'layer', layer).load(stateDict, prefix),
+  forward: ({ inputs: { layer, x }, options }) =>
+    only(MultiHeadAttention, 'layer', layer).forwardAsync(x, options),
+};
+
+/** @throws AttentionError INVALID_ARGUMENT if there is no such operation */
+export function findOperation(name: unknown): (call: Call) => unknown {
+  if (typeof name === 'string' && Object.hasOwn(operations, name)) return operations[name]!;
+  throw new AttentionError({
+    code: 'INVALID_ARGUMENT',
+    argument: 'operation',
+    expected: `one of ${Object.keys(operations).join(', ')}`,
+    received: describe(name),
+  });
+}
+
+function only<T>(kind: abstract new (...args: never[]) => T, argument: string, value: unknown): T {
+  if (value instanceof kind) return value;
+  throw new AttentionError({
+    code: 'INVALID_ARGUMENT',
+    argument,
+    expected: `a ${kind.name}`,
+    received: describe(value),
+  });
+}
+
+/** What lives in the worker and is known outside by a handle, with what the handle says of it; undefined for the rest. */
+export function propertiesOf(value: unknown): Record<string, unknown> | undefined {
+  if (value instanceof Tensor) return { shape: value.shape, dtype: value.dtype };
+  if (value instanceof LinearWeights) {
+    return { inFeatures: value.inFeatures, outFeatures: value.outFeatures };
+  }
+  if (value instanceof MultiHeadAttention) {
+    return { layout: value.layout, parameterCount: value.parameterCount };
+  }
+  return undefined;
+}

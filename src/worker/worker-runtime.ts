@@ -1,0 +1,314 @@
+// A runtime in a worker: the operations and layers of the package, as promises over handles.
+
+import type {
+  AttentionWeightsOptions,
+  ForwardOptions,
+  LinearAttentionOptions,
+  LinearOptions,
+  Mask,
+  MemoryStatistics,
+  MultiHeadAttention,
+  MultiHeadAttentionOptions,
+  PartialAttention,
+  ReceivedWeightOptions,
+  RotaryEmbeddingOptions,
+  RuntimeInfo,
+  RuntimeOptions,
+  ScaledDotProductAttentionOptions,
+  SoftmaxOptions,
+  StateDictTensor,
+  SummaryOptions,
+  Tensor,
+  TensorLike,
+  TopKeys,
+  VariableLengthOptions,
+} from '../index.js';
+import type { ArrayInput, DataType } from '../index.js';
+import { disposeSymbol } from '../runtime/tensor.js';
+import { WorkerHandle, WorkerTensor } from './handle.js';
+import { Link } from './link.js';
+import type { CallOptions } from './link.js';
+import type { WorkerSource } from './start.js';
+
+export interface WorkerRuntimeOptions extends RuntimeOptions {
+  /**
+   * Where the worker comes from: the address of the file `wasm-attention/worker`, or a function that starts a worker on
+   * it (a Web Worker, or one of node:worker_threads). Default: the source carried in this module, through a blob: address
+   * or worker_threads.
+   */
+  readonly worker?: WorkerSource | undefined;
+}
+
+/** A type of the sync API with handles in the places of tensors. */
+export type Remote<T> = T extends Tensor
+  ? WorkerTensor
+  : T extends Mask | ArrayBufferView | string | number | boolean | bigint | null | undefined
+    ? T
+    : { [K in keyof T]: Remote<T[K]> };
+
+/** What operations accept: a handle, or anything with data and a shape, which is copied for the call. */
+export type WorkerInput = Remote<TensorLike>;
+
+/** An operation's options, and those of every call. */
+export type WorkerOptions<O> = Remote<Omit<O, 'runtime' | keyof CallOptions>> & CallOptions;
+
+/** Options with which arrays are given away. */
+export type TransferOptions = Pick<CallOptions, 'transfer'>;
+
+/**
+ * Starts a worker and a runtime in it.
+ *
+ * @param options those of `createRuntime`, and where the worker comes from
+ * @throws AttentionError UNSUPPORTED where no worker can be had (no workers on the platform, a content security policy,
+ *   an address that does not load); what `createRuntime` throws
+ */
+export async function createWorkerRuntime(options: WorkerRuntimeOptions = {}): Promise<WorkerRuntime> {
+  const { worker, ...runtimeOptions } = options;
+  return new WorkerRuntime(await Link.open(worker, runtimeOptions));
+}
+
+interface AttentionTensors {
+  readonly output: WorkerTensor;
+  readonly weights?: WorkerTensor;
+  readonly logSumExp?: WorkerTensor;
+  readonly statistics?: WorkerTensor;
+}
+
+/** What attention and layers return. Disposing it disposes its tensors (but not an `output` that the caller gave). */
+export class WorkerAttentionResult {
+  /** [batch, heads, queries, valueHeadDim], or a layer's [batch, queries, embedDim]. */
+  readonly output: WorkerTensor;
+  readonly weights?: WorkerTensor | undefined;
+  readonly logSumExp?: WorkerTensor | undefined;
+  readonly statistics?: WorkerTensor | undefined;
+  readonly #ownsOutput: boolean;
+
+  /** @internal */
+  constructor(tensors: AttentionTensors, given: unknown) {
+    this.output = tensors.output;
+    this.weights = tensors.weights;
+    this.logSumExp = tensors.logSumExp;
+    this.statistics = tensors.statistics;
+    this.#ownsOutput = tensors.output !== given;
+  }
+
+  dispose(): void {
+    if (this.#ownsOutput) this.output.dispose();
+    this.weights?.dispose();
+    this.logSumExp?.dispose();
+    this.statistics?.dispose();
+  }
+
+  [disposeSymbol](): void {
+    this.dispose();
+  }
+}
+
+/** Packed weights of a linear layer; made by `linearWeights`. */
+export class WorkerLinearWeights extends WorkerHandle {
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+
+  /** @internal */
+  constructor(link: Link, number: number, properties: Record<string, unknown>) {
+    super(link, number);
+    this.inFeatures = properties['inFeatures'] as number;
+    this.outFeatures = properties['outFeatures'] as number;
+  }
+}
+
+/** A `MultiHeadAttention` in the worker; made by `multiHeadAttention`. */
+export class WorkerMultiHeadAttention extends WorkerHandle {
+  readonly layout: MultiHeadAttention['layout'];
+  readonly parameterCount: number;
+
+  /** @internal */
+  constructor(link: Link, number: number, properties: Record<string, unknown>) {
+    super(link, number);
+    this.layout = properties['layout'] as MultiHeadAttention['layout'];
+    this.parameterCount = properties['parameterCount'] as number;
+  }
+
+  /** See `MultiHeadAttention.load`. Of the state dict only what is under the prefix crosses to the worker. */
+  async load(
+    stateDict: Readonly<Record<string, StateDictTensor>>,
+    prefix?: string,
+    options: TransferOptions = {},
+  ): Promise<this> {
+    await this.link.call('load', { layer: this, stateDict: partOf(stateDict, prefix), prefix }, options);
+    return this;
+  }
+
+  /** See `MultiHeadAttention.forward`. */
+  async forward(x: WorkerInput, options: WorkerOptions<ForwardOptions> = {}): Promise<WorkerAttentionResult> {
+    return new WorkerAttentionResult(await this.link.call('forward', { layer: this, x }, options), undefined);
+  }
+}
+
+/** What is under a prefix. A tensor of a kind that cannot be read stands there with the reason in place of its data. */
+function partOf(stateDict: unknown, prefix: unknown): unknown {
+  if (typeof stateDict !== 'object' || stateDict === null) return stateDict;
+  const part = Object.create(null) as Record<string, unknown>;
+  for (const [name, tensor] of Object.entries(stateDict)) {
+    if (typeof prefix !== 'string' || name.startsWith(prefix)) part[name] = readable(tensor);
+  }
+  return part;
+}
+
+function readable(tensor: unknown): unknown {
+  try {
+    const { data, shape, dims } = tensor as StateDictTensor;
+    return { data, shape: shape ?? dims };
+  } catch (error) {
+    return { data: String((error as Error)?.message), shape: (tensor as StateDictTensor | undefined)?.shape };
+  }
+}
+
+/** The operations of the package, run in a worker; they mean what the functions of the same names do. */
+export class WorkerRuntime {
+  /** What the worker's runtime chose, and why. */
+  readonly info: RuntimeInfo;
+  readonly #link: Link;
+
+  /** @internal Use `createWorkerRuntime`. */
+  constructor(link: Link) {
+    this.#link = link;
+    this.info = link.info;
+  }
+
+  /** True once disposed, or if the worker is gone. */
+  get disposed(): boolean {
+    return this.#link.ended;
+  }
+
+  /** Bytes used, most ever used, and held in all; and how many handles are not disposed. */
+  memory(): Promise<MemoryStatistics & { readonly handles: number }> {
+    return this.#link.call('memory', {});
+  }
+
+  /**
+   * Ends the worker. Calls that are waiting reject with DISPOSED. Safe to repeat. A worker without waiting calls does not
+   * keep a program of Node, Bun or Deno running, disposed or not.
+   */
+  dispose(): void {
+    this.#link.dispose();
+  }
+
+  [disposeSymbol](): void {
+    this.dispose();
+  }
+
+  /** A tensor in the worker; see `Runtime.tensor`. */
+  tensor(data: ArrayInput, shape?: readonly number[], options: TransferOptions = {}): Promise<WorkerTensor> {
+    return this.#link.call('tensor', { data, shape }, options);
+  }
+
+  /** See `Runtime.empty`. */
+  empty(shape: readonly number[], dtype?: DataType): Promise<WorkerTensor> {
+    return this.#link.call('empty', { shape, dtype });
+  }
+
+  async scaledDotProductAttention(
+    query: WorkerInput,
+    key: WorkerInput,
+    value: WorkerInput,
+    options: WorkerOptions<ScaledDotProductAttentionOptions> = {},
+  ): Promise<WorkerAttentionResult> {
+    const inputs = { query, key, value };
+    return new WorkerAttentionResult(
+      await this.#link.call('scaledDotProductAttention', inputs, options),
+      options.output,
+    );
+  }
+
+  attentionWeights(
+    query: WorkerInput,
+    key: WorkerInput,
+    options?: WorkerOptions<AttentionWeightsOptions>,
+  ): Promise<WorkerTensor> {
+    return this.#link.call('attentionWeights', { query, key }, options);
+  }
+
+  attentionEntropy(
+    query: WorkerInput,
+    key: WorkerInput,
+    options?: WorkerOptions<SummaryOptions>,
+  ): Promise<WorkerTensor> {
+    return this.#link.call('attentionEntropy', { query, key }, options);
+  }
+
+  receivedWeight(
+    query: WorkerInput,
+    key: WorkerInput,
+    options?: WorkerOptions<ReceivedWeightOptions>,
+  ): Promise<WorkerTensor> {
+    return this.#link.call('receivedWeight', { query, key }, options);
+  }
+
+  topKeys(
+    query: WorkerInput,
+    key: WorkerInput,
+    count: number,
+    options?: WorkerOptions<SummaryOptions>,
+  ): Promise<TopKeys> {
+    return this.#link.call('topKeys', { query, key, count }, options);
+  }
+
+  async mergeAttention(
+    parts: readonly Remote<PartialAttention>[],
+    options: CallOptions = {},
+  ): Promise<WorkerAttentionResult> {
+    return new WorkerAttentionResult(await this.#link.call('mergeAttention', { parts }, options), undefined);
+  }
+
+  linearAttention(
+    query: WorkerInput,
+    key: WorkerInput,
+    value: WorkerInput,
+    options?: WorkerOptions<LinearAttentionOptions>,
+  ): Promise<WorkerTensor> {
+    return this.#link.call('linearAttention', { query, key, value }, options);
+  }
+
+  variableLengthAttention(
+    query: WorkerInput,
+    key: WorkerInput,
+    value: WorkerInput,
+    options: WorkerOptions<VariableLengthOptions>,
+  ): Promise<WorkerTensor> {
+    return this.#link.call('variableLengthAttention', { query, key, value }, options);
+  }
+
+  linear(
+    input: WorkerInput,
+    weights: WorkerLinearWeights,
+    options?: WorkerOptions<LinearOptions>,
+  ): Promise<WorkerTensor> {
+    return this.#link.call('linear', { input, weights }, options);
+  }
+
+  softmax(input: WorkerInput, options?: WorkerOptions<SoftmaxOptions>): Promise<WorkerTensor> {
+    return this.#link.call('softmax', { input }, options);
+  }
+
+  rotaryEmbedding(
+    input: WorkerInput,
+    options?: WorkerOptions<RotaryEmbeddingOptions>,
+  ): Promise<WorkerTensor> {
+    return this.#link.call('rotaryEmbedding', { input }, options);
+  }
+
+  /** See `LinearWeights`. */
+  linearWeights(
+    weight: WorkerInput,
+    bias?: WorkerInput,
+    options?: TransferOptions,
+  ): Promise<WorkerLinearWeights> {
+    return this.#link.call('linearWeights', { weight, bias }, options, WorkerLinearWeights);
+  }
+
+  /** See `MultiHeadAttention`; then `load`, then `forward`. */
+  multiHeadAttention(options: WorkerOptions<MultiHeadAttentionOptions>): Promise<WorkerMultiHeadAttention> {
+    return this.#link.call('multiHeadAttention', {}, options, WorkerMultiHeadAttention);
+  }
+}

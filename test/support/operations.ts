@@ -1,0 +1,115 @@
+// Every operation that has an asynchronous form, over inputs with edges: rows and columns that fill no tile, heads that share
+// keys, masks.
+
+import { createHash } from 'node:crypto';
+import {
+  attentionEntropy,
+  attentionEntropyAsync,
+  attentionWeights,
+  attentionWeightsAsync,
+  linear,
+  linearAsync,
+  linearAttention,
+  linearAttentionAsync,
+  LinearWeights,
+  mergeAttention,
+  mergeAttentionAsync,
+  MultiHeadAttention,
+  receivedWeight,
+  receivedWeightAsync,
+  scaledDotProductAttention,
+  scaledDotProductAttentionAsync,
+  softmax,
+  softmaxAsync,
+  topKeys,
+  topKeysAsync,
+  variableLengthAttention,
+  variableLengthAttentionAsync,
+} from 'wasm-attention';
+import type { AsyncOptions, Runtime, Tensor } from 'wasm-attention';
+import type { Random } from '../reference/random.js';
+
+export function randomTensor(runtime: Runtime, random: Random, ...shape: number[]): Tensor {
+  const size = shape.reduce((product, length) => product * length, 1);
+  return runtime.tensor(random.array(size, 'normal'), shape);
+}
+
+/** Hashes of everything in a result: views of memory that grows do not last. */
+export const bits = (result: unknown): unknown => {
+  if (ArrayBuffer.isView(result))
+    return createHash('md5')
+      .update(Buffer.from(result.buffer, result.byteOffset, result.byteLength))
+      .digest('hex');
+  if (result && typeof result === 'object' && 'data' in result) return bits(result.data);
+  return Object.values(result as object)
+    .filter((part) => part !== undefined)
+    .map(bits);
+};
+
+/** Each operation in both forms, over the same inputs, `length` tokens long. */
+export function operations(
+  runtime: Runtime,
+  random: Random,
+  { batch = 2, length = 200 } = {},
+): Record<string, [() => unknown, (options: AsyncOptions) => Promise<unknown>]> {
+  const tensor = (...shape: number[]) => randomTensor(runtime, random, ...shape);
+  const keys = length + 100;
+  const [q, k, v] = [
+    tensor(batch, 4, length, 24),
+    tensor(batch, 2, keys, 24),
+    tensor(batch, 2, keys, 20),
+  ] as const;
+  const [x, weights] = [tensor(length, 50), new LinearWeights(runtime, tensor(30, 50), tensor(30))] as const;
+  const options = { causal: 'lower-right', window: { left: 100 } } as const;
+  const all = {
+    causal: 'lower-right',
+    returnWeights: true,
+    returnLogSumExp: true,
+    returnStatistics: true,
+  } as const;
+  const packed = [tensor(length, 4, 16), tensor(length, 2, 16), tensor(length, 2, 16)] as const;
+  const sequences = { cumulativeQueries: [0, length >> 2, length >> 2, length], causal: true };
+  const parts = [0, keys >> 1].map((from) =>
+    scaledDotProductAttention(q, k.slice(2, from, from + (keys >> 1)), v.slice(2, from, from + (keys >> 1)), {
+      returnLogSumExp: true,
+    }),
+  );
+  const layer = new MultiHeadAttention(runtime, { embedDim: 48, numHeads: 4, causal: true, rotary: {} }).load(
+    {
+      in_proj_weight: tensor(144, 48),
+      in_proj_bias: tensor(144),
+      'out_proj.weight': tensor(48, 48),
+      'out_proj.bias': tensor(48),
+    },
+  );
+  const tokens = tensor(batch, length, 48);
+  return {
+    attention: [
+      () => scaledDotProductAttention(q, k, v, all),
+      (o) => scaledDotProductAttentionAsync(q, k, v, { ...all, ...o }),
+    ],
+    weights: [
+      () => attentionWeights(q, k, options),
+      (o) => attentionWeightsAsync(q, k, { ...options, ...o }),
+    ],
+    received: [() => receivedWeight(q, k, options), (o) => receivedWeightAsync(q, k, { ...options, ...o })],
+    entropy: [
+      () => attentionEntropy(q, k, options),
+      (o) => attentionEntropyAsync(q, k, { ...options, ...o }),
+    ],
+    'top keys': [() => topKeys(q, k, 3, options), (o) => topKeysAsync(q, k, 3, { ...options, ...o })],
+    linear: [() => linear(x, weights), (o) => linearAsync(x, weights, o)],
+    softmax: [() => softmax(q), (o) => softmaxAsync(q, o)],
+    'softmax of another axis': [() => softmax(q, { axis: 1 }), (o) => softmaxAsync(q, { axis: 1, ...o })],
+    'linear attention': [() => linearAttention(q, k, v), (o) => linearAttentionAsync(q, k, v, o)],
+    'variable length': [
+      () => variableLengthAttention(...packed, sequences),
+      (o) => variableLengthAttentionAsync(...packed, { ...sequences, ...o }),
+    ],
+    merge: [() => mergeAttention(parts), (o) => mergeAttentionAsync(parts, o)],
+    layer: [
+      () => layer.forward(tokens, { averageWeights: true, returnLogSumExp: true }),
+      (o) => layer.forwardAsync(tokens, { averageWeights: true, returnLogSumExp: true, ...o }),
+    ],
+  };
+}
