@@ -1,11 +1,13 @@
 // src/ -> dist/. Everything is in slim, which carries no kernels; index (kernels embedded), workerd and edge-light (kernels
 // as modules imported from their files) are thin layers over it, so that a program never holds two copies of a class.
+// worker-runtime holds the script of its worker, in which all of it is once more.
 
 import { readFileSync } from 'node:fs';
-import { basename, resolve } from 'node:path';
+import { basename, dirname, resolve } from 'node:path';
 import nodeResolve from '@rollup/plugin-node-resolve';
 import terser from '@rollup/plugin-terser';
 import typescript from '@rollup/plugin-typescript';
+import { rollup } from 'rollup';
 import dts from 'rollup-plugin-dts';
 
 const { name, version, license } = JSON.parse(readFileSync('package.json', 'utf8'));
@@ -68,6 +70,37 @@ const wasmFiles = () => ({
   },
 });
 
+/**
+ * `import source from './worker.js?inline'`: the module and all it imports, as the source of a classic script. Those named
+ * in `files` become files too, for pages that load their workers by address.
+ */
+const inlineWorker = (files = {}) => {
+  const marker = '?inline';
+  const sources = new Map();
+  return {
+    name: 'inline-worker',
+    resolveId(source, importer) {
+      if (!source.endsWith(marker)) return null;
+      return `\0${resolve(dirname(importer), source.slice(0, -marker.length)).replace(/\.js$/, '.ts')}${marker}`;
+    },
+    async load(id) {
+      if (!id.endsWith(marker)) return null;
+      const entry = id.slice(1, -marker.length);
+      const bundle = await rollup({ input: entry, onwarn, plugins: plugins() });
+      const { output } = await bundle.generate({ format: 'iife', banner });
+      await bundle.close();
+      sources.set(basename(entry, '.ts'), output[0].code);
+      return `export default ${JSON.stringify(output[0].code)};`;
+    },
+    generateBundle({ format }) {
+      if (format !== 'es') return;
+      for (const [module, fileName] of Object.entries(files)) {
+        this.emitFile({ type: 'asset', fileName, source: sources.get(module) });
+      }
+    },
+  };
+};
+
 /** The same types for CommonJS. */
 const commonJsTypes = () => ({
   name: 'commonjs-types',
@@ -88,58 +121,61 @@ const onwarn = (warning) => {
 const siblings = (input) => ({
   name: 'siblings',
   resolveId(source, importer) {
-    const name = basename(source, '.js');
-    if (importer && (source.endsWith('.wasm') || (name === 'slim' && resolve(input) !== slim))) {
-      return { id: `./${name}`, external: true };
-    }
-    return null;
+    if (!importer) return null;
+    if (source.endsWith('.wasm')) return { id: `./${basename(source)}`, external: true };
+    const isSlim = source === '../index.js' || (source === './slim.js' && resolve(input) !== slim);
+    return isSlim ? { id: './slim', external: true } : null;
   },
 });
 
-const bundle = (input, output) => ({
+const plugins = () => [
+  inlineWorker(),
+  slenderLoader(),
+  nodeResolve({ extensions: ['.ts', '.mjs', '.js'] }),
+  typescript({
+    allowJs: false,
+    include: ['src/**', 'build/*.ts'],
+    noEmit: false,
+    noEmitOnError: true,
+    noForceEmit: true,
+  }),
+  minify(),
+  selfContained(),
+];
+
+/** A source as modules; `workers` become files of their own besides. */
+const modules = (input, output, workers = {}) => ({
   input,
   onwarn,
-  plugins: [
-    siblings(input),
-    slenderLoader(),
-    nodeResolve({ extensions: ['.ts', '.mjs', '.js'] }),
-    typescript({
-      allowJs: false,
-      include: ['src/**', 'build/*.ts'],
-      noEmit: false,
-      noEmitOnError: true,
-      noForceEmit: true,
-    }),
-    minify(),
-    selfContained(),
-  ],
+  plugins: [inlineWorker(workers), siblings(input), ...plugins()],
   output: output.map((options) => ({ banner, ...options })),
 });
 
-const types = (input, file) => ({
+const bothKinds = (name) => [
+  { file: `dist/${name}.mjs`, format: 'es', paths: { './slim': './slim.mjs' } },
+  { file: `dist/${name}.cjs`, format: 'cjs', paths: { './slim': './slim.cjs' } },
+];
+
+const types = (input, name) => ({
   input,
   onwarn,
   plugins: [siblings(input), dts({ includeExternal: ['@assemblyscript/loader'] }), commonJsTypes()],
-  output: [{ file, format: 'es', paths: { './slim': './slim.mjs' } }],
+  output: [{ file: `dist/${name}.d.mts`, format: 'es', paths: { './slim': './slim.mjs' } }],
 });
 
 export default [
-  bundle('src/slim.ts', [
-    { file: 'dist/slim.mjs', format: 'es', plugins: [wasmFiles()] },
-    { file: 'dist/slim.cjs', format: 'cjs' },
-  ]),
-  bundle('src/index.ts', [
-    { file: 'dist/index.mjs', format: 'es', paths: { './slim': './slim.mjs' } },
-    { file: 'dist/index.cjs', format: 'cjs', paths: { './slim': './slim.cjs' } },
-  ]),
-  bundle('src/workerd.ts', [
-    { file: 'dist/workerd.mjs', format: 'es', paths: { './slim': './slim.mjs' } },
+  modules('src/slim.ts', bothKinds('slim'), { thread: 'thread.js' }),
+  modules('src/index.ts', bothKinds('index')),
+  modules('src/worker/index.ts', bothKinds('worker-runtime'), { worker: 'worker.mjs' }),
+  modules('src/workerd.ts', [
+    { file: 'dist/workerd.mjs', format: 'es', paths: { './slim': './slim.mjs' }, plugins: [wasmFiles()] },
     {
       file: 'dist/edge-light.mjs',
       format: 'es',
       paths: (id) => (id === './slim' ? './slim.mjs' : `${id}?module`), // as Vercel's bundler wants it marked
     },
   ]),
-  types('src/slim.ts', 'dist/slim.d.mts'),
-  types('src/index.ts', 'dist/index.d.mts'),
+  types('src/slim.ts', 'slim'),
+  types('src/index.ts', 'index'),
+  types('src/worker/index.ts', 'worker-runtime'),
 ];

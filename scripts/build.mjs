@@ -80,7 +80,7 @@ async function filesUnder(path) {
   if (!(await stat(path)).isDirectory()) return [path];
   const files = await readdir(path, { recursive: true });
   return files
-    .filter((file) => /\.[jt]s$/.test(file))
+    .filter((file) => file.endsWith('.ts'))
     .sort()
     .map((file) => join(path, file));
 }

@@ -1,13 +1,6 @@
-// What imports of other files are after bundling.
+// What an import of a .wasm file is in the engines that have it: a compiled module.
 
-/** A compiled module; left to the engine. */
 declare module '*.wasm' {
   const module: WebAssembly.Module;
   export default module;
-}
-
-/** A file as a string, without its comments. */
-declare module '*?raw' {
-  const text: string;
-  export default text;
 }

@@ -24,7 +24,7 @@ export async function compile(
   source: WasmSource | undefined,
   shared: boolean,
 ): Promise<WebAssembly.Module> {
-  const content = await (typeof source === 'function' ? source() : source);
+  const content = await bring(source);
   const module = await toModule(build, content, shared);
   const [signature] = WebAssembly.Module.customSections(module, 'wasm-attention');
   const found = signature && String.fromCharCode(...new Uint8Array(signature));
@@ -32,6 +32,10 @@ export async function compile(
     throw notTheBuild(build, found === undefined ? 'another module' : `the build '${found}'`);
   }
   return module;
+}
+
+function bring(source: WasmSource | undefined): WasmContent | PromiseLike<WasmContent> | undefined {
+  return typeof source === 'function' ? source() : source;
 }
 
 async function toModule(

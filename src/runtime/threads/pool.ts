@@ -42,7 +42,7 @@ export class ThreadPool {
   /** @throws Error with the reason if a worker does not start; none is left then */
   static async start({ module, memory, count, worker, onExit }: PoolOptions): Promise<ThreadPool> {
     const control = new SharedArrayBuffer(CONTROL_BYTES);
-    const message = { module, memory, control, word: WORD, kernels: TILE_KERNELS, spinTime: SPIN_TIME };
+    const message = { module, memory, control, kernels: TILE_KERNELS, spinTime: SPIN_TIME };
     let ending = false;
     const exited = () => {
       if (!ending) onExit();

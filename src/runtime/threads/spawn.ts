@@ -1,6 +1,7 @@
 // Workers of browsers and of Node, Bun and Deno, as one thing.
 
-import source from './thread.js?raw';
+import source from './thread.js?inline';
+import type { ThreadAnswer, ThreadMessage } from './thread.js';
 
 /** What is common to the workers of all runtimes. */
 export interface WorkerLike {
@@ -71,7 +72,7 @@ const END_TIME = 1000;
  */
 export async function spawn(
   from: WorkerSource | undefined,
-  message: unknown,
+  message: ThreadMessage,
   onExit: () => void,
 ): Promise<Thread> {
   const worker = create(from);
@@ -89,8 +90,8 @@ export async function spawn(
   try {
     await new Promise<void>((resolve, reject) => {
       const fail = (reason: string) => reject(new Error(reason));
-      const onMessage = (data: { error?: string }) =>
-        data.error === undefined ? resolve() : fail(`a worker could not load the kernels: ${data.error}`);
+      const onMessage = ({ error }: ThreadAnswer) =>
+        error === undefined ? resolve() : fail(`a worker could not load the kernels: ${error}`);
       const onError = (error: { message?: string } | undefined) =>
         fail(`a worker failed to start: ${error?.message || 'no reason given (a content security policy?)'}`);
       if (node) {
@@ -102,7 +103,7 @@ export async function spawn(
         });
       } else {
         const web = worker as Worker;
-        web.onmessage = ({ data }) => onMessage(data as { error?: string });
+        web.onmessage = ({ data }) => onMessage(data as ThreadAnswer);
         web.onerror = (event) => {
           event.preventDefault();
           onError(event);
