@@ -34,8 +34,11 @@ export async function compile(
   return module;
 }
 
-function bring(source: WasmSource | undefined): WasmContent | PromiseLike<WasmContent> | undefined {
-  return typeof source === 'function' ? source() : source;
+type Content = WasmContent | PromiseLike<WasmContent> | undefined;
+
+/** The type of modules is empty, so functions cannot be told from them by types. */
+function bring(source: unknown): Content {
+  return typeof source === 'function' ? (source as () => Content)() : (source as Content);
 }
 
 async function toModule(
