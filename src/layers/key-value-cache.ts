@@ -14,12 +14,12 @@ import { integers } from '../masks/mask.js';
 import type { IntegerList } from '../masks/mask.js';
 import { checkRotaryDim, rotateInPlace } from '../positions/rotary.js';
 import type { PlacedRotary, RotaryOptions } from '../positions/rotary.js';
+import { Disposable } from '../runtime/disposable.js';
 import { AttentionError, describe } from '../runtime/errors.js';
 import { callNow } from '../runtime/call.js';
 import { shapeError } from '../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
-import { disposeSymbol } from '../runtime/tensor.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { PagePool } from './cache/page-pool.js';
 import { Sequence } from './cache/sequence.js';
@@ -110,7 +110,7 @@ export interface PreparedAppend {
  *
  * @see Pope et al. 2022; Kwon et al. 2023 (pages); Xiao et al. 2023 (attention sinks)
  */
-export class KeyValueCache {
+export class KeyValueCache extends Disposable {
   readonly runtime: Runtime;
   readonly layout: Layout;
   readonly #pool: PagePool;
@@ -123,6 +123,7 @@ export class KeyValueCache {
 
   /** @throws AttentionError INVALID_ARGUMENT for sizes that make no sense */
   constructor(runtime: Runtime, options: KeyValueCacheOptions, /** @internal */ shared?: PagePool) {
+    super();
     runtime.check();
     this.runtime = runtime;
     this.layout = readLayout(options);
@@ -363,10 +364,6 @@ export class KeyValueCache {
     this.#sequences = [];
     this.#rotary?.dispose();
     this.#disposed = true;
-  }
-
-  [disposeSymbol](): void {
-    this.dispose();
   }
 
   /**
