@@ -15,9 +15,10 @@ import type { IntegerList } from '../masks/mask.js';
 import { checkRotaryDim, rotateInPlace } from '../positions/rotary.js';
 import type { PlacedRotary, RotaryOptions } from '../positions/rotary.js';
 import { Disposable } from '../runtime/disposable.js';
+import { checkInteger, checkOptions } from '../runtime/checks.js';
 import { AttentionError, describe } from '../runtime/errors.js';
 import { callNow } from '../runtime/call.js';
-import { shapeError } from '../runtime/inputs.js';
+import { checkRuntime, shapeError } from '../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
@@ -124,11 +125,11 @@ export class KeyValueCache extends Disposable {
   /** @throws AttentionError INVALID_ARGUMENT for sizes that make no sense */
   constructor(runtime: Runtime, options: KeyValueCacheOptions, /** @internal */ shared?: PagePool) {
     super();
-    runtime.check();
+    checkRuntime(runtime);
     this.runtime = runtime;
     this.layout = readLayout(options);
     const { layers, batch, numKeyValueHeads, headDim, valueHeadDim, storage, ring } = this.layout;
-    if (options.rotary) {
+    if (options.rotary !== undefined) {
       checkRotaryDim(options.rotary.rotaryDim, headDim);
       this.#rotary = new LayerRotary(runtime, options.rotary, headDim);
     }
@@ -176,6 +177,7 @@ export class KeyValueCache extends Disposable {
   append(layer: number, keys: TensorLike, values: TensorLike, options: AppendOptions = {}): void {
     this.#layer(layer);
     callNow(this.runtime, (scope) => {
+      checkOptions(options);
       const k = attentionInput(scope, 'keys', keys);
       const v = attentionInput(scope, 'values', values);
       this.#checkInputs(k, v);
@@ -198,6 +200,7 @@ export class KeyValueCache extends Disposable {
   attend(layer: number, query: TensorLike, options: CacheAttendOptions = {}): AttentionResult {
     const sequences = this.#layer(layer);
     return callNow(this.runtime, (scope) => {
+      checkOptions(options);
       let q = attentionInput(scope, 'query', query);
       this.#checkQuery(q);
       const [batch, , length] = q.shape as [number, number, number];
@@ -552,12 +555,21 @@ export class KeyValueCache extends Disposable {
   }
 }
 
+/** Limits far beyond use, so that a wrong number is an error and not a program that hangs. */
+const MOST = 2 ** 31 - 1;
+const MOST_SEQUENCES = 2 ** 20;
+const MOST_CHANNELS = 2 ** 16;
+
 function readLayout(options: KeyValueCacheOptions): Layout {
+  checkOptions(options);
   const { layers = 1, batch = 1, numKeyValueHeads, headDim, valueHeadDim = headDim, ring } = options;
-  const { storage = 'float32', capacity = 2 ** 31 - 1 } = options;
+  const { storage = 'float32', capacity = MOST } = options;
   const sizes = { layers, batch, numKeyValueHeads, headDim, valueHeadDim, capacity };
-  for (const [argument, size] of Object.entries(sizes)) checkInteger(argument, size, 1);
-  if (!Object.hasOwn(STORAGE_CODES, storage)) {
+  for (const [argument, size] of Object.entries(sizes)) checkInteger(argument, size, 1, MOST);
+  checkInteger('layers', layers, 1, Math.floor(MOST_SEQUENCES / batch));
+  checkInteger('headDim', headDim, 1, MOST_CHANNELS);
+  checkInteger('valueHeadDim', valueHeadDim, 1, MOST_CHANNELS);
+  if (typeof storage !== 'string' || !Object.hasOwn(STORAGE_CODES, storage)) {
     throw new AttentionError({
       code: 'INVALID_ARGUMENT',
       argument: 'storage',
@@ -565,10 +577,11 @@ function readLayout(options: KeyValueCacheOptions): Layout {
       received: describe(storage),
     });
   }
-  if (!ring) return { ...sizes, storage, ring: null };
+  if (ring === undefined) return { ...sizes, storage, ring: null };
+  checkOptions(ring, 'ring');
   const { sinkTokens = 0, window } = ring;
-  checkInteger('ring.sinkTokens', sinkTokens, 0);
-  checkInteger('ring.window', window, 1);
+  checkInteger('ring.sinkTokens', sinkTokens, 0, MOST);
+  checkInteger('ring.window', window, 1, MOST);
   if (options.capacity !== undefined) {
     throw new AttentionError({
       code: 'INVALID_ARGUMENT',
@@ -578,16 +591,6 @@ function readLayout(options: KeyValueCacheOptions): Layout {
     });
   }
   return { ...sizes, storage, ring: { sinkTokens, window } };
-}
-
-function checkInteger(argument: string, value: number, least: number): void {
-  if (Number.isInteger(value) && value >= least && value < 2 ** 31) return;
-  throw new AttentionError({
-    code: 'INVALID_ARGUMENT',
-    argument,
-    expected: `an integer >= ${least}`,
-    received: describe(value),
-  });
 }
 
 /** @internal New tokens of each row. */

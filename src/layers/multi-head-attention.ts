@@ -15,6 +15,7 @@ import { LinearWeights, rowsOf, runProduct } from '../ops/linear.js';
 import { callAsync, callNow } from '../runtime/call.js';
 import type { AsyncOptions } from '../runtime/call.js';
 import { Disposable } from '../runtime/disposable.js';
+import { checkOptions } from '../runtime/checks.js';
 import { AttentionError, describe } from '../runtime/errors.js';
 import { checkDataType, shapeError } from '../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../runtime/inputs.js';
@@ -225,6 +226,7 @@ export class MultiHeadAttention extends Disposable {
   }
 
   #run(scope: CallScope, packed: PackedProjections, x: TensorLike, options: ForwardOptions): LayerResult {
+    checkOptions(options);
     const { embedDim, kdim, vdim, numHeads, numKeyValueHeads, headDim, valueHeadDim, outputDim } =
       this.layout;
     const input = layerInput(scope, 'x', x, embedDim);
@@ -420,6 +422,7 @@ function checkCache(cache: KeyValueCache, runtime: Runtime): void {
 }
 
 function readLayout(options: MultiHeadAttentionOptions): LayerLayout {
+  checkOptions(options);
   const {
     embedDim,
     numHeads,
@@ -432,7 +435,7 @@ function readLayout(options: MultiHeadAttentionOptions): LayerLayout {
   const { valueHeadDim = headDim } = options;
   const sizes = { embedDim, numHeads, numKeyValueHeads, headDim, valueHeadDim, kdim, vdim };
   for (const [argument, size] of Object.entries(sizes)) {
-    if (Number.isInteger(size) && size >= 1) continue;
+    if (Number.isInteger(size) && size >= 1 && size < 2 ** 31) continue;
     const expected =
       argument === 'headDim' && options.headDim === undefined
         ? `an embedDim (${embedDim}) that numHeads (${numHeads}) divides, or headDim itself`

@@ -49,6 +49,24 @@ export class DenseMask extends Mask {
  * @param shape broadcasts from the right to [batch, heads, queries, keys]
  */
 export function denseMask(data: readonly boolean[] | Uint8Array, shape: readonly number[]): Mask {
+  const isList: boolean = data instanceof Uint8Array || Array.isArray(data);
+  if (!isList) {
+    throw new AttentionError({
+      code: 'INVALID_DTYPE',
+      argument: 'denseMask.data',
+      expected: 'a Uint8Array or an array of booleans',
+      received: describe(data),
+    });
+  }
+  const isShape: boolean = Array.isArray(shape);
+  if (!isShape || !shape.every((length) => Number.isInteger(length) && length >= 0)) {
+    throw new AttentionError({
+      code: 'INVALID_SHAPE',
+      argument: 'denseMask.shape',
+      expected: 'an array of integers >= 0',
+      received: describe(shape),
+    });
+  }
   const size = shape.reduce((product, length) => product * length, 1);
   if (shape.length > 4 || size !== data.length) {
     throw new AttentionError({

@@ -20,7 +20,7 @@ export interface SoftmaxOptions {
  * holds NaN or +Infinity gives NaN.
  */
 export function softmax(input: TensorLike, options: SoftmaxOptions = {}): Tensor {
-  const runtime = findRuntime(options.runtime, [input]);
+  const runtime = findRuntime(options, [input]);
   return callNow(runtime, (scope) => softmaxAlong(scope, input, options.axis));
 }
 
@@ -29,7 +29,7 @@ export async function softmaxAsync(
   input: TensorLike,
   options: SoftmaxOptions & AsyncOptions = {},
 ): Promise<Tensor> {
-  const runtime = findRuntime(options.runtime, [input]);
+  const runtime = findRuntime(options, [input]);
   return callAsync(runtime, options, (scope) => softmaxAlong(scope, input, options.axis));
 }
 
@@ -63,7 +63,7 @@ function runSoftmax(scope: CallScope, x: Tensor, y: Tensor): void {
 }
 
 function checkAxis(axis: number, last: number): number {
-  const positive = axis < 0 ? axis + last + 1 : axis;
+  const positive = Number.isInteger(axis) && axis < 0 ? axis + last + 1 : axis;
   if (Number.isInteger(positive) && positive >= 0 && positive <= last) return positive;
   throw new AttentionError({
     code: 'INVALID_ARGUMENT',

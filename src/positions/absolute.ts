@@ -1,5 +1,6 @@
 // Positions that are added to the input: the sinusoidal encoding, and a table of learned ones.
 
+import { checkInteger, checkOptions, invalidArgument } from '../runtime/checks.js';
 import { AttentionError, describe } from '../runtime/errors.js';
 import { power, sineAndCosine } from './elementary.js';
 
@@ -21,9 +22,10 @@ export function sinusoidalEncoding(
   dim: number,
   options: SinusoidalOptions = {},
 ): Float32Array {
+  checkOptions(options);
   const { base = 10000, offset = 0 } = options;
   for (const [argument, value] of Object.entries({ length, dim, offset })) {
-    if (Number.isInteger(value) && value >= 0) continue;
+    if (Number.isInteger(value) && value >= 0 && value < 2 ** 31) continue;
     throw new AttentionError({
       code: 'INVALID_ARGUMENT',
       argument,
@@ -31,6 +33,7 @@ export function sinusoidalEncoding(
       received: describe(value),
     });
   }
+  if (length * dim >= 2 ** 31) throw invalidArgument('length', 'fewer than 2^31 numbers in all', length);
   if (!(Number.isFinite(base) && base > 0)) {
     throw new AttentionError({
       code: 'INVALID_ARGUMENT',
@@ -65,7 +68,14 @@ export function addPositions(
   shape: { readonly batch: number; readonly length: number; readonly dim: number },
   positions?: ArrayLike<number>,
 ): Float32Array {
+  for (const [argument, array] of Object.entries({ x, table })) {
+    if (!(array instanceof Float32Array)) throw invalidArgument(argument, 'a Float32Array', array);
+  }
+  checkOptions(shape, 'shape');
   const { batch, length, dim } = shape;
+  for (const [name, size] of Object.entries({ batch, length, dim })) {
+    checkInteger(`shape.${name}`, size, 1, 2 ** 31);
+  }
   if (x.length !== batch * length * dim) {
     throw new AttentionError({
       code: 'INVALID_SHAPE',

@@ -1,5 +1,6 @@
 // The frequencies of rotary embedding, with the ways of stretching them to longer contexts. Float64 throughout.
 
+import { checkOptions } from '../runtime/checks.js';
 import { AttentionError, describe } from '../runtime/errors.js';
 import { logarithm, power } from './elementary.js';
 
@@ -53,12 +54,14 @@ export interface RotaryFrequencies {
 
 /** base^(-2i / R) for i < R / 2, scaled. */
 export function rotaryFrequencies(options: FrequencyOptions): RotaryFrequencies {
+  checkOptions(options);
   const { rotaryDim, base = 10000, scaling } = options;
-  if (!Number.isInteger(rotaryDim) || rotaryDim < 2 || rotaryDim % 2 !== 0) {
-    throw invalid('rotaryDim', 'an even integer >= 2', rotaryDim);
+  if (!Number.isInteger(rotaryDim) || rotaryDim < 2 || rotaryDim % 2 !== 0 || rotaryDim > 65536) {
+    throw invalid('rotaryDim', 'an even integer from 2 to 65536', rotaryDim);
   }
   checkPositive('base', base);
-  if (!scaling) return plain(rotaryDim, base);
+  if (scaling === undefined) return plain(rotaryDim, base);
+  checkOptions(scaling, 'scaling');
   checkPositive('scaling.factor', scaling.factor);
   switch (scaling.type) {
     case 'linear':

@@ -83,7 +83,7 @@ export interface RotaryEmbeddingOptions extends RotaryOptions {
  * @see Su et al. 2021
  */
 export function rotaryEmbedding(input: TensorLike, options: RotaryEmbeddingOptions = {}): Tensor {
-  const runtime = findRuntime(options.runtime, [input]);
+  const runtime = findRuntime(options, [input]);
   return callNow(runtime, (scope) => {
     const x = scope.tensor('input', input);
     checkDataType('input', x, 'float32');

@@ -2,10 +2,11 @@
 // (tensors of other libraries) by a copy that lives as long as the call. And the scope of a call: its memory and its steps.
 
 import { AttentionError, describe } from './errors.js';
-import { runtimeOf } from './runtime.js';
-import type { ArrayInput, Runtime } from './runtime.js';
+import { Runtime, runtimeOf } from './runtime.js';
+import type { ArrayInput } from './runtime.js';
 import { Tensor } from './tensor.js';
 import type { DataType } from './tensor.js';
+import { checkOptions, invalidArgument } from './checks.js';
 import { runTiles } from './tiles.js';
 import type { Work } from './tiles.js';
 
@@ -31,7 +32,7 @@ export class CallScope {
   readonly #later: Step[] | undefined;
 
   constructor(runtime: Runtime, later?: Step[]) {
-    runtime.check();
+    checkRuntime(runtime);
     this.runtime = runtime;
     this.#later = later;
   }
@@ -138,9 +139,13 @@ export class CallScope {
   }
 }
 
-/** The runtime to compute in: the one given, or that of the first tensor among the inputs. */
-export function findRuntime(given: Runtime | undefined, inputs: readonly unknown[]): Runtime {
-  if (given) return given;
+/** The runtime to compute in: the one in the options, or that of the first tensor among the inputs. */
+export function findRuntime(
+  options: { readonly runtime?: Runtime | undefined },
+  inputs: readonly unknown[],
+): Runtime {
+  checkOptions(options);
+  if (options.runtime !== undefined) return options.runtime;
   for (const input of inputs) {
     if (!(input instanceof Tensor)) continue;
     return runtimeOf(input);
@@ -151,6 +156,12 @@ export function findRuntime(given: Runtime | undefined, inputs: readonly unknown
     expected: 'at least one Tensor among the inputs, or { runtime } in the options',
     received: 'plain arrays only',
   });
+}
+
+/** Throws unless this is a runtime, and not disposed. */
+export function checkRuntime(runtime: Runtime): void {
+  if (!(runtime instanceof Runtime)) throw invalidArgument('runtime', 'a Runtime', runtime);
+  runtime.check();
 }
 
 /** Throws if the tensor is disposed or lives in another runtime. */

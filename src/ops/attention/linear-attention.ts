@@ -45,7 +45,7 @@ export function linearAttention(
   value: TensorLike,
   options: LinearAttentionOptions = {},
 ): Tensor {
-  const runtime = findRuntime(options.runtime, [query, key, value]);
+  const runtime = findRuntime(options, [query, key, value]);
   return callNow(runtime, (scope) => attendLinearly(scope, query, key, value, options));
 }
 
@@ -56,7 +56,7 @@ export async function linearAttentionAsync(
   value: TensorLike,
   options: LinearAttentionOptions & AsyncOptions = {},
 ): Promise<Tensor> {
-  const runtime = findRuntime(options.runtime, [query, key, value]);
+  const runtime = findRuntime(options, [query, key, value]);
   return callAsync(runtime, options, (scope) => attendLinearly(scope, query, key, value, options));
 }
 

@@ -2,6 +2,7 @@
 
 import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
+import { checkOptions } from '../../runtime/checks.js';
 import { AttentionError, describe } from '../../runtime/errors.js';
 import { checkDataType, findRuntime, shapeError } from '../../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../../runtime/inputs.js';
@@ -52,8 +53,9 @@ function runtimeOfParts(parts: readonly PartialAttention[], options: MergeOption
       received: describe(parts),
     });
   }
+  parts.forEach((part, i) => checkOptions(part, `parts[${i}]`));
   return findRuntime(
-    options.runtime,
+    options,
     parts.flatMap((part) => [part.output, part.logSumExp]),
   );
 }

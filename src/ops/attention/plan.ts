@@ -4,6 +4,7 @@
 import { compileMasks } from '../../masks/compile.js';
 import type { BlockTable, CompiledMask, Intervals } from '../../masks/compile.js';
 import { causal, integers, keyLengths, Mask, slidingWindow } from '../../masks/mask.js';
+import { readNumbers } from '../../runtime/checks.js';
 import { AttentionError, describe } from '../../runtime/errors.js';
 import { checkDataType, shapeError } from '../../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../../runtime/inputs.js';
@@ -381,7 +382,7 @@ function placeSinks(
   sinks: AttentionOptions['sinks'],
 ): void {
   if (sinks === undefined) return;
-  const values = Float32Array.from(sinks);
+  const values = readNumbers('sinks', sinks);
   if (values.length !== sizes.heads || !values.every(Number.isFinite)) {
     throw new AttentionError({
       code: 'INVALID_ARGUMENT',

@@ -8,6 +8,7 @@
 //
 // Where the queries stand (offset) shifts what the table holds, not its shape.
 
+import { checkInteger, checkOptions, readNumbers } from '../../runtime/checks.js';
 import { AttentionError, describe } from '../../runtime/errors.js';
 import type { AttentionOptions, RelativePositionBias } from './options.js';
 
@@ -32,6 +33,7 @@ export interface DistanceTables {
  * then every second one of the next higher (Press et al. 2022, as in the authors' code).
  */
 export function alibiSlopes(heads: number): Float32Array {
+  checkInteger('heads', heads, 1, 65536);
   const lower = 2 ** Math.floor(Math.log2(heads));
   const slopes = geometric(lower);
   if (lower < heads)
@@ -95,7 +97,7 @@ function readSlopes(
   if (alibi === true) return { values: alibiSlopes(heads), perBatch: false };
   const rows =
     Array.isArray(alibi) && Array.isArray(alibi[0]) ? (alibi as readonly (readonly number[])[]) : undefined;
-  const flat = Float32Array.from(rows ? rows.flat() : (alibi as ArrayLike<number>));
+  const flat = readNumbers('alibi', rows ? rows.flat() : alibi);
   const fits = rows
     ? rows.length === batch && rows.every((row) => row.length === heads)
     : flat.length === heads;
@@ -109,7 +111,9 @@ function readSlopes(
 }
 
 function readRelative(bias: RelativePositionBias, heads: number): (distance: number, head: number) => number {
-  const { table, buckets = 32, maxDistance = 128, bidirectional = true } = bias;
+  checkOptions(bias, 'relativePositionBias');
+  const { buckets = 32, maxDistance = 128, bidirectional = true } = bias;
+  const table = readNumbers('relativePositionBias.table', bias.table);
   const sides = bidirectional ? 2 : 1;
   if (!Number.isInteger(buckets) || buckets < 2 * sides || buckets % sides !== 0) {
     throw new AttentionError({
@@ -119,12 +123,12 @@ function readRelative(bias: RelativePositionBias, heads: number): (distance: num
       received: describe(buckets),
     });
   }
-  if (table?.length !== buckets * heads || !Array.prototype.every.call(table, Number.isFinite)) {
+  if (table.length !== buckets * heads || !table.every(Number.isFinite)) {
     throw new AttentionError({
       code: 'INVALID_SHAPE',
       argument: 'relativePositionBias.table',
       expected: `${buckets} x ${heads} finite numbers`,
-      received: describe(table),
+      received: describe(bias.table),
     });
   }
   const exact = Math.floor(buckets / sides / 2);
@@ -136,17 +140,29 @@ function readRelative(bias: RelativePositionBias, heads: number): (distance: num
       received: describe(maxDistance),
     });
   }
-  return (distance, head) =>
-    table[relativeBucket(distance, buckets, maxDistance, bidirectional) * heads + head]!;
+  return (distance, head) => table[bucketOf(distance, buckets, maxDistance, bidirectional) * heads + head]!;
 }
 
-/** T5's bucket of a distance (key - query): half of a side's buckets exact, the rest logarithmic (Raffel et al. 2020). */
+/**
+ * T5's bucket of a distance (key - query): half of a side's buckets exact, the rest logarithmic (Raffel et al. 2020).
+ *
+ * @param buckets       of both sides together
+ * @param maxDistance   distance from which on all share the last bucket
+ * @param bidirectional whether keys after the query have buckets of their own
+ */
 export function relativeBucket(
   distance: number,
   buckets: number,
   maxDistance: number,
   bidirectional: boolean,
 ): number {
+  checkInteger('distance', distance, -(2 ** 31), 2 ** 31);
+  checkInteger('buckets', buckets, 2, 2 ** 31);
+  checkInteger('maxDistance', maxDistance, 1, 2 ** 31);
+  return bucketOf(distance, buckets, maxDistance, bidirectional);
+}
+
+function bucketOf(distance: number, buckets: number, maxDistance: number, bidirectional: boolean): number {
   const side = bidirectional ? buckets / 2 : buckets;
   const base = bidirectional && distance > 0 ? side : 0;
   const far = bidirectional ? Math.abs(distance) : Math.max(0, -distance);

@@ -73,7 +73,7 @@ export function scaledDotProductAttention(
   value: TensorLike,
   options: ScaledDotProductAttentionOptions = {},
 ): AttentionResult {
-  const runtime = findRuntime(options.runtime, [query, key, value]);
+  const runtime = findRuntime(options, [query, key, value]);
   return callNow(runtime, (scope) => planAndAttend(scope, query, key, value, options));
 }
 
@@ -84,7 +84,7 @@ export async function scaledDotProductAttentionAsync(
   value: TensorLike,
   options: ScaledDotProductAttentionOptions & AsyncOptions = {},
 ): Promise<AttentionResult> {
-  const runtime = findRuntime(options.runtime, [query, key, value]);
+  const runtime = findRuntime(options, [query, key, value]);
   return callAsync(runtime, options, (scope) => planAndAttend(scope, query, key, value, options));
 }
 

@@ -163,7 +163,7 @@ function summarizeNow<Options extends SummaryOptions>(
   options: Options,
   prepare: Prepare<Options>,
 ): Tensor {
-  const runtime = findRuntime(options.runtime, [query, key]);
+  const runtime = findRuntime(options, [query, key]);
   return callNow(runtime, (scope) => summarize(scope, query, key, options, prepare));
 }
 
@@ -173,7 +173,7 @@ function summarizeAsync<Options extends SummaryOptions & AsyncOptions>(
   options: Options,
   prepare: Prepare<Options>,
 ): Promise<Tensor> {
-  const runtime = findRuntime(options.runtime, [query, key]);
+  const runtime = findRuntime(options, [query, key]);
   return callAsync(runtime, options, (scope) => summarize(scope, query, key, options, prepare));
 }
 

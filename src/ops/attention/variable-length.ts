@@ -44,7 +44,7 @@ export function variableLengthAttention(
   value: TensorLike,
   options: VariableLengthOptions,
 ): Tensor {
-  const runtime = findRuntime(options.runtime, [query, key, value]);
+  const runtime = findRuntime(options, [query, key, value]);
   return callNow(runtime, (scope) => attendSequences(scope, query, key, value, options));
 }
 
@@ -55,7 +55,7 @@ export async function variableLengthAttentionAsync(
   value: TensorLike,
   options: VariableLengthOptions & AsyncOptions,
 ): Promise<Tensor> {
-  const runtime = findRuntime(options.runtime, [query, key, value]);
+  const runtime = findRuntime(options, [query, key, value]);
   return callAsync(runtime, options, (scope) => attendSequences(scope, query, key, value, options));
 }
 

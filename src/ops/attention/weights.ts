@@ -53,7 +53,7 @@ export function attentionWeights(
   key: TensorLike,
   options: AttentionWeightsOptions = {},
 ): Tensor {
-  const runtime = findRuntime(options.runtime, [query, key]);
+  const runtime = findRuntime(options, [query, key]);
   return callNow(runtime, (scope) => planAndWrite(scope, query, key, options));
 }
 
@@ -63,7 +63,7 @@ export async function attentionWeightsAsync(
   key: TensorLike,
   options: AttentionWeightsOptions & AsyncOptions = {},
 ): Promise<Tensor> {
-  const runtime = findRuntime(options.runtime, [query, key]);
+  const runtime = findRuntime(options, [query, key]);
   return callAsync(runtime, options, (scope) => planAndWrite(scope, query, key, options));
 }
 
@@ -149,7 +149,7 @@ export function checkRegion(region: AttentionRegion | undefined, sizes: Sizes) {
 
 function checkRange(argument: string, range: Range | undefined, length: number): Range {
   if (range === undefined) return [0, length];
-  const [from, to] = range;
+  const [from, to] = (Array.isArray(range) ? range : [NaN, NaN]) as Range;
   if (
     range.length === 2 &&
     Number.isInteger(from) &&

@@ -1,0 +1,29 @@
+// Checks of plain arguments: what comes from callers without types may be anything.
+
+import { AttentionError, describe } from './errors.js';
+
+/** The error of an argument that makes no sense. */
+export function invalidArgument(argument: string, expected: string, received: unknown): AttentionError {
+  return new AttentionError({ code: 'INVALID_ARGUMENT', argument, expected, received: describe(received) });
+}
+
+/** Throws unless the options are an object. */
+export function checkOptions(options: unknown, argument = 'options'): void {
+  if (options === null || typeof options !== 'object') throw invalidArgument(argument, 'an object', options);
+}
+
+/** Throws unless the value is an integer in a range. */
+export function checkInteger(argument: string, value: unknown, least: number, most: number): void {
+  if (Number.isInteger(value) && (value as number) >= least && (value as number) <= most) return;
+  throw invalidArgument(argument, `an integer from ${least} to ${most}`, value);
+}
+
+/** A list of numbers, copied. */
+export function readNumbers(argument: string, list: unknown): Float32Array {
+  const isList = Array.isArray(list) || (ArrayBuffer.isView(list) && 'length' in list);
+  const values: unknown[] = isList ? Array.from(list as ArrayLike<unknown>) : [];
+  if (!isList || !values.every((value) => typeof value === 'number')) {
+    throw invalidArgument(argument, 'a list of numbers', list);
+  }
+  return Float32Array.from(values);
+}
