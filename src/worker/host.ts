@@ -142,7 +142,8 @@ export class Host {
 
   /** What runs ends after its slice; what waits is answered now and passed over later. */
   #abort(id: number): void {
-    if (this.#running?.id === id) this.#running.abort.abort();
+    const running = this.#running;
+    if (running && running.id === id) running.abort.abort();
     else if (this.#waiting.delete(id)) this.#fail(id, AbortSignal.abort().reason);
   }
 

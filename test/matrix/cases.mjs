@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { browsers, visit, whyNot } from './browsers.mjs';
 import { run, start } from './processes.mjs';
-import { IMPORT_SUITE, LIBRARY, outcomeIn, PAGE, PRINT, sendTo } from './project.mjs';
+import { IMPORT_SUITE, IN_WORKER, LIBRARY, outcomeIn, PAGE, PRINT, sendTo } from './project.mjs';
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -24,6 +24,7 @@ const policy = (scripts, workers = '') => ({
 
 /** Programs for runtimes without a page. */
 const module_ = { 'main.mjs': LIBRARY.import + IMPORT_SUITE + PRINT };
+const inWorker = { 'main.mjs': LIBRARY.import + IN_WORKER.import + IN_WORKER.suite + PRINT };
 const commonJs = { 'main.cjs': `${LIBRARY.require}const { run } = require('./suite.cjs');\n${PRINT}` };
 
 export function cases({ packed, server }) {
@@ -36,24 +37,29 @@ export function cases({ packed, server }) {
   });
 
   /** The package's files as they are, in a page with the given headers. */
-  const page = (browser, kind, library, headers, expected) => ({
+  const page = (browser, kind, library, headers, expected, suite = IMPORT_SUITE) => ({
     name: `${browser}, ${kind}`,
     expected,
     whyNot: whyNot(browser),
     async run() {
       const { address, outcome } = server.expectOutcome(60);
-      const files = { 'index.html': PAGE, 'main.js': library + IMPORT_SUITE + sendTo(address) };
+      const files = { 'index.html': PAGE, 'main.js': library + suite + sendTo(address) };
       return visit(browser, `${server.add(await packed.project(files), headers)}index.html`, outcome);
     },
   });
 
   /** A page made by a bundler, in Chromium. */
-  const bundled = (name, tool, { library = LIBRARY.import, pageOf = PAGE, folder = 'out' } = {}) => ({
+  const bundled = (
+    name,
+    tool,
+    { library = LIBRARY.import, pageOf = PAGE, folder = 'out', suite = IMPORT_SUITE, expected } = {},
+  ) => ({
     name: `${name}, in Chromium`,
+    expected,
     whyNot: whyNot('Chromium') ?? missing('bundlers'),
     async run() {
       const { address, outcome } = server.expectOutcome(180);
-      const main = library + IMPORT_SUITE + sendTo(address);
+      const main = library + suite + sendTo(address);
       const project = await packed.project({ 'index.html': pageOf, 'main.js': main });
       await tool(project);
       const out = join(project, folder);
@@ -69,14 +75,25 @@ export function cases({ packed, server }) {
   const deno = here('runtimes/node_modules/deno/deno');
   const threaded = { threads: 2 };
   const alone = { threads: 1 };
+  const same = { worker: 'same bits' };
 
   return [
     ...[20, 22, 24, 26].flatMap((version) => [
       program(`Node ${version}, import`, module_, node(version), ['main.mjs'], threaded),
       program(`Node ${version}, require`, commonJs, node(version), ['main.cjs'], threaded),
     ]),
+    program('Node 20, worker runtime', inWorker, node(20), ['main.mjs'], same),
+    program('Node 26, worker runtime', inWorker, node(26), ['main.mjs'], same),
     program('Bun', module_, bun, ['main.mjs']),
+    program('Bun, worker runtime', inWorker, bun, ['main.mjs'], same),
     program('Deno', module_, deno, ['run', '-A', '--node-modules-dir=manual', 'main.mjs']),
+    program(
+      'Deno, worker runtime',
+      inWorker,
+      deno,
+      ['run', '-A', '--node-modules-dir=manual', 'main.mjs'],
+      same,
+    ),
     workerd(packed),
 
     ...Object.keys(browsers).flatMap((browser) => [
@@ -88,6 +105,7 @@ export function cases({ packed, server }) {
         ISOLATED,
         browser === 'WebKit' ? alone : threaded,
       ),
+      page(browser, 'worker runtime', LIBRARY.file + IN_WORKER.file, {}, same, IN_WORKER.suite),
       page(browser, 'slim, address of the .wasm', LIBRARY.slimFile, {}, { build: 'simd' }),
       page(browser, 'strict CSP', LIBRARY.file, policy(`'wasm-unsafe-eval'`), alone),
       page(
@@ -112,6 +130,13 @@ export function cases({ packed, server }) {
     bundled('Rollup', by('rollup')),
     bundled('Rollup, slim with @rollup/plugin-wasm', by('rollup'), { library: LIBRARY.slimImport }),
     bundled('webpack', by('webpack')),
+    ...['esbuild', 'webpack', 'vite', 'parcel'].map((tool) =>
+      bundled(`${tool}, worker runtime`, by(tool), {
+        library: LIBRARY.import + IN_WORKER.import,
+        suite: IN_WORKER.suite,
+        expected: same,
+      }),
+    ),
     bundled('rspack', by('rspack')),
     bundled('Vite build', by('vite')),
     viteDev({ packed, server }),
@@ -148,7 +173,9 @@ function workerd(packed) {
         assetNames: '[name]',
         outdir: 'out',
       });
-      return outcomeIn(await run(here('../runtimes/node_modules/node24/bin/node'), [here('workerd.mjs'), join(cwd, 'out')]));
+      return outcomeIn(
+        await run(here('../runtimes/node_modules/node24/bin/node'), [here('workerd.mjs'), join(cwd, 'out')]),
+      );
     },
   };
 }

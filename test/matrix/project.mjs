@@ -23,6 +23,29 @@ const library = { ...slim, createRuntime: (options) => slim.createRuntime({ ...o
 };
 
 export const IMPORT_SUITE = `import { run } from './suite.mjs';\n`;
+/** The same program, in which a worker runtime has to give the bits of one that is none. */
+export const IN_WORKER = {
+  import: `import * as workerRuntime from 'wasm-attention/worker-runtime';\n`,
+  file: `import * as workerRuntime from './node_modules/wasm-attention/dist/worker-runtime.mjs';\n`,
+  suite: `import { run as runHere } from './suite.mjs';
+const run = async (library) => ({ ...(await runHere(library)), worker: await compare(library, workerRuntime) });
+${compare.toString()}\n`,
+};
+
+/** 'same bits', or what is wrong. Runs in the program, not here. */
+async function compare({ createRuntime, scaledDotProductAttention }, { createWorkerRuntime, causal }) {
+  const data = Float32Array.from({ length: 2 * 150 * 32 }, (_, i) => ((i * 7919) % 1000) / 500 - 1);
+  const x = { data, shape: [1, 2, 150, 32] };
+  const runtime = await createRuntime({ build: 'simd' });
+  const expected = scaledDotProductAttention(x, x, x, { causal: true, runtime }).output.toFloat32Array();
+  const there = await createWorkerRuntime({ build: 'simd' });
+  const { output } = await there.scaledDotProductAttention(x, x, x, { mask: causal(), read: true });
+  const received = await output.read();
+  there.dispose();
+  runtime.dispose();
+  return received.every((value, i) => value === expected[i]) ? 'same bits' : 'other bits';
+}
+
 export const PRINT = `run(library).then((outcome) => console.log('OUTCOME ' + JSON.stringify(outcome)));\n`;
 
 /** Sends the outcome, or the error, to an address. */
