@@ -1,37 +1,58 @@
-// src/ -> dist/: for the package and for its worker runtime one self-contained module for each module system and their
-// types; beside them what runs in a worker, and the .wasm files.
+// src/ -> dist/. Everything is in slim, which carries no kernels; index (kernels embedded), workerd and edge-light (kernels
+// as modules imported from their files) are thin layers over it, so that a program never holds two copies of a class.
+// worker-runtime holds the script of its worker, in which all of it is once more.
 
 import { readFileSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
 import nodeResolve from '@rollup/plugin-node-resolve';
 import terser from '@rollup/plugin-terser';
 import typescript from '@rollup/plugin-typescript';
-import { wasm } from '@rollup/plugin-wasm';
 import { rollup } from 'rollup';
 import dts from 'rollup-plugin-dts';
 
 const { name, version, license } = JSON.parse(readFileSync('package.json', 'utf8'));
 const { targets } = JSON.parse(readFileSync('asconfig.json', 'utf8'));
 
-const input = 'src/index.ts';
-const workerRuntime = 'src/worker/index.ts';
 const banner = `/*! ${name} ${version}, ${license}; contains @assemblyscript/loader, Apache-2.0 */`;
+const slim = resolve('src/slim.ts');
 
-/** Names of functions and classes survive, so that stack traces of the shipped files can be read. */
+/** Names of classes survive: error messages use them. */
 const minify = () =>
-  terser({
-    keep_classnames: true,
-    keep_fnames: true,
-    format: { preserve_annotations: true, comments: /^!/ },
-  });
+  terser({ keep_classnames: true, format: { preserve_annotations: true, comments: /^!/ } });
 
-/** What the package promises bundlers and browsers: nothing left to resolve, and no CommonJS in the ES module. */
+/**
+ * The loader without what kernels have no use for: its views of managed objects, which need exports that a module built
+ * without AssemblyScript's managed runtime does not have, and two statements that run on import, of which one throws in
+ * engines with a small TextDecoder and the other changes a global.
+ */
+const slenderLoader = () => ({
+  name: 'slender-loader',
+  transform(code, id) {
+    if (!id.includes('@assemblyscript/loader/')) return null;
+    for (const [from, to] of [
+      [
+        /function postInstantiate\(extendedExports, instance\) \{[^]*?\n\}\n/,
+        'function postInstantiate(extendedExports, { exports }) { return { ...extendedExports, ...exports }; }\n',
+      ],
+      ['const utf16 = new TextDecoder(', 'const utf16 = () => new TextDecoder('],
+      ['utf16.decode(', 'utf16().decode('],
+      [/Object\.hasOwn = Object\.hasOwn \|\|[^}]*\};/, ''],
+    ]) {
+      const changed = code.replace(from, to);
+      if (changed === code) this.error(`the loader no longer contains ${from}`);
+      code = changed;
+    }
+    return { code, map: null };
+  },
+});
+
+/** What the package promises bundlers and browsers: nothing outside dist/ to resolve, no CommonJS in the ES modules. */
 const selfContained = () => ({
   name: 'self-contained',
   generateBundle({ format }, files) {
     for (const { type, fileName, code, imports, dynamicImports } of Object.values(files)) {
       if (type !== 'chunk') continue;
-      const left = [...imports, ...dynamicImports];
+      const left = [...imports, ...dynamicImports].filter((file) => !file.startsWith('./'));
       if (left.length > 0) this.error(`${fileName} imports ${left.join(', ')}`);
       const found = format === 'es' && /\brequire\(|\b__(?:dir|file)name\b/.exec(code);
       if (found) this.error(`${fileName} contains ${found[0]}`);
@@ -39,7 +60,7 @@ const selfContained = () => ({
   },
 });
 
-/** The compiled kernels as files of their own, for those who do not want them inlined. */
+/** The compiled kernels as files of their own, for those who do not want them embedded. */
 const wasmFiles = () => ({
   name: 'wasm-files',
   generateBundle() {
@@ -65,7 +86,7 @@ const inlineWorker = (files = {}) => {
     async load(id) {
       if (!id.endsWith(marker)) return null;
       const entry = id.slice(1, -marker.length);
-      const bundle = await rollup({ input: entry, onwarn, plugins: compile() });
+      const bundle = await rollup({ input: entry, onwarn, plugins: plugins() });
       const { output } = await bundle.generate({ format: 'iife', banner });
       await bundle.close();
       sources.set(basename(entry, '.ts'), output[0].code);
@@ -80,12 +101,12 @@ const inlineWorker = (files = {}) => {
   };
 };
 
-/** The same types under CommonJS's extension. */
+/** The same types for CommonJS. */
 const commonJsTypes = () => ({
   name: 'commonjs-types',
   generateBundle(_, files) {
     for (const { fileName, code } of Object.values(files)) {
-      const source = code.replaceAll('./index.mjs', './index.cjs');
+      const source = code.replaceAll("'./slim.mjs'", "'./slim.cjs'");
       this.emitFile({ type: 'asset', fileName: fileName.replace('.mts', '.cts'), source });
     }
   },
@@ -96,13 +117,24 @@ const onwarn = (warning) => {
   throw new Error(warning.message);
 };
 
-const compile = () => [
+/** Leaves imports of slim and of .wasm files as imports of the files beside, which `paths` names. */
+const siblings = (input) => ({
+  name: 'siblings',
+  resolveId(source, importer) {
+    if (!importer) return null;
+    if (source.endsWith('.wasm')) return { id: `./${basename(source)}`, external: true };
+    const isSlim = source === '../index.js' || (source === './slim.js' && resolve(input) !== slim);
+    return isSlim ? { id: './slim', external: true } : null;
+  },
+});
+
+const plugins = () => [
   inlineWorker(),
+  slenderLoader(),
   nodeResolve({ extensions: ['.ts', '.mjs', '.js'] }),
-  wasm({ targetEnv: 'auto-inline' }),
   typescript({
     allowJs: false,
-    include: ['src/**'],
+    include: ['src/**', 'build/*.ts'],
     noEmit: false,
     noEmitOnError: true,
     noForceEmit: true,
@@ -111,42 +143,39 @@ const compile = () => [
   selfContained(),
 ];
 
+/** A source as modules; `workers` become files of their own besides. */
+const modules = (input, output, workers = {}) => ({
+  input,
+  onwarn,
+  plugins: [inlineWorker(workers), siblings(input), ...plugins()],
+  output: output.map((options) => ({ banner, ...options })),
+});
+
+const bothKinds = (name) => [
+  { file: `dist/${name}.mjs`, format: 'es', paths: { './slim': './slim.mjs' } },
+  { file: `dist/${name}.cjs`, format: 'cjs', paths: { './slim': './slim.cjs' } },
+];
+
+const types = (input, name) => ({
+  input,
+  onwarn,
+  plugins: [siblings(input), dts({ includeExternal: ['@assemblyscript/loader'] }), commonJsTypes()],
+  output: [{ file: `dist/${name}.d.mts`, format: 'es', paths: { './slim': './slim.mjs' } }],
+});
+
 export default [
-  {
-    input,
-    onwarn,
-    plugins: [inlineWorker({ thread: 'thread.js' }), ...compile()],
-    output: [
-      { file: 'dist/index.mjs', format: 'es', banner, plugins: [wasmFiles()] },
-      { file: 'dist/index.cjs', format: 'cjs', banner },
-    ],
-  },
-  {
-    input,
-    onwarn,
-    plugins: [dts({ includeExternal: ['@assemblyscript/loader'] }), commonJsTypes()],
-    output: [{ file: 'dist/index.d.mts', format: 'es' }],
-  },
-  {
-    input: workerRuntime,
-    onwarn,
-    plugins: [inlineWorker({ worker: 'worker.mjs' }), ...compile()],
-    output: [
-      { file: 'dist/worker-runtime.mjs', format: 'es', banner },
-      { file: 'dist/worker-runtime.cjs', format: 'cjs', banner },
-    ],
-  },
-  {
-    input: workerRuntime,
-    onwarn,
-    external: resolve('src/index.ts'),
-    plugins: [dts(), commonJsTypes()],
-    output: [
-      {
-        file: 'dist/worker-runtime.d.mts',
-        format: 'es',
-        paths: { [resolve('src/index.ts')]: './index.mjs' },
-      },
-    ],
-  },
+  modules('src/slim.ts', bothKinds('slim'), { thread: 'thread.js' }),
+  modules('src/index.ts', bothKinds('index')),
+  modules('src/worker/index.ts', bothKinds('worker-runtime'), { worker: 'worker.mjs' }),
+  modules('src/workerd.ts', [
+    { file: 'dist/workerd.mjs', format: 'es', paths: { './slim': './slim.mjs' }, plugins: [wasmFiles()] },
+    {
+      file: 'dist/edge-light.mjs',
+      format: 'es',
+      paths: (id) => (id === './slim' ? './slim.mjs' : `${id}?module`), // as Vercel's bundler wants it marked
+    },
+  ]),
+  types('src/slim.ts', 'slim'),
+  types('src/index.ts', 'index'),
+  types('src/worker/index.ts', 'worker-runtime'),
 ];

@@ -5,7 +5,8 @@ import { describeEngine, describeMachine, libraryVersion } from './facts.mjs';
 import { openPeers, runHere } from './node.mjs';
 import { UsageError, help, parseOptions } from './options.mjs';
 import { makeResultFile } from './suite/result.mjs';
-import { OWN, fullEffort, quickEffort } from './suite/run.mjs';
+import { OWN } from './suite/analysis.mjs';
+import { fullEffort, quickEffort } from './suite/run.mjs';
 import { formatGroup, formatHead } from './tables.mjs';
 
 /** @param {import('./options.mjs').Options} options @returns {Promise<import('./suite/result.mjs').Result[]>} */

@@ -8,7 +8,8 @@ import { localCandidate } from './suite/candidate.mjs';
 import { engineClock } from './suite/clock.mjs';
 import { libraryPrepare } from './suite/library.mjs';
 import { openLimits } from './suite/limits.mjs';
-import { OWN, describeWorkload, runSuite } from './suite/run.mjs';
+import { OWN } from './suite/analysis.mjs';
+import { describeWorkload, runSuite } from './suite/run.mjs';
 
 /** @typedef {import('./peers/remote.mjs').RemoteCandidate} RemoteCandidate */
 

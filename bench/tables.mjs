@@ -1,7 +1,7 @@
 // Results as tables for a terminal of 110 columns.
 
-import { WIDE_SPREAD, summarizeRatios } from './suite/statistics.mjs';
-import { OWN } from './suite/run.mjs';
+import { entryName, factorOver, ownBest } from './suite/analysis.mjs';
+import { WIDE_SPREAD } from './suite/statistics.mjs';
 import { groupTitles } from './suite/workloads.mjs';
 
 /** @typedef {import('./suite/result.mjs').Entry} Entry */
@@ -22,31 +22,6 @@ export const percent = (share) =>
   share === undefined || !Number.isFinite(share)
     ? NONE
     : `${(share * 100).toFixed(share < 0.0995 ? 1 : 0)} %`;
-
-/** @param {Pick<Entry, 'peer' | 'variant' | 'threads'>} entry */
-export const entryName = ({ peer, variant, threads }) =>
-  [peer, variant, threads > 1 ? `${threads} threads` : ''].filter((part) => part !== '').join(' ');
-
-/**
- * Our fastest build on one thread, which others are held against.
- *
- * @param {readonly Entry[]} entries
- */
-export const ownBest = (entries) =>
-  entries
-    .filter(({ peer, threads, time }) => peer === OWN && threads === 1 && time)
-    .sort((a, b) => (a.time?.median ?? 0) - (b.time?.median ?? 0))[0];
-
-/**
- * How many times as long an entry takes as another, round by round.
- *
- * @param {Entry} entry
- * @param {Entry | undefined} best
- */
-export function factorOver(entry, best) {
-  const times = ({ rounds = [] }) => rounds.map(({ milliseconds }) => milliseconds);
-  return best && entry.rounds ? summarizeRatios(times(entry), times(best)) : null;
-}
 
 /**
  * Columns padded to their widest cell, the first `left` of them to the left.

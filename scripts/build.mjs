@@ -34,8 +34,7 @@ try {
     inputs: ['assembly', 'asconfig.json', 'scripts/build-wasm.mjs', 'package-lock.json'],
     run: async () => (await import('./build-wasm.mjs')).buildWasm(),
   });
-  const { targets } = JSON.parse(await readFile('asconfig.json', 'utf8'));
-  const wasm = Object.values(targets).map(({ outFile }) => outFile);
+  const { outputs: wasm } = JSON.parse(await readFile('build/wasm.json', 'utf8'));
   await step({
     name: 'dist',
     title: 'src/ + build/*.wasm -> dist/',

@@ -1,6 +1,6 @@
-// What an import of a .wasm file is after bundling: a function that compiles the embedded bytes.
+// What an import of a .wasm file is in the engines that have it: a compiled module.
 
 declare module '*.wasm' {
-  const load: () => Promise<WebAssembly.Module>;
-  export default load;
+  const module: WebAssembly.Module;
+  export default module;
 }

@@ -1,6 +1,7 @@
 // Runs workloads: every candidate is prepared, checked and warmed up, then all take turns in rounds, with the engine's
 // own limit measured before and after each turn. So what slows a machine down meanwhile does so for all of them.
 
+import { OWN, entryName } from './analysis.mjs';
 import { summarize } from './statistics.mjs';
 
 /** @typedef {import('./workloads.mjs').Workload} Workload */
@@ -30,9 +31,6 @@ const SLOW_CALL = 800;
  * inputs, and a wrong mask or scale far above.
  */
 export const LARGEST_ERROR = 1e-3;
-
-/** The peer whose variants are builds, each held against its own peak. */
-export const OWN = 'wasm-attention';
 
 /**
  * @typedef {object} Progress
@@ -88,7 +86,7 @@ async function runWorkload(workload, candidates, limits, effort, step) {
   const running = [];
   try {
     for (const candidate of candidates) {
-      await step(`${nameOf(candidate)}: check and warm-up`);
+      await step(`${entryName(candidate)}: check and warm-up`);
       const opened = await openCandidate(candidate, workload, effort);
       if ('state' in opened) entries.set(candidate, opened);
       else running.push({ candidate, opened, rounds: [], samples: 0 });
@@ -109,10 +107,6 @@ async function runWorkload(workload, candidates, limits, effort, step) {
   }
   return candidates.map((candidate) => /** @type {Entry} */ (entries.get(candidate)));
 }
-
-/** @param {Candidate} candidate */
-const nameOf = ({ peer, variant, threads }) =>
-  [peer, variant, threads > 1 ? `${threads} threads` : ''].filter((part) => part !== '').join(' ');
 
 /** @param {number} fastest @param {number} rounds */
 function roundsFor(fastest, rounds) {

@@ -14,12 +14,12 @@ import { integers } from '../masks/mask.js';
 import type { IntegerList } from '../masks/mask.js';
 import { checkRotaryDim, rotateInPlace } from '../positions/rotary.js';
 import type { PlacedRotary, RotaryOptions } from '../positions/rotary.js';
+import { Disposable } from '../runtime/disposable.js';
 import { AttentionError, describe } from '../runtime/errors.js';
 import { callNow } from '../runtime/call.js';
 import { shapeError } from '../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
-import { disposeSymbol } from '../runtime/tensor.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { PagePool } from './cache/page-pool.js';
 import { Sequence } from './cache/sequence.js';
@@ -110,7 +110,7 @@ export interface PreparedAppend {
  *
  * @see Pope et al. 2022; Kwon et al. 2023 (pages); Xiao et al. 2023 (attention sinks)
  */
-export class KeyValueCache {
+export class KeyValueCache extends Disposable {
   readonly runtime: Runtime;
   readonly layout: Layout;
   readonly #pool: PagePool;
@@ -123,6 +123,7 @@ export class KeyValueCache {
 
   /** @throws AttentionError INVALID_ARGUMENT for sizes that make no sense */
   constructor(runtime: Runtime, options: KeyValueCacheOptions, /** @internal */ shared?: PagePool) {
+    super();
     runtime.check();
     this.runtime = runtime;
     this.layout = readLayout(options);
@@ -365,10 +366,6 @@ export class KeyValueCache {
     this.#disposed = true;
   }
 
-  [disposeSymbol](): void {
-    this.dispose();
-  }
-
   /**
    * @internal `append` of tensors of this runtime, which the kernels before it may still have to compute. If the call
    * fails, the tokens are taken back; while it lasts, the cache takes no other.
@@ -393,6 +390,8 @@ export class KeyValueCache {
       });
       sequence.length += count;
     });
+    // Of rows that shared a last page the last one keeps it, and has no use for a copy.
+    for (const page of fresh) this.#pool.release(page);
     this.#busy = scope.onEnd(() => (this.#busy = false));
     scope.onFailure(() => {
       sequences.forEach((sequence, row) => {
@@ -437,6 +436,7 @@ export class KeyValueCache {
       pagesBatchStride: blocks * 4,
       storage: STORAGE_CODES[storage],
       firstKeys: ring?.sinkTokens ?? 0,
+      valueHeadDim, // where the heads of a page begin depends on it
     };
     const values = {
       shape: [batch, numKeyValueHeads, keys, valueHeadDim],
@@ -523,7 +523,7 @@ export class KeyValueCache {
 
   #layer(layer: number): Sequence[] {
     this.#check();
-    const sequences = this.#sequences[layer];
+    const sequences = Number.isInteger(layer) ? this.#sequences[layer] : undefined;
     if (sequences) return sequences;
     throw new AttentionError({
       code: 'INVALID_ARGUMENT',

@@ -14,11 +14,11 @@ import { planAttention } from '../ops/attention/plan.js';
 import { LinearWeights, rowsOf, runProduct } from '../ops/linear.js';
 import { callAsync, callNow } from '../runtime/call.js';
 import type { AsyncOptions } from '../runtime/call.js';
+import { Disposable } from '../runtime/disposable.js';
 import { AttentionError, describe } from '../runtime/errors.js';
 import { checkDataType, shapeError } from '../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
-import { disposeSymbol } from '../runtime/tensor.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { rotateInPlace } from '../positions/rotary.js';
 import type { Positions, RotaryOptions } from '../positions/rotary.js';
@@ -88,7 +88,7 @@ export interface ForwardOptions extends Pick<
 }
 
 /** What a layer returns; disposing it disposes all its tensors. */
-export class LayerResult {
+export class LayerResult extends Disposable {
   /** [batch, queries, embedDim]; without a batch axis if the input had none. */
   readonly output: Tensor;
   readonly weights?: Tensor | undefined;
@@ -96,6 +96,7 @@ export class LayerResult {
 
   /** @internal */
   constructor(output: Tensor, weights: Tensor | undefined, logSumExp: Tensor | undefined) {
+    super();
     this.output = output;
     this.weights = weights;
     this.logSumExp = logSumExp;
@@ -105,10 +106,6 @@ export class LayerResult {
     this.output.dispose();
     this.weights?.dispose();
     this.logSumExp?.dispose();
-  }
-
-  [disposeSymbol](): void {
-    this.dispose();
   }
 }
 
@@ -149,7 +146,7 @@ interface PackedProjections {
  *
  * @see Vaswani et al. 2017; Ainslie et al. 2023 (grouped queries)
  */
-export class MultiHeadAttention {
+export class MultiHeadAttention extends Disposable {
   readonly runtime: Runtime;
   readonly layout: LayerLayout;
   readonly #scores: ScoreOptions;
@@ -159,6 +156,7 @@ export class MultiHeadAttention {
 
   /** @throws AttentionError INVALID_ARGUMENT for sizes that do not fit each other */
   constructor(runtime: Runtime, options: MultiHeadAttentionOptions) {
+    super();
     runtime.check();
     this.runtime = runtime;
     this.layout = readLayout(options);
@@ -224,10 +222,6 @@ export class MultiHeadAttention {
     this.#packed = undefined;
     this.#rotary?.dispose();
     this.#disposed = true;
-  }
-
-  [disposeSymbol](): void {
-    this.dispose();
   }
 
   #run(scope: CallScope, packed: PackedProjections, x: TensorLike, options: ForwardOptions): LayerResult {

@@ -25,15 +25,16 @@ const largestHeader = 100_000_000;
 const openingBrace = 0x7b;
 
 /** Bits per element of the format's dtypes: sizes are checked for tensors that cannot be read, too. */
-const elementBits: ReadonlyMap<string, number> = new Map([
-  ['F4', 4],
-  ['F6_E2M3', 6],
-  ['F6_E3M2', 6],
-  ...['BOOL', 'U8', 'I8', 'F8_E5M2', 'F8_E4M3', 'F8_E8M0'].map((dtype) => [dtype, 8] as const),
-  ...['I16', 'U16', 'F16', 'BF16'].map((dtype) => [dtype, 16] as const),
-  ...['I32', 'U32', 'F32'].map((dtype) => [dtype, 32] as const),
-  ...['I64', 'U64', 'F64', 'C64'].map((dtype) => [dtype, 64] as const),
-]);
+const elementBits = (): ReadonlyMap<string, number> =>
+  new Map([
+    ['F4', 4],
+    ['F6_E2M3', 6],
+    ['F6_E3M2', 6],
+    ...['BOOL', 'U8', 'I8', 'F8_E5M2', 'F8_E4M3', 'F8_E8M0'].map((dtype) => [dtype, 8] as const),
+    ...['I16', 'U16', 'F16', 'BF16'].map((dtype) => [dtype, 16] as const),
+    ...['I32', 'U32', 'F32'].map((dtype) => [dtype, 32] as const),
+    ...['I64', 'U64', 'F64', 'C64'].map((dtype) => [dtype, 64] as const),
+  ]);
 
 /** From a tensor's bytes to float32. Hosts are little-endian like the file; the kernels need that anyway. */
 const decoders: ReadonlyMap<string, (bytes: Uint8Array) => Float32Array> = new Map([
@@ -228,7 +229,7 @@ function checkSize({ name, dtype, shape, begin, end }: Entry): void {
   if (!Number.isSafeInteger(count)) {
     throw invalidFile(`${tensorLabel(name)} shape`, 'fewer than 2^53 elements', describe(shape));
   }
-  const bits = elementBits.get(dtype);
+  const bits = elementBits().get(dtype);
   // A dtype from the future has a size nobody here knows; reading the tensor is what fails then.
   if (bits === undefined) return;
   const size = (count * bits) / 8;

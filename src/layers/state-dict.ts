@@ -87,8 +87,10 @@ type SchemeDetails = Partial<Pick<Scheme, 'packing' | 'orientation'>>;
  * Two checkpoints that names and shapes cannot tell from others are read as their more common namesake:
  * ChatGLM (concatenates its `query_key_value`) as GPT-NeoX, and GPT-BigCode with all heads (groups its
  * `c_attn`) as nanoGPT. Renaming their tensors to those of a row with the right packing loads them.
+ *
+ * A function, so that bundlers see that a program without layers does not need it.
  */
-const schemes: readonly Scheme[] = [
+const schemes = (): readonly Scheme[] => [
   tensors('PyTorch nn.MultiheadAttention', ['in_proj_weight'], ['in_proj_bias'], ['out_proj']),
   tensors(
     'PyTorch nn.MultiheadAttention with kdim or vdim',
@@ -118,15 +120,16 @@ const schemes: readonly Scheme[] = [
 ];
 
 /** Neighbours of the projections that change the result: leaving them out would be silently wrong. */
-const changesTheMeaning: ReadonlyMap<string, string> = new Map([
-  ['bias_k', 'no extra key (add_bias_kv)'],
-  ['bias_v', 'no extra value (add_bias_kv)'],
-  ['q_bias', 'biases beside their weights'],
-  ['v_bias', 'biases beside their weights'],
-  ...['q_norm', 'k_norm', 'q_layernorm', 'k_layernorm', 'norm_q', 'norm_k'].map(
-    (name) => [`${name}.weight`, 'no normalisation of queries and keys'] as const,
-  ),
-]);
+const changesTheMeaning = (): ReadonlyMap<string, string> =>
+  new Map([
+    ['bias_k', 'no extra key (add_bias_kv)'],
+    ['bias_v', 'no extra value (add_bias_kv)'],
+    ['q_bias', 'biases beside their weights'],
+    ['v_bias', 'biases beside their weights'],
+    ...['q_norm', 'k_norm', 'q_layernorm', 'k_layernorm', 'norm_q', 'norm_k'].map(
+      (name) => [`${name}.weight`, 'no normalisation of queries and keys'] as const,
+    ),
+  ]);
 
 /** A scheme whose weights are all there under a prefix. */
 interface Match {
@@ -229,7 +232,7 @@ function normalizePrefix(prefix: unknown): string {
 }
 
 function findMatches(names: ReadonlySet<string>): Match[] {
-  return schemes.flatMap((scheme) =>
+  return schemes().flatMap((scheme) =>
     prefixesOf(scheme.weights[0] as string, names)
       .filter((prefix) => scheme.weights.every((weight) => names.has(prefix + weight)))
       .flatMap((prefix) =>
@@ -274,7 +277,9 @@ function chooseMatch(
 
 function noMatchError(prefix: string, names: ReadonlySet<string>): AttentionError {
   const inside = [...names].filter((name) => name.startsWith(prefix));
-  const tried = schemes.map((scheme) => `${scheme.name} (${scheme.weights[0]})`).join('; ');
+  const tried = schemes()
+    .map((scheme) => `${scheme.name} (${scheme.weights[0]})`)
+    .join('; ');
   const closest = describeClosest(inside);
   const where = prefix === '' ? '' : ` under ${describe(prefix)}`;
   return new AttentionError({
@@ -289,7 +294,7 @@ function noMatchError(prefix: string, names: ReadonlySet<string>): AttentionErro
 function describeClosest(names: readonly string[]): string {
   const present = new Set(names);
   let best: { scheme: Scheme; prefix: string; missing: string[] } | undefined;
-  for (const scheme of schemes) {
+  for (const scheme of schemes()) {
     const required = [...scheme.weights, `${scheme.outputs[0]}.weight`];
     for (const prefix of new Set(required.flatMap((name) => prefixesOf(name, present)))) {
       const missing = required.filter((name) => !present.has(prefix + name));
@@ -331,7 +336,7 @@ function listSome(names: readonly string[]): string {
 }
 
 function refuseOtherMeaning(prefix: string, names: ReadonlySet<string>): void {
-  for (const [name, expected] of changesTheMeaning) {
+  for (const [name, expected] of changesTheMeaning()) {
     if (!names.has(prefix + name)) continue;
     throw new AttentionError({
       code: 'UNSUPPORTED',

@@ -4,16 +4,17 @@
 
 import { callAsync, callNow } from '../runtime/call.js';
 import type { AsyncOptions } from '../runtime/call.js';
+import { Disposable } from '../runtime/disposable.js';
 import { AttentionError, describe } from '../runtime/errors.js';
 import { checkDataType, checkTensor, shapeError } from '../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
-import { disposeSymbol, Tensor } from '../runtime/tensor.js';
+import { Tensor } from '../runtime/tensor.js';
 
 const PANEL = 8;
 
 /** Weights of a linear layer, packed once for the kernels. */
-export class LinearWeights {
+export class LinearWeights extends Disposable {
   readonly inFeatures: number;
   readonly outFeatures: number;
   /** @internal */
@@ -25,6 +26,7 @@ export class LinearWeights {
    * @param bias   [outFeatures]; default zeros
    */
   constructor(runtime: Runtime, weight: TensorLike, bias?: TensorLike) {
+    super();
     const { packed, inFeatures, outFeatures } = callNow(runtime, (scope) => pack(scope, weight, bias));
     this.runtime = runtime;
     this.inFeatures = inFeatures;
@@ -39,10 +41,6 @@ export class LinearWeights {
 
   dispose(): void {
     this.#packed.dispose();
-  }
-
-  [disposeSymbol](): void {
-    this.dispose();
   }
 }
 

@@ -11,8 +11,8 @@
  * - `DISPOSED`: a tensor, layer or runtime was used after its disposal.
  * - `OUT_OF_MEMORY`: the memory limit was reached, or the engine refused to grow.
  * - `INVALID_FILE`: a file breaks the rules of its format.
+ * - `WORKER_LOST`: a worker or worker threads stopped in the middle of a call; its result is undefined.
  * - `UNSUPPORTED`: well-formed, but not something this build or this package can do.
- * - `WORKER_LOST`: a worker that was to do it is gone.
  */
 export type AttentionErrorCode =
   | 'INVALID_ARGUMENT'
@@ -22,8 +22,8 @@ export type AttentionErrorCode =
   | 'DISPOSED'
   | 'OUT_OF_MEMORY'
   | 'INVALID_FILE'
-  | 'UNSUPPORTED'
-  | 'WORKER_LOST';
+  | 'WORKER_LOST'
+  | 'UNSUPPORTED';
 
 /** The parts an {@link AttentionError} is made of. Only `code` is required. */
 export interface AttentionErrorOptions {

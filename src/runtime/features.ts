@@ -3,6 +3,8 @@
 /** The result of probing. */
 export interface Features {
   readonly webAssembly: boolean;
+  /** SIMD code may be compiled: not so under a Content-Security-Policy without 'wasm-unsafe-eval', nor on edge networks. */
+  readonly compiles: boolean;
   /** 128-bit SIMD. */
   readonly simd: boolean;
   /** f32x4.relaxed_madd compiles and computes. */
@@ -34,10 +36,9 @@ type Probe = (a: number, b: number, c: number) => number;
 
 function compileProbe(instruction: readonly number[]): Probe | undefined {
   try {
-    const bytes = probeModule(instruction);
-    if (!WebAssembly.validate(bytes)) return undefined;
     // These few bytes may be compiled synchronously everywhere, also on the main thread of a page.
-    return new WebAssembly.Instance(new WebAssembly.Module(bytes)).exports['f'] as Probe;
+    const module = new WebAssembly.Module(probeModule(instruction));
+    return new WebAssembly.Instance(module).exports['f'] as Probe;
   } catch {
     return undefined;
   }
@@ -52,17 +53,10 @@ export function probeFeatures(): Features {
 
 function probe(): Features {
   const webAssembly = typeof WebAssembly === 'object';
-  if (!webAssembly) {
-    return {
-      webAssembly,
-      simd: false,
-      relaxedMultiplyAdd: false,
-      relaxedDot: false,
-      fusedMultiplyAdd: false,
-    };
-  }
-  // v128.andnot(a, b) after dropping c; f32x4.relaxed_madd(a, b, c).
-  const simd = compileProbe([0xfd, 0xe4, 0x01, 0xfd, 0xe4, 0x01])?.(2, 3, 4) !== undefined;
+  // v128.andnot(a, b) after dropping c; f32x4.relaxed_madd(a, b, c). Validation, unlike compilation, is never forbidden.
+  const andNot = [0xfd, 0xe4, 0x01, 0xfd, 0xe4, 0x01];
+  const simd = webAssembly && WebAssembly.validate(probeModule(andNot));
+  const compiles = simd && compileProbe(andNot) !== undefined;
   const multiplyAdd = compileProbe([0xfd, 0x85, 0x02]);
   const relaxedMultiplyAdd = multiplyAdd?.(3, 5, 7) === 22;
   // Bytes -62, -123, -1, -127 times 127, 127, 127, 63, added to the bits of 1: all of them bits of ordinary floats.
@@ -72,5 +66,5 @@ function probe(): Features {
   // (1 + e)^2 - (1 + 2e) is e^2, which only a single rounding keeps.
   const e = 2 ** -13;
   const fusedMultiplyAdd = relaxedMultiplyAdd && multiplyAdd?.(1 + e, 1 + e, -(1 + 2 * e)) === e * e;
-  return { webAssembly, simd, relaxedMultiplyAdd, relaxedDot, fusedMultiplyAdd };
+  return { webAssembly, compiles, simd, relaxedMultiplyAdd, relaxedDot, fusedMultiplyAdd };
 }

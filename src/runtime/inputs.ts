@@ -119,20 +119,22 @@ export class CallScope {
     }
   }
 
-  /** Ends the call: its temporary memory is freed, and what it made stays only if it succeeded. */
+  /** Ends the call and returns its temporary memory; what it made stays only if it succeeded. */
   end(succeeded: boolean): void {
-    if (!succeeded) for (const undo of this.#undo.reverse()) undo();
     const { threads } = this.runtime;
     if (threads) threads.whenQuiet(() => this.#release(succeeded));
     else this.#release(succeeded);
-    for (const action of this.#finally) action();
   }
 
   #release(succeeded: boolean): void {
-    if (!succeeded) for (const tensor of this.#made) tensor.dispose();
+    if (!succeeded) {
+      for (const undo of this.#undo.reverse()) undo();
+      for (const tensor of this.#made) tensor.dispose();
+    }
     for (const tensor of this.#tensors) tensor.dispose();
     for (const address of this.#addresses) this.runtime.linearMemory.free(address);
     for (const tensor of this.#used) tensor.release();
+    for (const action of this.#finally) action();
   }
 }
 

@@ -3,11 +3,9 @@
 
 import { instantiateSync } from '@assemblyscript/loader';
 
-import relaxedThreadsModule from '../../build/relaxed-threads.wasm';
-import relaxedModule from '../../build/relaxed.wasm';
-import simdThreadsModule from '../../build/simd-threads.wasm';
-import simdModule from '../../build/simd.wasm';
 import { AttentionError } from './errors.js';
+import { compile } from './wasm-source.js';
+import type { WasmSource } from './wasm-source.js';
 
 export interface Kernels {
   heapBase(): number;
@@ -96,16 +94,6 @@ export interface Kernels {
 /** The ways the kernels were compiled; see `createRuntime`. */
 export type Build = 'simd' | 'relaxed';
 
-/** A build for a memory of one thread, or for a shared one. */
-type ModuleName = Build | `${Build}-threads`;
-
-const modules: Record<ModuleName, () => Promise<WebAssembly.Module>> = {
-  simd: simdModule,
-  relaxed: relaxedModule,
-  'simd-threads': simdThreadsModule,
-  'relaxed-threads': relaxedThreadsModule,
-};
-
 export interface LoadedKernels {
   readonly kernels: Kernels;
   readonly module: WebAssembly.Module;
@@ -114,11 +102,12 @@ export interface LoadedKernels {
 /** Compiles and instantiates a build over the given memory. */
 export async function loadKernels(
   build: Build,
+  source: WasmSource | undefined,
   memory: WebAssembly.Memory,
   shared: boolean,
 ): Promise<LoadedKernels> {
+  const module = await compile(build, source, shared);
   try {
-    const module = await modules[shared ? (`${build}-threads` as const) : build]();
     // The loader's asynchronous form looks for a global Response, which takes Node 25 ms to make.
     const { exports } = instantiateSync(module, { env: { memory } });
     return { kernels: exports as unknown as Kernels, module };

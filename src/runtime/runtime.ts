@@ -13,6 +13,7 @@ import { readThreads } from './threads/options.js';
 import type { ThreadOptions, WantedThreads } from './threads/options.js';
 import { whyNoThreads } from './threads/spawn.js';
 import { Threads } from './threads/threads.js';
+import type { WasmSource, WasmSources } from './wasm-source.js';
 
 export interface RuntimeOptions {
   /** Forces a build. Default: the fastest this engine runs. */
@@ -26,6 +27,11 @@ export interface RuntimeOptions {
    * starting workers takes longer than many programs attend. Results are the same bits for any number.
    */
   readonly threads?: 'auto' | number | ThreadOptions | undefined;
+}
+
+export interface SlimRuntimeOptions extends RuntimeOptions {
+  /** The builds that may be loaded. Only the chosen one is looked at, and fetched if it is an address. */
+  readonly wasm: WasmSources;
 }
 
 export interface RuntimeInfo {
@@ -54,23 +60,25 @@ export type ArrayInput =
   | readonly boolean[];
 
 /**
- * Probes the engine, loads the fastest build of the kernels that it runs and gives them a memory of their own.
+ * Probes the engine, loads the fastest of the given builds that it runs and gives it a memory of its own.
  *
- * @throws AttentionError UNSUPPORTED without WebAssembly SIMD or where a forced build cannot run; INVALID_ARGUMENT;
- *   OUT_OF_MEMORY if the engine refuses the first pages.
+ * @throws AttentionError UNSUPPORTED without WebAssembly SIMD, where a forced build cannot run, or where compiling is
+ *   forbidden; INVALID_ARGUMENT; INVALID_FILE if a build is not this version's; OUT_OF_MEMORY if the engine refuses the
+ *   first pages.
  */
-export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
+export async function createRuntime(options: SlimRuntimeOptions): Promise<Runtime> {
   const features = probeFeatures();
   const { build, reason } = chooseBuild(options, features);
   const maximum = checkMaximum(options.maximumMemory);
   const info = { build, reason, deterministic: build === 'simd', features };
   const wanted = readThreads(options.threads);
-  if (wanted.count === 1) return createAlone(info, maximum, wanted.reason);
+  const source = options.wasm?.[build];
+  if (wanted.count === 1) return createAlone(info, source, maximum, wanted.reason);
   try {
-    return await createThreaded(info, maximum, wanted);
+    return await createThreaded(info, source, maximum, wanted);
   } catch (cause) {
     const why = (cause as Error).message;
-    if (!wanted.required) return createAlone(info, maximum, why);
+    if (!wanted.required) return createAlone(info, source, maximum, why);
     const { count } = wanted;
     throw new AttentionError({
       code: 'UNSUPPORTED',
@@ -83,26 +91,36 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
 
 type BuildInfo = Omit<RuntimeInfo, 'threads' | 'threadsReason'>;
 
-async function createAlone(info: BuildInfo, maximum: number, threadsReason: string): Promise<Runtime> {
+async function createAlone(
+  info: BuildInfo,
+  source: WasmSource | undefined,
+  maximum: number,
+  threadsReason: string,
+): Promise<Runtime> {
   const memory = new LinearMemory(maximum);
-  const { kernels } = await loadKernels(info.build, memory.memory, false);
+  const { kernels } = await loadKernels(info.build, source, memory.memory, false);
   memory.start(kernels.heapBase());
   return new Runtime(memory, kernels, { ...info, threads: 1, threadsReason }, undefined);
 }
 
-async function createThreaded(info: BuildInfo, maximum: number, wanted: WantedThreads): Promise<Runtime> {
+async function createThreaded(
+  info: BuildInfo,
+  source: WasmSource | undefined,
+  maximum: number,
+  wanted: WantedThreads,
+): Promise<Runtime> {
   const why = whyNoThreads();
   if (why) throw new Error(why);
   const memory = new LinearMemory(maximum, true);
-  const { kernels, module } = await loadKernels(info.build, memory.memory, true);
+  const { kernels, module } = await loadKernels(info.build, source, memory.memory, true);
   memory.start(kernels.heapBase());
   const { count, reason, worker } = wanted;
   const threads = await Threads.start({ module, memory: memory.memory, count, reason, worker });
   return new Runtime(memory, kernels, { ...info, threads: count, threadsReason: reason }, threads);
 }
 
-function chooseBuild(options: RuntimeOptions, features: Features): { build: Build; reason: string } {
-  const { build, deterministic } = options;
+function chooseBuild(options: SlimRuntimeOptions, features: Features): { build: Build; reason: string } {
+  const { build, deterministic, wasm } = options;
   if (build !== undefined && build !== 'simd' && build !== 'relaxed') {
     throw new AttentionError({
       code: 'INVALID_ARGUMENT',
@@ -125,7 +143,7 @@ function chooseBuild(options: RuntimeOptions, features: Features): { build: Buil
       received: 'true',
     });
   }
-  if (build === 'relaxed' && !(features.relaxedMultiplyAdd && features.relaxedDot)) {
+  if (build === 'relaxed' && features.compiles && !(features.relaxedMultiplyAdd && features.relaxedDot)) {
     throw new AttentionError({
       code: 'UNSUPPORTED',
       message: "build 'relaxed' needs relaxed SIMD, which this engine lacks",
@@ -133,6 +151,10 @@ function chooseBuild(options: RuntimeOptions, features: Features): { build: Buil
   }
   if (build) return { build, reason: 'asked for' };
   if (deterministic) return { build: 'simd', reason: 'deterministic results were asked for' };
+  if (!wasm?.relaxed) return { build: 'simd', reason: 'the relaxed build was not brought' };
+  if (!features.compiles) {
+    return { build: 'simd', reason: 'nothing may be compiled here, so relaxed SIMD could not be tried' };
+  }
   if (!features.relaxedMultiplyAdd) return { build: 'simd', reason: 'this engine has no relaxed SIMD' };
   if (!features.relaxedDot) return { build: 'simd', reason: 'this engine has no relaxed product of bytes' };
   if (!features.fusedMultiplyAdd) {

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import {
   cliffRatio,
   fitPower,
-  isLarger,
+  changeOf,
   quantile,
   summarize,
   summarizeRatios,
@@ -49,16 +49,11 @@ test('a cliff is measured against the line between the neighbours', () => {
   expect(cliffRatio({ work: 6, time: 28 }, below, above)).toBe(2);
 });
 
-test('a difference counts when quartiles part and the median moved enough', () => {
-  const around = (median: number, spread: number) => ({
-    median,
-    p25: median * (1 - spread / 2),
-    p75: median * (1 + spread / 2),
-    spread,
-    samples: 7,
-  });
-  expect(isLarger(around(1, 0.02), around(1.2, 0.02))).toBe(true);
-  expect(isLarger(around(1, 0.3), around(1.2, 0.3))).toBe(false);
-  expect(isLarger(around(1, 0.001), around(1.02, 0.001))).toBe(false);
-  expect(isLarger(around(1.2, 0.02), around(1, 0.02))).toBe(false);
+test('a change counts when no rounds overlap and the median moved enough', () => {
+  const before = [1, 1.01, 1.02];
+  expect(changeOf(before, [1.2, 1.21, 1.3])).toBe('larger');
+  expect(changeOf([1.2, 1.21, 1.3], before)).toBe('smaller');
+  expect(changeOf(before, [1.015, 1.3, 1.4])).toBe('same');
+  expect(changeOf(before, [1.03, 1.04, 1.05])).toBe('same');
+  expect(changeOf(before, before)).toBe('same');
 });

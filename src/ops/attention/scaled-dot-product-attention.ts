@@ -2,10 +2,11 @@
 
 import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
+import { Disposable } from '../../runtime/disposable.js';
 import { AttentionError, describe } from '../../runtime/errors.js';
 import { checkDataType, checkTensor, findRuntime, shapeError } from '../../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../../runtime/inputs.js';
-import { disposeSymbol, Tensor } from '../../runtime/tensor.js';
+import { Tensor } from '../../runtime/tensor.js';
 import type { AttentionOptions } from './options.js';
 import { attentionInput, placeTensor, planAttention } from './plan.js';
 import type { PlacedTensor, Plan } from './plan.js';
@@ -24,7 +25,7 @@ export interface ScaledDotProductAttentionOptions extends AttentionOptions {
 }
 
 /** What attention returns. Disposing it disposes all its tensors (but not an `output` that the caller gave). */
-export class AttentionResult {
+export class AttentionResult extends Disposable {
   /** [batch, heads, queries, valueHeadDim]; as many axes as the query had. */
   readonly output: Tensor;
   /** [batch, heads, queries, keys]: rows sum to 1, or are 0 where every key is removed. */
@@ -40,6 +41,7 @@ export class AttentionResult {
     tensors: { output: Tensor; weights?: Tensor; logSumExp?: Tensor; statistics?: Tensor },
     ownsOutput: boolean,
   ) {
+    super();
     this.output = tensors.output;
     this.weights = tensors.weights;
     this.logSumExp = tensors.logSumExp;
@@ -52,10 +54,6 @@ export class AttentionResult {
     this.weights?.dispose();
     this.logSumExp?.dispose();
     this.statistics?.dispose();
-  }
-
-  [disposeSymbol](): void {
-    this.dispose();
   }
 }
 

@@ -1,0 +1,231 @@
+// What a report says, as sections of text, tables and plots. markdown.mjs and html.mjs write it down.
+
+import { cliffs, entryName, factorOver, growths, ownBest, OWN } from '../suite/analysis.mjs';
+import { CLIFF, WIDE_SPREAD } from '../suite/statistics.mjs';
+import { groupTitles } from '../suite/workloads.mjs';
+import { digits, percent } from '../tables.mjs';
+
+/** @typedef {import('../suite/result.mjs').ResultFile} ResultFile */
+/** @typedef {import('../suite/result.mjs').Result} Result */
+
+/** @typedef {{ kind: 'text', text: string } | { kind: 'warning', text: string } |
+ *   { kind: 'table', head: string[], left: number, rows: string[][] } |
+ *   { kind: 'plot', plot: 'shares' | 'factors' | 'lengths', title: string, file: ResultFile }} Block */
+
+/** @typedef {{ title: string, level: number, blocks: Block[] }} Section */
+
+/** @param {readonly { name: string, file: ResultFile }[]} files @returns {Section[]} */
+export function makeReport(files) {
+  const ran = files.filter(({ file }) => file.missing === undefined);
+  return [
+    { title: 'Benchmarks of wasm-attention', level: 1, blocks: [runsTable(files), ...methodTexts(ran)] },
+    ...(ran.length > 1
+      ? [{ title: 'Share of the own limit, by run', level: 2, blocks: enginesBlocks(ran) }]
+      : []),
+    ...ran.flatMap(({ name, file }) => runSections(name, file)),
+  ];
+}
+
+/** @param {ResultFile['engine']} engine */
+const engineName = ({ name, version }) => `${name} ${version}`;
+
+/** @param {readonly { name: string, file: ResultFile }[]} files @returns {Block} */
+function runsTable(files) {
+  const rows = files.map(({ name, file }) => {
+    const { machine, engine, versions, date, results, missing } = file;
+    const details = [machine.processor, machine.cores && `${machine.cores} cores`, machine.system].filter(
+      Boolean,
+    );
+    const counted = missing === undefined ? `${results.length} workloads` : `missing: ${missing}`;
+    return [name, engineName(engine), details.join(', '), versions[OWN] ?? '-', date.slice(0, 10), counted];
+  });
+  return { kind: 'table', head: ['run', 'engine', 'machine', 'version', 'date', 'holds'], left: 6, rows };
+}
+
+/** @param {readonly { file: ResultFile }[]} files @returns {Block[]} */
+function methodTexts(files) {
+  const [first] = files;
+  if (!first) return [];
+  const { call, timing, limit, spread, error } = /** @type {Record<string, string>} */ (first.file.method);
+  return [
+    {
+      kind: 'text',
+      text: `A call: ${call}. Times: ${timing}. Limit: ${limit}. Spread: ${spread}. Error: ${error}.`,
+    },
+    {
+      kind: 'text',
+      text: 'Times compare within one run only. Across runs this report compares nothing but shares of the own limit.',
+    },
+  ];
+}
+
+/** @param {readonly { name: string, file: ResultFile }[]} files @returns {Block[]} */
+function enginesBlocks(files) {
+  const ids = [...new Set(files.flatMap(({ file }) => file.results.map(({ workload }) => workload.id)))];
+  const shares = (/** @type {ResultFile} */ file, /** @type {string} */ id) =>
+    ownBest(file.results.find(({ workload }) => workload.id === id)?.entries ?? []);
+  const rows = ids
+    .map((id) => [
+      id,
+      ...files.map(({ file }) => {
+        const best = shares(file, id);
+        return best?.share ? `${percent(best.share.median)} ${best.variant}` : '-';
+      }),
+    ])
+    .filter((row) => row.slice(1).some((cell) => cell !== '-'));
+  const head = ['workload', ...files.map(({ name, file }) => `${engineName(file.engine)} (${name})`)];
+  return [
+    {
+      kind: 'text',
+      text: 'The fastest build on one thread, against the limit of the same engine in the same run.',
+    },
+    { kind: 'table', head, left: 1, rows },
+  ];
+}
+
+/** @param {string} name @param {ResultFile} file @returns {Section[]} */
+function runSections(name, file) {
+  const { engine, versions, absent, results } = file;
+  const known = Object.entries(versions).map(([peer, version]) => `${peer} ${version}`);
+  const details = Object.entries(engine).filter(([key]) => key !== 'name' && key !== 'version');
+  /** @type {Block[]} */
+  const head = [
+    { kind: 'text', text: [...known, ...details.map(([key, value]) => `${key} ${value}`)].join(', ') },
+    ...Object.entries(absent).map(([peer, reason]) => ({
+      kind: /** @type {const} */ ('warning'),
+      text: `Without ${peer}: ${reason}`,
+    })),
+    ...noiseWarnings(results),
+    ...plots(file),
+  ];
+  const groups = [...new Set(results.map(({ workload }) => workload.group))];
+  return [
+    { title: `${engineName(engine)} (${name})`, level: 2, blocks: head },
+    ...groups.map((group) =>
+      groupSection(
+        group,
+        results.filter(({ workload }) => workload.group === group),
+      ),
+    ),
+    ...growthSections(results),
+  ];
+}
+
+/** @param {ResultFile} file @returns {Block[]} */
+function plots(file) {
+  const entries = file.results.flatMap((result) => result.entries);
+  const hasPeers = entries.some(({ peer, state }) => peer !== OWN && state === 'measured');
+  const hasLengths = growths(file.results).some(({ series }) => series === 'length');
+  return [
+    {
+      kind: 'plot',
+      plot: 'shares',
+      title: 'Share of the limit by workload, quartiles over the rounds',
+      file,
+    },
+    ...(hasPeers
+      ? [
+          {
+            kind: /** @type {const} */ ('plot'),
+            plot: /** @type {const} */ ('factors'),
+            title: 'Time over our fastest build',
+            file,
+          },
+        ]
+      : []),
+    ...(hasLengths
+      ? [
+          {
+            kind: /** @type {const} */ ('plot'),
+            plot: /** @type {const} */ ('lengths'),
+            title: 'Time against length',
+            file,
+          },
+        ]
+      : []),
+  ];
+}
+
+/** @param {readonly Result[]} results @returns {Block[]} */
+function noiseWarnings(results) {
+  const wide = results.flatMap(({ workload, entries }) =>
+    entries
+      .filter(({ time }) => time && time.spread > WIDE_SPREAD)
+      .map((entry) => `${workload.id} (${entryName(entry)} ${percent(entry.time?.spread)})`),
+  );
+  if (wide.length === 0) return [];
+  const measured = results.flatMap(({ entries }) => entries.filter(({ time }) => time)).length;
+  const named = wide.length > 6 ? `${wide.slice(0, 6).join(', ')} and others` : wide.join(', ');
+  const text = `The spread is above ${percent(WIDE_SPREAD)} in ${wide.length} of ${measured} measurements, too wide to conclude from: ${named}. They are marked *.`;
+  return [{ kind: 'warning', text }];
+}
+
+/** @param {string} group @param {readonly Result[]} results @returns {Section} */
+function groupSection(group, results) {
+  const hasMemory = results.some(({ entries }) => entries.some(({ growth }) => growth !== undefined));
+  const rows = results.flatMap(({ workload, entries }) => {
+    const best = ownBest(entries);
+    return entries.map((entry) => {
+      const { state, reason = '', time, gflops, share, growth, error } = entry;
+      if (!time) return [workload.label, entryName(entry), `${state}: ${reason}`];
+      return [
+        workload.label,
+        entryName(entry),
+        digits(time.median),
+        percent(time.spread) + (time.spread > WIDE_SPREAD ? ' *' : ''),
+        digits(gflops),
+        share ? percent(share.median) + (workload.limit === 'memory' ? ' of reading' : '') : '-',
+        digits(factorOver(entry, best)?.median),
+        error?.toExponential(1) ?? '-',
+        ...(hasMemory ? [growth === undefined ? '-' : (growth / 2 ** 20).toFixed(0)] : []),
+      ];
+    });
+  });
+  const head = ['workload', 'who', 'ms', 'spread', 'GFLOP/s', 'of the limit', 'x ours', 'error'];
+  if (hasMemory) head.push('MB');
+  const whole = rows.map((row) => [...row, ...Array(head.length - row.length).fill('')]);
+  return {
+    title: groupTitles[group] ?? group,
+    level: 3,
+    blocks: [{ kind: 'table', head, left: 2, rows: whole }],
+  };
+}
+
+/** @param {readonly Result[]} results @returns {Section[]} */
+function growthSections(results) {
+  const grown = growths(results);
+  const odd = cliffs(results);
+  /** @type {Block[]} */
+  const blocks = [];
+  if (grown.length > 0) {
+    const rows = grown.map(({ series, build, points, exponent, expected, residual }) => [
+      series,
+      build,
+      `${points[0].size} to ${points[points.length - 1].size}`,
+      exponent.toFixed(2),
+      expected.toFixed(2),
+      percent(residual),
+    ]);
+    const head = ['series', 'build', 'sizes', 'exponent', 'of the arithmetic', 'off the line'];
+    blocks.push({ kind: 'table', head, left: 3, rows });
+  }
+  if (odd.length > 0) {
+    const rows = odd.map(({ id, build, ratio, isCliff }) => [
+      id,
+      build,
+      ratio.toFixed(2),
+      isCliff ? 'CLIFF' : '',
+    ]);
+    blocks.push({
+      kind: 'text',
+      text: `Odd sizes: cost over the straight line between the round neighbours; a cliff from ${CLIFF} on.`,
+    });
+    blocks.push({ kind: 'table', head: ['workload', 'build', 'ratio', ''], left: 2, rows });
+    const fallen = odd.filter(({ isCliff }) => isCliff);
+    if (fallen.length > 0) {
+      const text = `Cliffs: ${fallen.map(({ id, build }) => `${id} (${build})`).join(', ')}`;
+      blocks.push({ kind: 'warning', text });
+    }
+  }
+  return blocks.length > 0 ? [{ title: 'Growth and odd sizes', level: 3, blocks }] : [];
+}

@@ -1,0 +1,12 @@
+// What results and layers have in common. They inherit the method with the computed name instead of each having its own:
+// bundlers leave out an unused class only if nothing in it is computed.
+
+import { disposeSymbol } from './tensor.js';
+
+export abstract class Disposable {
+  abstract dispose(): void;
+
+  [disposeSymbol](): void {
+    this.dispose();
+  }
+}

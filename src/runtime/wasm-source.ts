@@ -1,0 +1,124 @@
+// What the kernels may be brought as, and how that becomes a module of this very version.
+
+import { identity, sharedFlag } from '../../build/identity.js';
+import { AttentionError, describe } from './errors.js';
+import type { Build } from './kernels.js';
+
+/** One build of the kernels: compiled, as bytes, as an answer of the network, or the address to fetch it from. */
+export type WasmContent =
+  WebAssembly.Module | ArrayBuffer | ArrayBufferView<ArrayBuffer> | Response | URL | string;
+
+/** The same at once or later. A function is called when its build was chosen, and only then. */
+export type WasmSource =
+  WasmContent | PromiseLike<WasmContent> | (() => WasmContent | PromiseLike<WasmContent>);
+
+/** The builds a program brings. One is enough; `simd` runs in every engine that has SIMD. */
+export type WasmSources = { readonly [build in Build]?: WasmSource | undefined };
+
+/**
+ * @param shared for a shared memory; then a compiled module does not do
+ * @throws AttentionError INVALID_ARGUMENT, INVALID_FILE for what is not this version's build, UNSUPPORTED
+ */
+export async function compile(
+  build: Build,
+  source: WasmSource | undefined,
+  shared: boolean,
+): Promise<WebAssembly.Module> {
+  const content = await bring(source);
+  const module = await toModule(build, content, shared);
+  const [signature] = WebAssembly.Module.customSections(module, 'wasm-attention');
+  const found = signature && String.fromCharCode(...new Uint8Array(signature));
+  if (found !== `${build} ${identity}`) {
+    throw notTheBuild(build, found === undefined ? 'another module' : `the build '${found}'`);
+  }
+  return module;
+}
+
+type Content = WasmContent | PromiseLike<WasmContent> | undefined;
+
+/** The type of modules is empty, so functions cannot be told from them by types. */
+function bring(source: unknown): Content {
+  return typeof source === 'function' ? (source as () => Content)() : (source as Content);
+}
+
+async function toModule(
+  build: Build,
+  content: WasmContent | undefined,
+  shared: boolean,
+): Promise<WebAssembly.Module> {
+  if (!isA<WebAssembly.Module>(content, 'WebAssembly.Module')) {
+    const bytes = await read(build, content);
+    return compileBytes(build, shared ? forSharedMemory(bytes) : bytes);
+  }
+  if (shared)
+    throw new AttentionError({
+      code: 'UNSUPPORTED',
+      message: 'threads need the bytes of a build, not a module',
+    });
+  return content;
+}
+
+/** The same kernels for a shared memory: one bit of the import of the memory tells them apart. */
+function forSharedMemory(bytes: Bytes): Bytes {
+  const copy = ArrayBuffer.isView(bytes)
+    ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength).slice()
+    : new Uint8Array(bytes).slice();
+  if (sharedFlag < copy.length) copy[sharedFlag]! |= 2;
+  return copy;
+}
+
+type Bytes = ArrayBuffer | ArrayBufferView<ArrayBuffer>; // the engines' own types want memory that is not shared
+
+async function read(build: Build, content: WasmContent | undefined): Promise<Bytes> {
+  if (isA<ArrayBuffer>(content, 'ArrayBuffer') || ArrayBuffer.isView(content)) return content as Bytes;
+  const response = isAddress(content) ? await fetchFrom(build, content) : (content as Response | undefined);
+  if (typeof response?.arrayBuffer !== 'function') {
+    throw new AttentionError({
+      code: 'INVALID_ARGUMENT',
+      argument: `wasm.${build}`,
+      expected: 'a WebAssembly.Module, bytes, a Response or an address',
+      received: describe(content),
+    });
+  }
+  if (!response.ok) throw notTheBuild(build, `status ${response.status} from ${response.url}`);
+  return response.arrayBuffer();
+}
+
+function isAddress(content: unknown): content is URL | string {
+  return typeof content === 'string' || isA<URL>(content, 'URL');
+}
+
+/** By its tag, which objects of other realms share. */
+function isA<T>(value: unknown, tag: string): value is T {
+  return Object.prototype.toString.call(value) === `[object ${tag}]`;
+}
+
+async function fetchFrom(build: Build, address: URL | string): Promise<Response> {
+  try {
+    return await fetch(address);
+  } catch (cause) {
+    throw notTheBuild(build, `no answer from ${String(address)}`, cause);
+  }
+}
+
+async function compileBytes(build: Build, bytes: Bytes): Promise<WebAssembly.Module> {
+  if (!WebAssembly.validate(bytes))
+    throw notTheBuild(build, `${bytes.byteLength} bytes that are no whole module`);
+  try {
+    return await WebAssembly.compile(bytes);
+  } catch (cause) {
+    // The bytes are sound, so it is not they that are refused.
+    throw new AttentionError({
+      code: 'UNSUPPORTED',
+      message:
+        `this page or engine forbids to compile WebAssembly: a Content-Security-Policy needs 'wasm-unsafe-eval' in ` +
+        `script-src, an edge runtime a compiled module (wasm-attention/slim): ${String((cause as Error)?.message ?? cause)}`,
+      cause,
+    });
+  }
+}
+
+function notTheBuild(build: Build, received: string, cause?: unknown): AttentionError {
+  const expected = `the ${build}.wasm of this version of wasm-attention`;
+  return new AttentionError({ code: 'INVALID_FILE', argument: `wasm.${build}`, expected, received, cause });
+}

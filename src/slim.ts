@@ -1,0 +1,108 @@
+// The public API of `wasm-attention/slim`, to which a program brings the kernels itself: exports only.
+
+export { createRuntime } from './runtime/runtime.js';
+export type {
+  ArrayInput,
+  Runtime,
+  RuntimeInfo,
+  RuntimeOptions,
+  SlimRuntimeOptions,
+} from './runtime/runtime.js';
+export type { WasmContent, WasmSource, WasmSources } from './runtime/wasm-source.js';
+export { AttentionError } from './runtime/errors.js';
+export type { AttentionErrorCode } from './runtime/errors.js';
+export { probeFeatures } from './runtime/features.js';
+export type { Features } from './runtime/features.js';
+export type { Build } from './runtime/kernels.js';
+export type { MemoryStatistics } from './runtime/allocator.js';
+export { Tensor } from './runtime/tensor.js';
+export type { DataType, TensorData } from './runtime/tensor.js';
+export type { TensorLike } from './runtime/inputs.js';
+export type { ThreadOptions } from './runtime/threads/options.js';
+export type { WorkerLike, WorkerSource } from './runtime/threads/spawn.js';
+export type { AsyncOptions, Progress } from './runtime/call.js';
+
+export { linear, linearAsync, LinearWeights } from './ops/linear.js';
+export type { LinearOptions } from './ops/linear.js';
+export { softmax, softmaxAsync } from './ops/softmax.js';
+export type { SoftmaxOptions } from './ops/softmax.js';
+export {
+  AttentionResult,
+  scaledDotProductAttention,
+  scaledDotProductAttentionAsync,
+} from './ops/attention/scaled-dot-product-attention.js';
+export type { ScaledDotProductAttentionOptions } from './ops/attention/scaled-dot-product-attention.js';
+export { attentionWeights, attentionWeightsAsync } from './ops/attention/weights.js';
+export type {
+  AttentionRegion,
+  AttentionStage,
+  AttentionWeightsOptions,
+  Range,
+} from './ops/attention/weights.js';
+export type { AttentionOptions, RelativePositionBias } from './ops/attention/options.js';
+export { alibiSlopes, relativeBucket } from './ops/attention/positions.js';
+export {
+  attentionEntropy,
+  attentionEntropyAsync,
+  receivedWeight,
+  receivedWeightAsync,
+  TopKeys,
+  topKeys,
+  topKeysAsync,
+} from './ops/attention/summaries.js';
+export type { ReceivedWeightOptions, SummaryOptions } from './ops/attention/summaries.js';
+export { mergeAttention, mergeAttentionAsync } from './ops/attention/merge.js';
+export type { MergeOptions, PartialAttention } from './ops/attention/merge.js';
+export { linearAttention, linearAttentionAsync } from './ops/attention/linear-attention.js';
+export type { FeatureMap, LinearAttentionOptions } from './ops/attention/linear-attention.js';
+export { variableLengthAttention, variableLengthAttentionAsync } from './ops/attention/variable-length.js';
+export type { VariableLengthOptions } from './ops/attention/variable-length.js';
+export { measurePeak, readTensor, runPeak } from './ops/peak.js';
+
+export {
+  and,
+  blockSparse,
+  causal,
+  customMask,
+  documents,
+  globalTokens,
+  keyLengths,
+  Mask,
+  or,
+  prefix,
+  slidingWindow,
+  strided,
+} from './masks/mask.js';
+export type {
+  Block,
+  BlockAnswer,
+  BlockLayout,
+  CausalAlignment,
+  CustomMask,
+  Documents,
+  IntegerList,
+  MaskContext,
+  Window,
+} from './masks/mask.js';
+export { denseMask } from './masks/dense.js';
+
+export { LayerResult, MultiHeadAttention } from './layers/multi-head-attention.js';
+export type { ForwardOptions, MultiHeadAttentionOptions } from './layers/multi-head-attention.js';
+export { KeyValueCache } from './layers/key-value-cache.js';
+export type {
+  AppendOptions,
+  CacheAttendOptions,
+  CacheRing,
+  KeyValueCacheOptions,
+} from './layers/key-value-cache.js';
+export type { CacheStorage } from './ops/cache/append.js';
+export { parseSafetensors } from './layers/safetensors.js';
+export type { StateTensor } from './layers/safetensors.js';
+export type { StateDictTensor } from './layers/state-dict.js';
+
+export { rotaryEmbedding } from './positions/rotary.js';
+export type { Positions, RotaryEmbeddingOptions, RotaryOptions } from './positions/rotary.js';
+export { rotaryFrequencies } from './positions/frequencies.js';
+export type { FrequencyOptions, RotaryFrequencies, RotaryScaling } from './positions/frequencies.js';
+export { addPositions, sinusoidalEncoding } from './positions/absolute.js';
+export type { SinusoidalOptions } from './positions/absolute.js';

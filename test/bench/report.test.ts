@@ -1,0 +1,169 @@
+// What a report says of results, and what it refuses to compare.
+
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, expect, test } from 'vitest';
+import { makeReport } from '../../bench/report/document.mjs';
+import { formatFigures, insertFigures } from '../../bench/report/figures.mjs';
+import { toMarkdown } from '../../bench/report/markdown.mjs';
+import { cliffs, compareRuns, growths, ownBest } from '../../bench/suite/analysis.mjs';
+import type { Entry, ResultFile } from '../../bench/suite/result.mjs';
+
+const path = fileURLToPath(new URL('fixtures/result.json', import.meta.url));
+const text = readFileSync(path, 'utf8');
+const file = (): ResultFile => JSON.parse(text) as ResultFile;
+const folder = mkdtempSync(join(tmpdir(), 'wasm-attention-'));
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+
+/** The example with the time of one workload, in every round, times a factor. */
+function slowed(id: string, factor: number): ResultFile {
+  const changed = file();
+  for (const { workload, entries } of changed.results)
+    for (const { rounds } of entries)
+      if (workload.id === id) for (const round of rounds ?? []) round.milliseconds *= factor;
+  return changed;
+}
+
+/** Both builds in every round take what the arithmetic says at a steady 10 GFLOP/s beside a limit of 20. */
+function ideal(): ResultFile {
+  const made = file();
+  for (const { workload, entries } of made.results) {
+    for (const entry of entries) {
+      if (!entry.rounds) continue;
+      const milliseconds = Math.max(1, workload.flop.live) / 1e7;
+      entry.rounds = entry.rounds.map(() => ({ milliseconds, limit: 20 }));
+    }
+  }
+  return made;
+}
+
+test('growth and cliffs of exact times', () => {
+  const { results } = ideal();
+  const lengths = growths(results).filter(({ series }) => series === 'length');
+  expect(lengths.map(({ build }) => build)).toEqual(['simd', 'relaxed']);
+  for (const { exponent, expected, points } of lengths) {
+    expect(exponent).toBeCloseTo(2, 9);
+    expect(expected).toBeCloseTo(2, 9);
+    expect(points.map(({ size }) => size)).toEqual([64, 128, 256, 512]);
+  }
+  for (const { id, ratio, isCliff } of cliffs(results)) {
+    expect(id).toBe('odd-h12-dh64-n197');
+    expect(isCliff).toBe(false);
+    expect(ratio).toBeGreaterThan(0.95);
+  }
+  for (const { entries, workload } of results) {
+    if (workload.id !== 'odd-h12-dh64-n197') continue;
+    for (const { rounds } of entries) for (const round of rounds ?? []) round.milliseconds *= 1.5;
+  }
+  expect(cliffs(results).map(({ isCliff }) => isCliff)).toEqual([true, true]);
+});
+
+test('runs of one machine compare: what became slower in every round is found', () => {
+  expect(compareRuns(file(), file()).every(({ change }) => change === 'same')).toBe(true);
+  const changes = compareRuns(file(), slowed('product-1x768x768', 3));
+  expect(changes.filter(({ change }) => change === 'larger').map(({ id }) => id)).toEqual([
+    'product-1x768x768',
+    'product-1x768x768',
+  ]);
+  // A machine that is slower altogether shows in its limit too, and is no regression.
+  const slowMachine = file();
+  for (const { entries } of slowMachine.results) {
+    for (const { rounds = [] } of entries) {
+      for (const round of rounds) {
+        if (round.limit === null) continue;
+        round.milliseconds *= 3;
+        round.limit /= 3;
+      }
+    }
+  }
+  expect(compareRuns(file(), slowMachine).every(({ change }) => change === 'same')).toBe(true);
+});
+
+test.each<[string, (other: ResultFile) => void]>([
+  ['processor', (other) => (other.machine.processor = 'another')],
+  ['engine', (other) => (other.engine.version = '1.0')],
+  ['suite version', (other) => (other.suite = 1)],
+])('runs of another %s do not compare', (what, change) => {
+  const other = file();
+  change(other);
+  expect(() => compareRuns(file(), other)).toThrow(`another ${what}`);
+});
+
+test('the fastest build on one thread stands for this library', () => {
+  const entry = (variant: string, threads: number, median: number, peer = 'wasm-attention'): Entry => ({
+    peer,
+    variant,
+    threads,
+    state: 'measured',
+    error: 0,
+    time: { median, p25: median, p75: median, spread: 0, samples: 1 },
+    rounds: [{ milliseconds: median, limit: null }],
+  });
+  const entries = [
+    entry('simd', 1, 3),
+    entry('relaxed', 1, 2),
+    entry('relaxed', 2, 1),
+    entry('', 1, 0.5, 'other'),
+  ];
+  expect(ownBest(entries)).toBe(entries[1]);
+  expect(ownBest([])).toBeUndefined();
+});
+
+test('the report names runs, versions, noise, failures and missing engines', () => {
+  const run = file();
+  run.results[0]!.entries.push({
+    peer: 'other',
+    variant: '',
+    threads: 1,
+    state: 'failed',
+    reason: 'ended by SIGABRT',
+  });
+  run.results[0]!.entries[0]!.time!.spread = 0.4;
+  const missing: ResultFile = { ...file(), missing: 'there is no such browser', results: [] };
+  const report = toMarkdown(
+    makeReport([
+      { name: 'a', file: run },
+      { name: 'b', file: missing },
+    ]),
+  );
+  expect(report).toContain('missing: there is no such browser');
+  expect(report).toContain('failed: ended by SIGABRT');
+  expect(report).toMatch(/The spread is above 15 % in \d+ of \d+ measurements/);
+  expect(report).toContain('| length | relaxed | 64 to 512 |');
+  expect(report).not.toMatch(/NaN|undefined/);
+});
+
+test('figures go between the marks of the README, and nowhere else', () => {
+  const figures = formatFigures(file());
+  expect(figures).toContain('| layer d64 h4 n16 |');
+  const readme = 'a\n<!-- figures -->\nold\n<!-- /figures -->\nb\n';
+  const filled = insertFigures(readme, figures);
+  expect(filled).toBe(`a\n<!-- figures -->\n\n${figures}\n\n<!-- /figures -->\nb\n`);
+  expect(insertFigures(filled, figures)).toBe(filled);
+  expect(() => insertFigures('no marks', figures)).toThrow('there is no <!-- figures -->');
+});
+
+const program = fileURLToPath(new URL('../../bench/report/main.mjs', import.meta.url));
+const run = (...given: string[]) => spawnSync(process.execPath, [program, ...given], { encoding: 'utf8' });
+
+test('the program: reports, regressions and damaged files have exit codes of their own', () => {
+  expect(run(path)).toMatchObject({ status: 0, stdout: expect.stringContaining('# Benchmarks') as string });
+  const slower = join(folder, 'slower.json');
+  writeFileSync(slower, JSON.stringify(slowed('product-1x768x768', 3)));
+  const compared = run('--compare', path, slower);
+  expect(compared.status).toBe(1);
+  expect(compared.stdout).toMatch(/^slower:\n {2}3\.00 x {2}product-1x768x768/);
+  expect(run('--compare', slower, path)).toMatchObject({ status: 0 });
+  const damaged = join(folder, 'damaged.json');
+  writeFileSync(damaged, text.slice(0, 500));
+  const refused = run(damaged);
+  expect(refused.status).toBe(2);
+  expect(refused.stderr).toContain('damaged.json is no JSON');
+  expect(run('/no/such/file.json').stderr).toContain('cannot be read');
+  expect(run('--compare', path).status).toBe(2);
+});

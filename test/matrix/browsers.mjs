@@ -1,0 +1,88 @@
+// The browsers of the matrix, as programs that open an address: the page itself tells what became of it.
+
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { run, start } from './processes.mjs';
+
+const firefoxPreferences = [
+  ['datareporting.policy.dataSubmissionEnabled', false],
+  ['browser.shell.checkDefaultBrowser', false],
+  ['browser.aboutwelcome.enabled', false],
+  ['app.update.enabled', false],
+  ['network.captive-portal-service.enabled', false],
+  ['network.connectivity-service.enabled', false],
+];
+
+const chromium = process.env.CHROMIUM ?? '/usr/bin/chromium';
+const chromiumFlags = [
+  '--headless=new',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--remote-debugging-port=0',
+];
+
+export const browsers = {
+  Chromium: {
+    program: chromium,
+    open: (address, home) =>
+      start(chromium, [...chromiumFlags, `--user-data-dir=${home}`, address], limits(home)),
+    version: () => run(chromium, ['--version', '--no-sandbox']),
+  },
+  Firefox: {
+    program: '/usr/bin/firefox-esr',
+    async open(address, home) {
+      const lines = firefoxPreferences.map(([name, value]) => `user_pref("${name}", ${value});\n`);
+      await writeFile(join(home, 'user.js'), lines.join(''));
+      return start(
+        '/usr/bin/firefox-esr',
+        ['--headless', '--no-remote', '--profile', home, address],
+        limits(home),
+      );
+    },
+    version: () => run('/usr/bin/firefox-esr', ['--version']),
+  },
+  WebKit: {
+    program: '/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser',
+    open: (address, home) =>
+      start(
+        'xvfb-run',
+        ['--auto-servernum', '/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser', '--private', address],
+        {
+          ...limits(home),
+          env: { HOME: home, LIBGL_ALWAYS_SOFTWARE: '1', WEBKIT_DISABLE_DMABUF_RENDERER: '1' },
+        },
+      ),
+    version: async () =>
+      `WebKitGTK ${await run('dpkg-query', ['-W', '-f', '${Version}', 'libwebkit2gtk-4.1-0'])}`,
+  },
+};
+
+const limits = (home) => ({ env: { HOME: home }, seconds: 120 });
+
+/** Why a browser cannot be run here, or undefined. */
+export const whyNot = (name) =>
+  existsSync(browsers[name].program) ? undefined : `${browsers[name].program} is not installed`;
+
+/** Opens a page until its outcome has come. */
+export async function visit(name, address, outcome) {
+  const home = await mkdtemp(join(tmpdir(), 'wasm-attention-browser-'));
+  await mkdir(home, { recursive: true });
+  const browser = await browsers[name].open(address, home);
+  try {
+    const ended = browser.done.then(
+      () => Promise.reject(new Error('the browser ended')),
+      (error) => Promise.reject(error),
+    );
+    return await Promise.race([outcome, ended]);
+  } finally {
+    await browser.stop();
+    await rm(home, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
