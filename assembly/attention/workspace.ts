@@ -21,10 +21,10 @@ export const KEY_BLOCK: i32 = 128;
 export const SCORE_ROW_BYTES: usize = 512;
 /** Most rows a query block aims at: enough that packing a key block costs about 1 %, measured on Zen 5. */
 const BLOCK_ROWS: i32 = 480;
-/** Rows times keys times headDim of a tile: 480 rows of 4096 keys of 64. */
+/** Rows times keys times headDim of a tile: 480 rows of 4096 keys of 64, some 10 ms of attention. */
 const TILE_ELEMENTS: i32 = 480 * 4096 * 64;
-/** Below, packing keys would cost more than a tenth. */
-const LEAST_BLOCK_ROWS: i32 = 32;
+/** Fewer rows read and pack the keys too often: at 32,768 keys 32 rows took 1.4 times as long as 480. */
+const LEAST_BLOCK_ROWS: i32 = 120;
 
 @unmanaged
 export class Workspace {
@@ -77,7 +77,7 @@ function usesIntegers(p: AttentionParameters): bool {
 
 /**
  * Queries in a block, given how many query heads share a key/value head, and the elements of that head's keys. Blocks are of
- * even size. Where there are many keys blocks are smaller, so that a tile ends, and can be the last one, after some 10 ms.
+ * even size. Where there are many keys blocks are smaller, so that a tile ends, and can be the last one, after some milliseconds.
  */
 export function queriesPerBlock(queries: i32, group: i32, keyElements: i32): i32 {
   const rows = max(LEAST_BLOCK_ROWS, min(BLOCK_ROWS, TILE_ELEMENTS / max(1, keyElements)));

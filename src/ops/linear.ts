@@ -113,6 +113,8 @@ export function runProduct(
       rowsInBlock,
     ],
     tiles: Math.ceil(x.rows / rowsInBlock) * (end - first),
+    // A single row meets four panels at once.
+    grain: x.rows === 1 ? 4 : 1,
     scratchBytes: scope.runtime.kernels.productScratchBytes(),
     // A few rows take as long as reading the weights does.
     cost: 2 * Math.max(x.rows, 2) * depth * (end - first) * PANEL,

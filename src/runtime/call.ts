@@ -93,24 +93,32 @@ async function runSteps(
   for (const step of steps) if (typeof step !== 'function') total += step.cost;
   let done = 0;
   let end = performance.now() + SLICE;
+  let worked = false;
+  const turn = async () => {
+    onProgress?.({ done, total });
+    await nextTurn();
+    signal?.throwIfAborted();
+    scope.check();
+    end = performance.now() + SLICE;
+    worked = false;
+  };
   for (const step of steps) {
-    const tiles = typeof step === 'function' ? 1 : step.tiles;
-    for (let from = 0; from < tiles;) {
-      let left = end - performance.now();
-      if (left <= 0) {
-        onProgress?.({ done, total });
-        await nextTurn();
-        signal?.throwIfAborted();
-        scope.check();
-        left = SLICE;
-        end = performance.now() + SLICE;
+    if (typeof step === 'function') {
+      if (performance.now() >= end) await turn();
+      step();
+      continue;
+    }
+    for (let from = 0; from < step.tiles;) {
+      // A tile that does not fit into what is left of a slice waits for the next one, and has that for itself.
+      let fits = tilesIn(scope.runtime, step, end - performance.now());
+      if (fits < 1 && worked) {
+        await turn();
+        fits = tilesIn(scope.runtime, step, SLICE);
       }
-      if (typeof step === 'function') {
-        step();
-        break;
-      }
-      const to = runSlice(scope.runtime, step, from, left);
-      done += (step.cost * (to - from)) / tiles;
+      const to = Math.min(step.tiles, from + Math.max(1, fits));
+      runTimed(scope.runtime, step, from, to);
+      worked = true;
+      done += (step.cost * (to - from)) / step.tiles;
       from = to;
     }
   }
@@ -122,24 +130,21 @@ const rates = new WeakMap<Runtime, Map<TileKernel, number>>();
 /** Where learning begins: low, because engines start with slow code. */
 const FIRST_RATE = 5e6;
 
-function ratesOf(runtime: Runtime): Map<TileKernel, number> {
-  const known = rates.get(runtime) ?? new Map<TileKernel, number>();
-  rates.set(runtime, known);
-  return known;
+/** Tiles that are expected to be done in `time` milliseconds. */
+function tilesIn(runtime: Runtime, work: Work, time: number): number {
+  const rate = rates.get(runtime)?.get(work.kernel) ?? FIRST_RATE;
+  return Math.floor((time * rate * work.tiles) / work.cost);
 }
 
-/** Runs as many tiles as fit into `time` milliseconds, one at least; returns where the next slice begins. */
-function runSlice(runtime: Runtime, work: Work, from: number, time: number): number {
-  const known = ratesOf(runtime);
-  const tileCost = work.cost / work.tiles;
-  const fits = Math.floor((time * (known.get(work.kernel) ?? FIRST_RATE)) / tileCost);
-  const to = Math.min(work.tiles, from + Math.max(1, fits));
+/** Runs tiles and learns how fast they go. */
+function runTimed(runtime: Runtime, work: Work, from: number, to: number): void {
   const start = performance.now();
   runTiles(runtime, work, from, to);
   const elapsed = performance.now() - start;
   // Shorter times are below what the clocks of browsers can tell.
-  if (elapsed >= 1) known.set(work.kernel, ((to - from) * tileCost) / elapsed);
-  return to;
+  if (elapsed < 1) return;
+  const known = rates.get(runtime) ?? new Map<TileKernel, number>();
+  rates.set(runtime, known.set(work.kernel, (work.cost * (to - from)) / work.tiles / elapsed));
 }
 
 /** Ends when the event loop has turned: timers and messages had their chance, without the delay timers have. */

@@ -27,6 +27,8 @@ export interface Work {
   /** All arguments before scratch and range: addresses and integers. */
   readonly args: readonly number[];
   readonly tiles: number;
+  /** Tiles that a thread had better take together. Default 1. */
+  readonly grain?: number;
   /** For each thread. */
   readonly scratchBytes: number;
   /** Of all tiles, roughly, in floating-point operations of a product: 50 or so take a nanosecond. */
@@ -38,12 +40,7 @@ type Tiles = Record<TileKernel, (...args: number[]) => void>;
 /** Runs tiles [from, to) of a work and returns when they are done. */
 export function runTiles(runtime: Runtime, work: Work, from = 0, to = work.tiles): void {
   const { linearMemory, kernels, threads } = runtime;
-  if (
-    threads &&
-    threads.count > 1 &&
-    to - from > 1 &&
-    (work.cost * (to - from)) / work.tiles >= threads.leastCost
-  ) {
+  if (threads && to - from > 1 && threads.pay((work.cost * (to - from)) / work.tiles)) {
     runOnThreads(runtime, threads, work, from, to);
     return;
   }

@@ -25,7 +25,12 @@ const ENTRIES = `import * as main from '/dist/index.mjs';
 import * as workerRuntime from '/dist/worker-runtime.mjs';
 globalThis.entries = { main, workerRuntime };`;
 
-const TYPES = { '.mjs': 'text/javascript', '.wasm': 'application/wasm', '.html': 'text/html' };
+const TYPES = {
+  '.mjs': 'text/javascript',
+  '.js': 'text/javascript',
+  '.wasm': 'application/wasm',
+  '.html': 'text/html',
+};
 const root = new URL('../../', import.meta.url);
 
 /**

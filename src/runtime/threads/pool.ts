@@ -9,9 +9,9 @@ import { spawn } from './spawn.js';
 import type { Thread, WorkerSource } from './spawn.js';
 
 /** Claims a thread makes of a work, about: many, so that all end together; few, so that claiming costs nothing. */
-const CLAIMS = 8;
+const CLAIMS = 16;
 /** Milliseconds that an idle worker, and a caller without tiles left, spin before they sleep. */
-const SPIN_TIME = 0.1;
+const SPIN_TIME = 0.05;
 /** Milliseconds that the caller waits for tiles of others, or ten times its own longest claim if that is more. */
 const PATIENCE = 700;
 
@@ -68,7 +68,8 @@ export class ThreadPool {
    */
   run(kernels: Kernels, work: Work, scratch: number, scratchBytes: number, from: number, to: number): void {
     const words = this.#words;
-    const step = Math.max(1, Math.floor((to - from) / (this.count * CLAIMS)));
+    const { grain = 1 } = work;
+    const step = Math.max(1, Math.round((to - from) / (this.count * CLAIMS * grain))) * grain;
     words[WORD.kernel] = KERNEL_NUMBERS.get(work.kernel)!;
     words[WORD.end] = to;
     words[WORD.step] = step;
@@ -88,6 +89,11 @@ export class ThreadPool {
       if (Atomics.load(words, WORD.running) > 0) this.#wait(Math.max(PATIENCE, 10 * longest));
     }
     if (words[WORD.failed]) throw lost('a kernel failed in a worker thread');
+  }
+
+  /** Whether all workers spin, so that they take up work at once. */
+  get awake(): boolean {
+    return Atomics.load(this.#words, WORD.sleeping) === 0;
   }
 
   /** Ends the workers; the promise is fulfilled when they surely run no more. */
