@@ -48,15 +48,15 @@ export function cases({ packed, server }) {
   });
 
   /** A page made by a bundler, in Chromium. */
-  const bundled = (name, tool, { library = LIBRARY.import, pageOf = PAGE, folder = 'out' } = {}) => ({
+  const bundled = (name, tool, { library = LIBRARY.import, pageOf = PAGE, toolset = 'bundlers' } = {}) => ({
     name: `${name}, in Chromium`,
-    whyNot: whyNot('Chromium') ?? missing('bundlers'),
+    whyNot: whyNot('Chromium') ?? missing(toolset),
     async run() {
       const { address, outcome } = server.expectOutcome(180);
       const main = library + IMPORT_SUITE + sendTo(address);
       const project = await packed.project({ 'index.html': pageOf, 'main.js': main });
       await tool(project);
-      const out = join(project, folder);
+      const out = join(project, 'out');
       if (!existsSync(join(out, 'index.html')))
         await cp(join(project, 'index.html'), join(out, 'index.html'));
       return visit('Chromium', `${server.add(out)}index.html`, outcome);
@@ -107,8 +107,11 @@ export function cases({ packed, server }) {
       page(browser, 'CSP without wasm-unsafe-eval', LIBRARY.file, policy(''), { code: 'UNSUPPORTED' }),
     ]),
 
-    bundled('esbuild', by('esbuild')),
-    bundled('esbuild, iife', by('esbuild-iife'), { pageOf: PAGE.replace(' type="module"', ' defer') }),
+    bundled('esbuild', by('esbuild'), { toolset: '../..' }),
+    bundled('esbuild, iife', by('esbuild-iife'), {
+      pageOf: PAGE.replace(' type="module"', ' defer'),
+      toolset: '../..',
+    }),
     bundled('Rollup', by('rollup')),
     bundled('Rollup, slim with @rollup/plugin-wasm', by('rollup'), { library: LIBRARY.slimImport }),
     bundled('webpack', by('webpack')),
@@ -116,7 +119,9 @@ export function cases({ packed, server }) {
     bundled('Vite build', by('vite')),
     viteDev({ packed, server }),
     bundled('Parcel', by('parcel')),
-    bundled('Bun build', (cwd) => run(bun, ['build', 'main.js', '--outfile', 'out/main.js'], { cwd })),
+    bundled('Bun build', (cwd) => run(bun, ['build', 'main.js', '--outfile', 'out/main.js'], { cwd }), {
+      toolset: 'runtimes',
+    }),
     ...next({ packed, server }),
   ];
 }
@@ -148,7 +153,9 @@ function workerd(packed) {
         assetNames: '[name]',
         outdir: 'out',
       });
-      return outcomeIn(await run(here('../runtimes/node_modules/node24/bin/node'), [here('workerd.mjs'), join(cwd, 'out')]));
+      return outcomeIn(
+        await run(here('../runtimes/node_modules/node24/bin/node'), [here('workerd.mjs'), join(cwd, 'out')]),
+      );
     },
   };
 }

@@ -20,9 +20,9 @@ const only = values.only === undefined ? undefined : new RegExp(values.only);
 const expectedHashes = JSON.parse(readFileSync(new URL('../bits.json', import.meta.url), 'utf8'));
 
 const toolsets = {
-  'test/runtimes': /^Node/,
+  'test/runtimes': /^(Node|workerd)/,
   'test/matrix/runtimes': /^(Bun|Deno|workerd)/,
-  'test/matrix/bundlers': /^(esbuild|Rollup|webpack|rspack|Vite|Parcel)/,
+  'test/matrix/bundlers': /^(Rollup|webpack|rspack|Vite|Parcel)/,
   'test/matrix/next': /^Next/,
 };
 
