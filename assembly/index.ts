@@ -30,7 +30,7 @@ export { attentionForward } from './attention/forward';
 export { attentionWeights } from './attention/weights';
 export { columnSums, columnTiles, entropies, topKeys } from './attention/summaries';
 export { mergeAttention } from './attention/merge';
-export { linearAttention, linearAttentionScratchBytes } from './attention/linear';
+export { linearAttention, linearAttentionStateBytes } from './attention/linear';
 export { queriesPerBlock, workspaceBytes } from './attention/workspace';
 export function attentionParametersBytes(): i32 {
   return <i32>offsetof<AttentionParameters>();

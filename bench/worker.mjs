@@ -8,10 +8,13 @@ import { hasChromium, ISOLATED, launchBrowser } from '../test/support/browser.mj
 import * as main from '../dist/index.mjs';
 import * as workerRuntime from '../dist/worker-runtime.mjs';
 
-const CALLS = 400;
+const ROUNDS = 12;
 
-/** Runs in Node and in a page. Medians in microseconds; the calls before the first quarter warm up. */
-async function measureCalls({ main, workerRuntime }, calls) {
+/**
+ * Runs in Node and in a page. Medians in microseconds. Every way gets some calls in each round, so that it collects its own
+ * garbage; the first of them warm up.
+ */
+async function measureCalls({ main, workerRuntime }, rounds) {
   const shape = [512, 512];
   const make = () => new Float32Array(shape[0] * shape[1]).fill(0.5);
   const here = await main.createRuntime();
@@ -36,11 +39,13 @@ async function measureCalls({ main, workerRuntime }, calls) {
     empty: () => there.memory(),
   };
   const times = Object.fromEntries(Object.keys(ways).map((way) => [way, []]));
-  for (let call = 0; call < calls; call++) {
+  for (let round = 0; round < rounds; round++) {
     for (const [way, run] of Object.entries(ways)) {
-      const start = performance.now();
-      await run();
-      if (call >= calls / 4) times[way].push(1000 * (performance.now() - start));
+      for (let call = 0; call < 50; call++) {
+        const start = performance.now();
+        await run();
+        if (round > 0 && call >= 10) times[way].push(1000 * (performance.now() - start));
+      }
     }
   }
   here.dispose();
@@ -97,7 +102,7 @@ function printCalls(title, { inThread, copied, transferred, empty }) {
 }
 
 console.log('softmax, 1 MB in and out   in thread   + copied  + given  empty call   (added: under 150 us)');
-printCalls(`Node ${process.versions.node}`, await measureCalls({ main, workerRuntime }, CALLS));
+printCalls(`Node ${process.versions.node}`, await measureCalls({ main, workerRuntime }, ROUNDS));
 
 if (!hasChromium) {
   console.log('Chromium: not run (it is not installed)');
@@ -106,7 +111,7 @@ if (!hasChromium) {
   const inPage = (page, task, given) =>
     page.evaluate(`(${task.toString()})(entries, ${JSON.stringify(given)})`);
   const isolated = await browser.open(ISOLATED);
-  printCalls('Chromium', await inPage(isolated, measureCalls, CALLS));
+  printCalls('Chromium', await inPage(isolated, measureCalls, ROUNDS));
   for (const [title, headers] of Object.entries({ 'isolated page': ISOLATED, 'plain page': {} })) {
     const page = await browser.open(headers);
     const { operation, busy, idle } = await inPage(page, measureTasks, 2000);

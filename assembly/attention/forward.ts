@@ -25,7 +25,7 @@ import { addIntegerValues } from './integers';
 import { readBlock } from './masks';
 import { AttentionParameters } from './parameters';
 import { blockStart, firstBit, firstKey, lastBit, lastKey, loadRows, scoreRows } from './scores';
-import { KEY_BLOCK, layOut, queriesPerBlock, SCORE_ROW_BYTES, Workspace } from './workspace';
+import { KEY_BLOCK, layOut, queriesInBlock, SCORE_ROW_BYTES, Workspace } from './workspace';
 
 const LOG2_E: f32 = 1.4426950408889634;
 const LN_2: f64 = 0.6931471805599453;
@@ -36,7 +36,7 @@ export function attentionForward(parameters: usize, scratch: usize, tileFrom: i3
   layOut(p, scratch);
   const w = changetype<Workspace>(scratch);
   const group = p.queryHeads / p.keyHeads;
-  const perBlock = queriesPerBlock(p.queries, group);
+  const perBlock = queriesInBlock(p);
   const blocks = (p.queries + perBlock - 1) / perBlock;
   for (let index = tileFrom; index < tileTo; index++) {
     const queryBlock = index % blocks;

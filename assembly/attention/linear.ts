@@ -4,7 +4,7 @@
 //
 // Causal: S and z take in key i before query i reads them. phi is elu(x) + 1 (Katharopoulos et al. 2020) or relu.
 //
-//   scratch   | constants 64 | z: headDim, phi: headDim | S: headDim x valueDim (valueHeadDim filled up to 4), sums: valueDim |
+//   state     | constants 64 | z: headDim, phi: headDim | S: headDim x valueDim (valueHeadDim filled up to 4), sums: valueDim |
 
 import { exp2Scalar, writeConstants } from '../math/exp2';
 import { multiplyAdd } from '../math/vector';
@@ -14,36 +14,40 @@ const LOG2_E: f32 = 1.4426950408889634;
 
 const ELU: i32 = 0;
 
-/** Bytes of scratch. */
-export function linearAttentionScratchBytes(headDim: i32, valueHeadDim: i32): usize {
+/** Bytes of the state of a tile. */
+export function linearAttentionStateBytes(headDim: i32, valueHeadDim: i32): usize {
   const valueDim = (valueHeadDim + 3) & ~3;
-  return 64 + <usize>(((2 * headDim + 3) & ~3) + (headDim + 2) * valueDim) * 4;
+  return (64 + <usize>(((2 * headDim + 3) & ~3) + (headDim + 2) * valueDim) * 4 + 63) & ~63;
 }
 
 /**
- * Tiles [tileFrom, tileTo) of batch x keyHeads. Uses of the parameters: tensors and sizes; rowEnd[batch] (or 0) is the
- * number of keys of a batch row; `mode` 0 is elu + 1, 1 is relu; `count` 1 is causal.
+ * Tiles [tileFrom, tileTo) of batch x keyHeads. Long sequences take several calls, which pass the state on: keys
+ * [keyFrom, keyTo) are taken in, then queries [queryFrom, queryTo) read out; causal, each query right after its key.
+ *
+ * Uses of the parameters: tensors, sizes and these ranges; `statistics` are the states, one a tile; rowEnd[batch] (or 0) is
+ * the number of keys of a batch row; `mode` 0 is elu + 1, 1 is relu; `count` 1 is causal. `scratch` is not needed.
  */
 export function linearAttention(parameters: usize, scratch: usize, tileFrom: i32, tileTo: i32): void {
   const p = changetype<AttentionParameters>(parameters);
-  writeConstants(scratch);
+  const bytes = linearAttentionStateBytes(p.headDim, p.valueHeadDim);
   const group = p.queryHeads / p.keyHeads;
   for (let index = tileFrom; index < tileTo; index++) {
     const batch = index / p.keyHeads;
     const keyHead = index % p.keyHeads;
     const keys = p.rowEnd ? load<i32>(p.rowEnd + (<usize>batch << 2)) : p.keys;
-    if (p.count) {
-      clearState(p, scratch);
-      for (let i = 0; i < p.queries; i++) {
-        if (i < keys) takeIn(p, scratch, batch, keyHead, i);
-        for (let head = keyHead * group; head < (keyHead + 1) * group; head++) readOut(p, scratch, batch, head, i);
-      }
-    } else {
-      clearState(p, scratch);
-      for (let j = 0; j < keys; j++) takeIn(p, scratch, batch, keyHead, j);
-      for (let head = keyHead * group; head < (keyHead + 1) * group; head++) {
-        for (let i = 0; i < p.queries; i++) readOut(p, scratch, batch, head, i);
-      }
+    const space = p.statistics + <usize>index * bytes;
+    if (p.keyFrom == 0) {
+      memory.fill(space, 0, bytes);
+      writeConstants(space);
+    }
+    for (let j = p.keyFrom; j < p.keyTo; j++) {
+      if (j < keys) takeIn(p, space, batch, keyHead, j);
+      if (!p.count) continue;
+      for (let head = keyHead * group; head < (keyHead + 1) * group; head++) readOut(p, space, batch, head, j);
+    }
+    if (p.count) continue;
+    for (let head = keyHead * group; head < (keyHead + 1) * group; head++) {
+      for (let i = p.queryFrom; i < p.queryTo; i++) readOut(p, space, batch, head, i);
     }
   }
 }
@@ -58,11 +62,6 @@ function normalizer(scratch: usize): usize {
 @inline
 function state(p: AttentionParameters, scratch: usize): usize {
   return scratch + 64 + (<usize>((2 * p.headDim + 3) & ~3) << 2);
-}
-
-function clearState(p: AttentionParameters, scratch: usize): void {
-  const bytes = linearAttentionScratchBytes(p.headDim, p.valueHeadDim);
-  memory.fill(scratch + 64, 0, bytes - 64);
 }
 
 function feature(p: AttentionParameters, scratch: usize, x: f32): f32 {

@@ -7,7 +7,7 @@ import { tanh } from '../math/tanh';
 import { multiplyAdd } from '../math/vector';
 import { integerScores, roundQueries } from './integers';
 import { AttentionParameters } from './parameters';
-import { KEY_BLOCK, queriesPerBlock, SCORE_ROW_BYTES, Workspace } from './workspace';
+import { KEY_BLOCK, queriesInBlock, SCORE_ROW_BYTES, Workspace } from './workspace';
 
 /** Loads queries [queryFrom, queryTo) of heads [headFrom, headTo) into the workspace, scaled, with each row's key interval. */
 export function loadRows(p: AttentionParameters, w: Workspace, headFrom: i32, headTo: i32, queryFrom: i32, queryTo: i32): void {
@@ -206,7 +206,7 @@ function removeOutside(scores: usize, left: i32, first: i32, right: i32, begin: 
 
 /** Tiles of a call: batch rows x key/value heads x query blocks. */
 export function tileCount(p: AttentionParameters): i32 {
-  const perBlock = queriesPerBlock(p.queries, p.queryHeads / p.keyHeads);
+  const perBlock = queriesInBlock(p);
   return p.batch * p.keyHeads * ((p.queries + perBlock - 1) / perBlock);
 }
 

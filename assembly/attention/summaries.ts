@@ -14,7 +14,7 @@ import { readBlock } from './masks';
 import { AttentionParameters } from './parameters';
 import { blockStart, firstKey, lastKey, loadRows, scoreRows } from './scores';
 import { weightsOfRow } from './weights';
-import { KEY_BLOCK, layOut, queriesPerBlock, SCORE_ROW_BYTES, Workspace } from './workspace';
+import { KEY_BLOCK, layOut, queriesInBlock, SCORE_ROW_BYTES, Workspace } from './workspace';
 
 const LN_2: f64 = 0.6931471805599453;
 
@@ -30,7 +30,7 @@ export function columnSums(parameters: usize, scratch: usize, tileFrom: i32, til
   layOut(p, scratch);
   const w = changetype<Workspace>(scratch);
   const group = p.queryHeads / p.keyHeads;
-  const perBlock = queriesPerBlock(p.queries, group);
+  const perBlock = queriesInBlock(p);
   const keyBlocks = (p.keys + KEY_BLOCK - 1) / KEY_BLOCK;
   for (let index = tileFrom; index < tileTo; index++) {
     const keyFrom = (index % keyBlocks) * KEY_BLOCK;
@@ -100,7 +100,7 @@ function summarizeRows(parameters: usize, scratch: usize, tileFrom: i32, tileTo:
   layOut(p, scratch);
   const w = changetype<Workspace>(scratch);
   const group = p.queryHeads / p.keyHeads;
-  const perBlock = queriesPerBlock(p.queries, group);
+  const perBlock = queriesInBlock(p);
   const blocks = (p.queries + perBlock - 1) / perBlock;
   for (let index = tileFrom; index < tileTo; index++) {
     const queryBlock = index % blocks;

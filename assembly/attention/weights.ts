@@ -13,7 +13,7 @@ import { openKeys } from './blocks';
 import { readBlock } from './masks';
 import { AttentionParameters } from './parameters';
 import { blockStart, loadRows, scoreRows } from './scores';
-import { KEY_BLOCK, layOut, queriesPerBlock, SCORE_ROW_BYTES, Workspace } from './workspace';
+import { KEY_BLOCK, layOut, queriesInBlock, SCORE_ROW_BYTES, Workspace } from './workspace';
 
 export const SCORES: i32 = 0;
 export const WEIGHTS: i32 = 1;
@@ -24,7 +24,7 @@ export function attentionWeights(parameters: usize, scratch: usize, tileFrom: i3
   layOut(p, scratch);
   const w = changetype<Workspace>(scratch);
   const group = p.queryHeads / p.keyHeads;
-  const perBlock = queriesPerBlock(p.queries, group);
+  const perBlock = queriesInBlock(p);
   const blocks = (p.queries + perBlock - 1) / perBlock;
   for (let index = tileFrom; index < tileTo; index++) {
     const queryBlock = index % blocks;

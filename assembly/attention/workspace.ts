@@ -21,6 +21,10 @@ export const KEY_BLOCK: i32 = 128;
 export const SCORE_ROW_BYTES: usize = 512;
 /** Most rows a query block aims at: enough that packing a key block costs about 1 %, measured on Zen 5. */
 const BLOCK_ROWS: i32 = 480;
+/** Rows times keys times headDim of a tile: 480 rows of 4096 keys of 64. */
+const TILE_ELEMENTS: i32 = 480 * 4096 * 64;
+/** Below, packing keys would cost more than a tenth. */
+const LEAST_BLOCK_ROWS: i32 = 32;
 
 @unmanaged
 export class Workspace {
@@ -71,11 +75,20 @@ function usesIntegers(p: AttentionParameters): bool {
   return p.pages != 0 && p.storage == INT8 && rows <= INTEGER_ROWS && p.headDim <= INTEGER_DIM;
 }
 
-/** Queries in a block, given how many query heads share a key/value head. Blocks are of even size. */
-export function queriesPerBlock(queries: i32, group: i32): i32 {
-  const most = max(1, BLOCK_ROWS / group);
+/**
+ * Queries in a block, given how many query heads share a key/value head, and the elements of that head's keys. Blocks are of
+ * even size. Where there are many keys blocks are smaller, so that a tile ends, and can be the last one, after some 10 ms.
+ */
+export function queriesPerBlock(queries: i32, group: i32, keyElements: i32): i32 {
+  const rows = max(LEAST_BLOCK_ROWS, min(BLOCK_ROWS, TILE_ELEMENTS / max(1, keyElements)));
+  const most = max(1, rows / group);
   const blocks = max(1, (queries + most - 1) / most);
   return max(1, (queries + blocks - 1) / blocks);
+}
+
+/** Of attention with these parameters. */
+export function queriesInBlock(p: AttentionParameters): i32 {
+  return queriesPerBlock(p.queries, p.queryHeads / p.keyHeads, p.keys * p.headDim);
 }
 
 // @ts-ignore: decorator
@@ -92,7 +105,7 @@ export function workspaceBytes(parameters: usize): usize {
 /** Writes the pointers and constants for a call; returns the end of the scratch. With scratch 0 it only measures. */
 export function layOut(p: AttentionParameters, scratch: usize): usize {
   const group = p.queryHeads / p.keyHeads;
-  const rows = <usize>(queriesPerBlock(p.queries, group) * group);
+  const rows = <usize>(queriesInBlock(p) * group);
   const valueDim = (p.valueHeadDim + 7) & ~7;
   const constants = scratch + aligned(offsetof<Workspace>());
   const halfConstants = constants + CONSTANTS_BYTES;

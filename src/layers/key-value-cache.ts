@@ -390,6 +390,8 @@ export class KeyValueCache extends Disposable {
       });
       sequence.length += count;
     });
+    // Of rows that shared a last page the last one keeps it, and has no use for a copy.
+    for (const page of fresh) this.#pool.release(page);
     this.#busy = scope.onEnd(() => (this.#busy = false));
     scope.onFailure(() => {
       sequences.forEach((sequence, row) => {
@@ -434,6 +436,7 @@ export class KeyValueCache extends Disposable {
       pagesBatchStride: blocks * 4,
       storage: STORAGE_CODES[storage],
       firstKeys: ring?.sinkTokens ?? 0,
+      valueHeadDim, // where the heads of a page begin depends on it
     };
     const values = {
       shape: [batch, numKeyValueHeads, keys, valueHeadDim],
@@ -520,7 +523,7 @@ export class KeyValueCache extends Disposable {
 
   #layer(layer: number): Sequence[] {
     this.#check();
-    const sequences = this.#sequences[layer];
+    const sequences = Number.isInteger(layer) ? this.#sequences[layer] : undefined;
     if (sequences) return sequences;
     throw new AttentionError({
       code: 'INVALID_ARGUMENT',

@@ -57,7 +57,7 @@ export interface Kernels {
     rowTo: number,
   ): void;
   linearAttention(parameters: number, scratch: number, tileFrom: number, tileTo: number): void;
-  linearAttentionScratchBytes(headDim: number, valueHeadDim: number): number;
+  linearAttentionStateBytes(headDim: number, valueHeadDim: number): number;
   appendParametersBytes(): number;
   appendScratchBytes(parameters: number): number;
   cacheAppend(parameters: number, scratch: number): void;
@@ -81,7 +81,8 @@ export interface Kernels {
   ): void;
   attentionParametersBytes(): number;
   workspaceBytes(parameters: number): number;
-  queriesPerBlock(queries: number, group: number): number;
+  /** `keyElements`: keys times headDim. */
+  queriesPerBlock(queries: number, group: number, keyElements: number): number;
   /** 96 flop an iteration, for measuring the engine's peak. */
   peakMultiplyAdd(iterations: number, left: number, right: number): number;
   /** Reads bytes, a multiple of 128, for measuring the bandwidth. */

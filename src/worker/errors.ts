@@ -1,7 +1,7 @@
 // Errors on their way out of a worker: an AttentionError arrives as one, with its code, argument, message and cause; the
 // errors of the language keep their class; anything else arrives as an Error with its message.
 
-import { AttentionError } from '../index.js';
+import { AttentionError } from '../runtime/errors.js';
 import type { PackedError } from './protocol.js';
 
 export function packError(error: unknown): PackedError {

@@ -199,7 +199,7 @@ export class Host {
         return undefined;
       }
       if (ArrayBuffer.isView(value)) return give(value);
-      if (typeof value !== 'object' || value === null) return value;
+      if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
       return Object.fromEntries(
         Object.entries(value).map(([key, part]) => [key, pack(part, [...path, key])]),
       );
@@ -233,9 +233,13 @@ export class Host {
   #release(handle: number): void {
     const value = this.#handles.get(handle);
     if (!value) return;
-    value.dispose();
     this.#handles.delete(handle);
     this.#numbers.delete(value);
+    try {
+      value.dispose();
+    } catch {
+      // Nobody waits to be told, and the queue must go on.
+    }
   }
 
   #fail(id: number, error: unknown): void {

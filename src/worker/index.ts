@@ -1,4 +1,5 @@
-// The public API of `wasm-attention/worker-runtime`: exports only. Errors and masks are those of the package.
+// The public API of `wasm-attention/worker-runtime`: exports only. Of the package itself it has errors and masks alone, so
+// that a page that works in a worker need not load the rest.
 
 export { createWorkerRuntime } from './worker-runtime.js';
 export type {
@@ -6,6 +7,7 @@ export type {
   TransferOptions,
   WorkerAttentionResult,
   WorkerInput,
+  WorkerKeyValueCache,
   WorkerLinearWeights,
   WorkerMultiHeadAttention,
   WorkerOptions,
@@ -15,12 +17,11 @@ export type {
 export type { WorkerTensor } from './handle.js';
 export type { CallOptions } from './link.js';
 export type { AnyWorker, NodeWorker, WorkerSource } from './start.js';
+export { AttentionError } from '../runtime/errors.js';
 export {
   and,
-  AttentionError,
   blockSparse,
   causal,
-  denseMask,
   documents,
   globalTokens,
   keyLengths,
@@ -28,4 +29,5 @@ export {
   prefix,
   slidingWindow,
   strided,
-} from '../index.js';
+} from '../masks/mask.js';
+export { denseMask } from '../masks/dense.js';

@@ -1,8 +1,7 @@
 // The program's side of a worker: calls that wait for their answers, and what becomes of them when the worker ends.
 
-import { AttentionError } from '../index.js';
 import type { AsyncOptions, Progress, RuntimeInfo, RuntimeOptions } from '../index.js';
-import { describe } from '../runtime/errors.js';
+import { AttentionError, describe } from '../runtime/errors.js';
 import { unpackError } from './errors.js';
 import { WorkerHandle, WorkerTensor } from './handle.js';
 import { packInputs } from './pack.js';

@@ -3,6 +3,7 @@
 import {
   attentionEntropyAsync,
   attentionWeightsAsync,
+  KeyValueCache,
   linearAsync,
   linearAttentionAsync,
   LinearWeights,
@@ -22,7 +23,8 @@ import { AttentionError, describe } from '../runtime/errors.js';
 type InputName =
   | ('data' | 'shape' | 'dtype' | 'tensor' | 'values')
   | ('query' | 'key' | 'value' | 'count' | 'parts' | 'input' | 'weights')
-  | ('weight' | 'bias' | 'layer' | 'stateDict' | 'prefix' | 'x');
+  | ('weight' | 'bias' | 'stateDict' | 'prefix' | 'x')
+  | ('layer' | 'cache' | 'keys' | 'rows' | 'length' | 'snapshot');
 
 /** A call as the worker sees it. Whatever the inputs are (hence `never`), the operations of the package check them. */
 export interface Call {
@@ -63,7 +65,24 @@ const operations: Record<string, (call: Call) => unknown> = {
     void only(MultiHeadAttention, 'layer', layer).load(stateDict, prefix),
   forward: ({ inputs: { layer, x }, options }) =>
     only(MultiHeadAttention, 'layer', layer).forwardAsync(x, options),
+
+  keyValueCache: ({ runtime, options }) => new KeyValueCache(runtime, options),
+  cacheLengths: ({ inputs: { cache, layer } }) => cacheOf(cache).lengths(layer),
+  cacheBytes: ({ inputs: { cache } }) => cacheOf(cache).bytes,
+  cacheAppend: ({ inputs: { cache, layer, keys, values }, options }) =>
+    cacheOf(cache).append(layer, keys, values, options),
+  cacheAttend: ({ inputs: { cache, layer, query }, options }) => cacheOf(cache).attend(layer, query, options),
+  cacheFork: ({ inputs: { cache, rows } }) => cacheOf(cache).fork(rows),
+  cacheReorder: ({ inputs: { cache, rows } }) => cacheOf(cache).reorder(rows),
+  cacheCrop: ({ inputs: { cache, length } }) => cacheOf(cache).crop(length),
+  cacheReset: ({ inputs: { cache } }) => cacheOf(cache).reset(),
+  cacheSnapshot: ({ inputs: { cache } }) => cacheOf(cache).snapshot(),
+  cacheRestore: ({ inputs: { cache, snapshot } }) => cacheOf(cache).restore(snapshot),
 };
+
+function cacheOf(value: unknown): KeyValueCache {
+  return only(KeyValueCache, 'cache', value);
+}
 
 /** @throws AttentionError INVALID_ARGUMENT if there is no such operation */
 export function findOperation(name: unknown): (call: Call) => unknown {
@@ -95,5 +114,6 @@ export function propertiesOf(value: unknown): Record<string, unknown> | undefine
   if (value instanceof MultiHeadAttention) {
     return { layout: value.layout, parameterCount: value.parameterCount };
   }
+  if (value instanceof KeyValueCache) return { layout: value.layout };
   return undefined;
 }

@@ -79,12 +79,10 @@ function makeWorker(source: WorkerSource | undefined, inlined: string): AnyWorke
   if (typeof Worker === 'undefined') throw new Error('this platform has no workers');
   if (source !== undefined) return new Worker(source, { type: 'module', name: NAME });
   const address = URL.createObjectURL(new Blob([inlined], { type: 'text/javascript' }));
-  try {
-    return new Worker(address, { name: NAME });
-  } finally {
-    // The worker has its own hold on the source from the moment it is made.
-    URL.revokeObjectURL(address);
-  }
+  const worker = new Worker(address, { name: NAME });
+  // Not at once: browsers differ in when they read what the address names.
+  worker.addEventListener('message', () => URL.revokeObjectURL(address), { once: true });
+  return worker;
 }
 
 /** What a relative address is relative to outside a page. */

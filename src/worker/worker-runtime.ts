@@ -1,8 +1,13 @@
 // A runtime in a worker: the operations and layers of the package, as promises over handles.
 
 import type {
+  AppendOptions,
   AttentionWeightsOptions,
+  CacheAttendOptions,
   ForwardOptions,
+  IntegerList,
+  KeyValueCache,
+  KeyValueCacheOptions,
   LinearAttentionOptions,
   LinearOptions,
   Mask,
@@ -42,9 +47,11 @@ export interface WorkerRuntimeOptions extends RuntimeOptions {
 /** A type of the sync API with handles in the places of tensors. */
 export type Remote<T> = T extends Tensor
   ? WorkerTensor
-  : T extends Mask | ArrayBufferView | string | number | boolean | bigint | null | undefined
-    ? T
-    : { [K in keyof T]: Remote<T[K]> };
+  : T extends KeyValueCache
+    ? WorkerKeyValueCache
+    : T extends Mask | ArrayBufferView | string | number | boolean | bigint | null | undefined
+      ? T
+      : { [K in keyof T]: Remote<T[K]> };
 
 /** What operations accept: a handle, or anything with data and a shape, which is copied for the call. */
 export type WorkerInput = Remote<TensorLike>;
@@ -142,6 +149,69 @@ export class WorkerMultiHeadAttention extends WorkerHandle {
   /** See `MultiHeadAttention.forward`. */
   async forward(x: WorkerInput, options: WorkerOptions<ForwardOptions> = {}): Promise<WorkerAttentionResult> {
     return new WorkerAttentionResult(await this.link.call('forward', { layer: this, x }, options), undefined);
+  }
+}
+
+/** A `KeyValueCache` in the worker; made by `keyValueCache`. Methods mean what those of the same names do there. */
+export class WorkerKeyValueCache extends WorkerHandle {
+  readonly layout: KeyValueCache['layout'];
+
+  /** @internal */
+  constructor(link: Link, number: number, properties: Record<string, unknown>) {
+    super(link, number);
+    this.layout = properties['layout'] as KeyValueCache['layout'];
+  }
+
+  /** Tokens of each sequence, in a layer (default the first). */
+  lengths(layer = 0): Promise<number[]> {
+    return this.link.call('cacheLengths', { cache: this, layer });
+  }
+
+  /** Bytes of the pages that this cache and its forks hold. */
+  bytes(): Promise<number> {
+    return this.link.call('cacheBytes', { cache: this });
+  }
+
+  append(
+    layer: number,
+    keys: WorkerInput,
+    values: WorkerInput,
+    options?: WorkerOptions<AppendOptions>,
+  ): Promise<void> {
+    return this.link.call('cacheAppend', { cache: this, layer, keys, values }, options);
+  }
+
+  async attend(
+    layer: number,
+    query: WorkerInput,
+    options: WorkerOptions<CacheAttendOptions> = {},
+  ): Promise<WorkerAttentionResult> {
+    const inputs = { cache: this, layer, query };
+    return new WorkerAttentionResult(await this.link.call('cacheAttend', inputs, options), options.output);
+  }
+
+  fork(rows?: IntegerList): Promise<WorkerKeyValueCache> {
+    return this.link.call('cacheFork', { cache: this, rows }, {}, WorkerKeyValueCache);
+  }
+
+  reorder(rows: IntegerList): Promise<void> {
+    return this.link.call('cacheReorder', { cache: this, rows });
+  }
+
+  crop(length: number | IntegerList): Promise<void> {
+    return this.link.call('cacheCrop', { cache: this, length });
+  }
+
+  reset(): Promise<void> {
+    return this.link.call('cacheReset', { cache: this });
+  }
+
+  snapshot(): Promise<Uint8Array<ArrayBuffer>> {
+    return this.link.call('cacheSnapshot', { cache: this });
+  }
+
+  restore(snapshot: Uint8Array): Promise<void> {
+    return this.link.call('cacheRestore', { cache: this, snapshot });
   }
 }
 
@@ -310,5 +380,10 @@ export class WorkerRuntime {
   /** See `MultiHeadAttention`; then `load`, then `forward`. */
   multiHeadAttention(options: WorkerOptions<MultiHeadAttentionOptions>): Promise<WorkerMultiHeadAttention> {
     return this.#link.call('multiHeadAttention', {}, options, WorkerMultiHeadAttention);
+  }
+
+  /** See `KeyValueCache`. */
+  keyValueCache(options: WorkerOptions<KeyValueCacheOptions>): Promise<WorkerKeyValueCache> {
+    return this.#link.call('keyValueCache', {}, options, WorkerKeyValueCache);
   }
 }

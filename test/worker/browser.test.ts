@@ -83,6 +83,20 @@ describe.skipIf(!hasChromium && !process.env['CI'])('in Chromium', () => {
       expect(seen.rises).toBe(true);
     });
 
+    it('has threads where memory may be shared, else says why not', async () => {
+      const { threads, reason, sum } = await page.evaluate(async () => {
+        const runtime = await entries.workerRuntime.createWorkerRuntime({ threads: 2 });
+        const x = { data: new Float32Array(4 * 700 * 64).fill(1), shape: [1, 4, 700, 64] };
+        const { output } = await runtime.scaledDotProductAttention(x, x, x, { read: true });
+        const sum = ((await output.read()) as Float32Array).reduce((a, b) => a + b, 0);
+        runtime.dispose();
+        return { threads: runtime.info.threads, reason: runtime.info.threadsReason, sum };
+      });
+      expect(threads).toBe(headers === ISOLATED ? 2 : 1);
+      expect(reason).toMatch(headers === ISOLATED ? /asked for/ : /not cross-origin isolated/);
+      expect(sum).toBe(4 * 700 * 64);
+    });
+
     it('takes its worker from an address or a function', async () => {
       const builds = await page.evaluate(async () => {
         const { createWorkerRuntime } = entries.workerRuntime;

@@ -126,6 +126,31 @@ const cases: Record<string, Case> = {
     });
     return [one.output, one.weights, two.output, two.weights, two.logSumExp];
   },
+  'a cache': async (runtime, numbers) => {
+    const options = { numKeyValueHeads: 2, headDim: 12, capacity: 200, layers: 2 };
+    const cache = await runtime.keyValueCache(options);
+    for (const layer of [0, 1]) await cache.append(layer, numbers(1, 2, 140, 12), numbers(1, 2, 140, 12));
+    const fork = await cache.fork();
+    await fork.append(1, numbers(1, 2, 3, 12), numbers(1, 2, 3, 12));
+    const attended = await fork.attend(1, numbers(1, 4, 3, 12), { returnLogSumExp: true });
+    await cache.crop(20);
+    expect([await cache.lengths(1), await fork.lengths(1)]).toEqual([[20], [143]]);
+    const snapshot = await fork.snapshot();
+    await cache.restore(snapshot);
+    await fork.reset();
+    await fork.reorder([0]);
+    expect([await cache.lengths(1), await fork.lengths(1)]).toEqual([[143], [0]]);
+
+    const layer = await runtime.multiHeadAttention({ embedDim: 48, numHeads: 4, numKeyValueHeads: 2 });
+    await layer.load({
+      'q_proj.weight': numbers(48, 48),
+      'k_proj.weight': numbers(24, 48),
+      'v_proj.weight': numbers(24, 48),
+      'o_proj.weight': numbers(48, 48),
+    });
+    const { output } = await layer.forward(numbers(1, 5, 48), { cache, cacheLayer: 0 });
+    return [attended.output, attended.logSumExp, snapshot, output];
+  },
   'integers and booleans': async (runtime) => [
     await runtime.tensor(BigInt64Array.of(5n, -1n)),
     await runtime.tensor([true, false, true]),
@@ -153,6 +178,25 @@ describe.each(builds)('a worker runtime (%s)', async (build: Build) => {
 
   it('says what it is', () => {
     expect(outside.info).toEqual(inside.info);
+  });
+
+  it('has every operation that takes time', () => {
+    const names = Object.keys(sync).filter((name) => name.endsWith('Async'));
+    expect(names.length).toBeGreaterThan(9);
+    for (const name of names) expect(outside).toHaveProperty(name.slice(0, -'Async'.length));
+  });
+
+  it('gives the same bits with threads of its own', async () => {
+    const threaded = await createWorkerRuntime({ build, threads: 3 });
+    expect(threaded.info.threads).toBe(3);
+    for (const name of ['masks combined', 'the layer', 'products and softmax', 'a cache']) {
+      const expected = await contents(cases[name]!(outside, numbersFrom(2)));
+      const received = await contents(cases[name]!(threaded, numbersFrom(2)));
+      received.forEach((values, i) => {
+        if (values) expect(bytes(values).equals(bytes(expected[i]!)), `part ${i} of ${name}`).toBe(true);
+      });
+    }
+    threaded.dispose();
   });
 });
 
@@ -189,10 +233,18 @@ function asWorkerRuntime(runtime: Runtime): WorkerRuntime {
     }
     return value;
   };
+  const reading = (cache: sync.KeyValueCache): object => {
+    const [attend, fork] = [cache.attend.bind(cache), cache.fork.bind(cache)];
+    return Object.assign(cache, {
+      attend: (...given: Parameters<typeof attend>) => withRead(attend(...given)),
+      fork: () => reading(fork()),
+    });
+  };
   const methods: Record<string, (...given: never[]) => unknown> = {
     tensor: runtime.tensor.bind(runtime),
     empty: runtime.empty.bind(runtime),
     linearWeights: (weight, bias) => new sync.LinearWeights(runtime, weight, bias),
+    keyValueCache: (options) => reading(new sync.KeyValueCache(runtime, options)),
     multiHeadAttention: (options) => {
       const layer = new sync.MultiHeadAttention(runtime, options);
       const forward = layer.forward.bind(layer);

@@ -36,10 +36,10 @@ const zeros = (...shape: number[]) => ({
   shape,
 });
 
-/** Keeps the worker busy for some tenths of a second. */
-const long = (given: WorkerRuntime = runtime) => {
-  const x = zeros(1, 4, 1500, 64);
-  return given.scaledDotProductAttention(x, x, x);
+/** Keeps the worker busy for seconds, unless it is called off. */
+const long = (given: WorkerRuntime = runtime, signal?: AbortSignal) => {
+  const x = zeros(1, 2, 16_000, 64);
+  return given.scaledDotProductAttention(x, x, x, { signal });
 };
 
 describe('createWorkerRuntime', () => {
@@ -301,19 +301,20 @@ describe('memory', () => {
 describe('AbortSignal', () => {
   it('calls off what has not begun, at once', async () => {
     const before = await runtime.memory();
-    const busy = long();
+    const first = new AbortController();
+    const busy = long(runtime, first.signal);
     const control = new AbortController();
     const reason = new Error('no longer needed');
+    const x = zeros(1, 4, 500, 64);
     const called = Array.from({ length: 5 }, () =>
-      runtime.scaledDotProductAttention(zeros(1, 4, 1500, 64), zeros(1, 4, 1500, 64), zeros(1, 4, 1500, 64), {
-        signal: control.signal,
-      }),
+      runtime.scaledDotProductAttention(x, x, x, { signal: control.signal }),
     );
     control.abort(reason);
     for (const call of called) await expect(call).rejects.toBe(reason);
     await expect(runtime.softmax(zeros(4), { signal: control.signal })).rejects.toBe(reason);
     expect(await Promise.race([busy, Promise.resolve('still busy')])).toBe('still busy');
-    (await busy).dispose();
+    first.abort(reason);
+    await expect(busy).rejects.toBe(reason);
     const { used, handles } = await runtime.memory();
     expect({ used, handles }).toEqual({ used: before.used, handles: before.handles });
   });
@@ -488,8 +489,9 @@ describe('a program', () => {
     const runtime = await createWorkerRuntime();
     const x = await runtime.tensor(new Float32Array(1500 * 64), [1, 1, 1500, 64]);`;
 
-  it('ends although nothing was disposed', () => {
-    const { stdout, status } = run(`${begin} console.log('end')`);
+  it.each(['', '{ threads: 3 }'])('ends although nothing was disposed: %s', (options) => {
+    const program = begin.replace('Runtime()', `Runtime(${options})`);
+    const { stdout, status } = run(`${program}; await runtime.softmax(x); console.log('end')`);
     expect({ stdout, status }).toEqual({ stdout: 'end\n', status: 0 });
   });
 

@@ -10,6 +10,7 @@ import type { CallScope, TensorLike } from '../../runtime/inputs.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { Tensor } from '../../runtime/tensor.js';
 import { PARAMETER_BYTES, writeParameters } from './parameters.js';
+import type { Parameters } from './parameters.js';
 import { attentionInput, placeTensor } from './plan.js';
 
 /** phi: elu(x) + 1, which is never 0, or max(x, 0). */
@@ -100,9 +101,9 @@ function attendLinearly(
   const valueHeadDim = v.shape[3]!;
   const output = scope.make([batch, heads, queries, valueHeadDim]);
   if (output.size === 0) return output;
-  const block = scope.allocate(PARAMETER_BYTES);
-  const rowEnd = lengths ? scope.integers(lengths) : 0;
-  writeParameters(scope.runtime.linearMemory.buffer, block, {
+  const { kernels, linearMemory } = scope.runtime;
+  const tiles = batch * keyHeads;
+  const parameters = {
     ...placeTensor('query', q),
     ...placeTensor('key', k),
     ...placeTensor('value', v),
@@ -114,16 +115,39 @@ function attendLinearly(
     keys,
     headDim,
     valueHeadDim,
-    rowEnd,
+    statistics: scope.allocate(tiles * kernels.linearAttentionStateBytes(headDim, valueHeadDim)),
+    rowEnd: lengths ? scope.integers(lengths) : 0,
     mode: FEATURE_MAPS.indexOf(featureMap),
     count: causal ? 1 : 0,
-  });
-  scope.run({
-    kernel: 'linearAttention',
-    args: [block],
-    tiles: batch * keyHeads,
-    scratchBytes: scope.runtime.kernels.linearAttentionScratchBytes(headDim, valueHeadDim),
-    cost: 8 * batch * (keyHeads * keys + heads * queries) * headDim * valueHeadDim,
-  });
+  };
+  const rowCost = 8 * headDim * valueHeadDim;
+  const run = (range: Parameters, rows: number) => {
+    const block = scope.allocate(PARAMETER_BYTES);
+    writeParameters(linearMemory.buffer, block, { ...parameters, ...range });
+    scope.run({
+      kernel: 'linearAttention',
+      args: [block],
+      tiles,
+      scratchBytes: 0,
+      cost: tiles * rows * rowCost,
+    });
+  };
+  const group = heads / keyHeads;
+  forPieces(keys, rowCost * (causal ? 1 + group : 1), (keyFrom, keyTo) =>
+    run({ keyFrom, keyTo }, (keyTo - keyFrom) * (causal ? 1 + group : 1)),
+  );
+  if (causal) return output;
+  forPieces(queries, rowCost * group, (queryFrom, queryTo) =>
+    run({ keyFrom: keys, keyTo: keys, queryFrom, queryTo }, (queryTo - queryFrom) * group),
+  );
   return output;
+}
+
+/** Cost of a tile that a call can be aborted after: some milliseconds. */
+const PIECE_COST = 1e8;
+
+/** Calls `run` for pieces of [0, length), at least once. */
+function forPieces(length: number, rowCost: number, run: (from: number, to: number) => void): void {
+  const size = Math.max(1, Math.floor(PIECE_COST / rowCost));
+  for (let from = 0; from === 0 || from < length; from += size) run(from, Math.min(length, from + size));
 }

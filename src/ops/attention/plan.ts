@@ -108,7 +108,11 @@ export function planAttention(
     parameters.scoreScale = scale / options.softcap;
     parameters.softcap = options.softcap * LOG2_E;
   }
-  const queriesInBlock = scope.runtime.kernels.queriesPerBlock(sizes.queries, sizes.heads / sizes.keyHeads);
+  const queriesInBlock = scope.runtime.kernels.queriesPerBlock(
+    sizes.queries,
+    sizes.heads / sizes.keyHeads,
+    sizes.keys * sizes.headDim,
+  );
   const context = { ...sizes, offset: (batch: number) => offsets[batch]! };
   placeCompiled(scope, parameters, sizes, compileMasks(masks, context, queriesInBlock));
   placeBooleanMasks(scope, parameters, sizes, dense);

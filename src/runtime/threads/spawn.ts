@@ -32,10 +32,11 @@ export function processors(): number {
 
 /** Why there can be no threads here, or undefined if there can. */
 export function whyNoThreads(): string | undefined {
-  if (typeof SharedArrayBuffer === 'undefined') return 'there is no SharedArrayBuffer here';
+  // First, because browsers hide SharedArrayBuffer from such pages.
   if ((globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated === false) {
     return 'the page is not cross-origin isolated (it needs the headers COOP: same-origin and COEP: require-corp)';
   }
+  if (typeof SharedArrayBuffer === 'undefined') return 'there is no SharedArrayBuffer here';
   if (!nodeModule('node:worker_threads') && typeof Worker === 'undefined') return 'there are no workers here';
   return undefined;
 }
