@@ -8,7 +8,9 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { format, resolveConfig } from 'prettier';
 import { install } from '../../scripts/install.mjs';
 import { cases } from './cases.mjs';
 import { packed } from './project.mjs';
@@ -55,7 +57,8 @@ try {
 
 if (!only) {
   const page = supportPage(rows, await versions(), `${cpus()[0].model}, ${process.platform}`);
-  writeFileSync(new URL('../../docs/support.md', import.meta.url), page);
+  const file = fileURLToPath(new URL('../../docs/support.md', import.meta.url));
+  writeFileSync(file, await format(page, { ...(await resolveConfig(file)), parser: 'markdown' }));
 }
 
 const count = (state) => rows.filter((row) => row.state === state).length;
