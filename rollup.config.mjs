@@ -23,7 +23,8 @@ const minify = () =>
 /**
  * The loader without what kernels have no use for: its views of managed objects, which need exports that a module built
  * without AssemblyScript's managed runtime does not have, and two statements that run on import, of which one throws in
- * engines with a small TextDecoder and the other changes a global.
+ * engines with a small TextDecoder and the other changes a global. And modules of other realms are modules too: edge
+ * runtimes that are simulated in Node bring such.
  */
 const slenderLoader = () => ({
   name: 'slender-loader',
@@ -36,6 +37,10 @@ const slenderLoader = () => ({
       ],
       ['const utf16 = new TextDecoder(', 'const utf16 = () => new TextDecoder('],
       ['utf16.decode(', 'utf16().decode('],
+      [
+        'src instanceof WebAssembly.Module',
+        "Object.prototype.toString.call(src) === '[object WebAssembly.Module]'",
+      ],
       [/Object\.hasOwn = Object\.hasOwn \|\|[^}]*\};/, ''],
     ]) {
       const changed = code.replace(from, to);

@@ -1,7 +1,9 @@
 // `npm test`: builds if needed, then runs the suite on the Node that runs this and once more on Node 24, whose engine has
 // relaxed SIMD and Float16Array where Node 20 has neither.
 //
-// Arguments go to vitest: `npm test -- softmax -t 'empty row'`. The last line printed is the sum over both runs.
+// In CI the part of the matrix that needs no more than this machine has follows: Node's versions, Chromium, one bundler.
+//
+// Arguments go to vitest: `npm test -- softmax -t 'empty row'`. The last line printed is the sum over all runs.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -20,6 +22,9 @@ if (run(process.execPath, ['scripts/build.mjs']) !== 0) {
 } else {
   suite(`Node ${process.versions.node}`, process.execPath);
   if (!process.version.startsWith('v24.')) suiteOnNode24();
+  if (process.env.CI && args.length === 0) {
+    counted('The matrix', process.execPath, ['test/matrix/main.mjs', '--only', '^(Node|Chromium|esbuild)']);
+  }
 }
 
 if (note) console.log(`\n${note}`);
@@ -43,21 +48,24 @@ function suiteOnNode24() {
   suite('Node 24', node);
 }
 
-/** Runs vitest on one Node and adds its counts to the total. */
+/** Runs vitest on one Node. */
 function suite(title, node) {
-  console.log(`\n=== Tests on ${title} ===`);
-  const folder = mkdtempSync(join(tmpdir(), 'wasm-attention-'));
-  const file = join(folder, 'counts.json');
   const reporters = ['--reporter=./test/reporter.ts'];
   if (!args.some((arg) => arg.startsWith('--reporter'))) reporters.push('--reporter=default');
-  const status = run(node, ['node_modules/vitest/vitest.mjs', 'run', ...reporters, ...args], {
-    WASM_ATTENTION_TEST_COUNTS: file,
-  });
+  counted(`Tests on ${title}`, node, ['node_modules/vitest/vitest.mjs', 'run', ...reporters, ...args]);
+}
+
+/** Runs a program that leaves its counts in a file, and adds them to the total. */
+function counted(title, command, commandArgs) {
+  console.log(`\n=== ${title} ===`);
+  const folder = mkdtempSync(join(tmpdir(), 'wasm-attention-'));
+  const file = join(folder, 'counts.json');
+  const status = run(command, commandArgs, { WASM_ATTENTION_TEST_COUNTS: file });
   const counts = existsSync(file)
     ? JSON.parse(readFileSync(file, 'utf8'))
     : { passed: 0, failed: 0, skipped: 0 };
   rmSync(folder, { recursive: true });
-  if (status !== 0 && counts.failed === 0) counts.failed = 1; // vitest failed outside the tests, or found none
+  if (status !== 0 && counts.failed === 0) counts.failed = 1; // it failed outside the tests, or found none
   for (const key of Object.keys(total)) total[key] += counts[key];
 }
 

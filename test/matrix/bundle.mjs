@@ -4,18 +4,17 @@
 
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
 import { run } from './processes.mjs';
 
 const toolset = fileURLToPath(new URL('bundlers/', import.meta.url));
 const require = createRequire(`${toolset}package.json`);
-const import_ = (name) => import(require.resolve(name));
 
 const entry = './main.js';
 const folder = `${process.cwd()}/out`;
 
 const bundlers = {
   async esbuild(format = 'esm') {
-    const { build } = await import_('esbuild');
     await build({ entryPoints: [entry], bundle: true, format, outfile: `${folder}/main.js` });
   },
   'esbuild-iife': () => bundlers.esbuild('iife'),

@@ -52,11 +52,18 @@ export function cases({ packed, server }) {
   const bundled = (
     name,
     tool,
-    { library = LIBRARY.import, pageOf = PAGE, folder = 'out', suite = IMPORT_SUITE, expected } = {},
+    {
+      library = LIBRARY.import,
+      pageOf = PAGE,
+      folder = 'out',
+      suite = IMPORT_SUITE,
+      toolset = 'bundlers',
+      expected,
+    } = {},
   ) => ({
     name: `${name}, in Chromium`,
     expected,
-    whyNot: whyNot('Chromium') ?? missing('bundlers'),
+    whyNot: whyNot('Chromium') ?? missing(toolset),
     async run() {
       const { address, outcome } = server.expectOutcome(180);
       const main = library + suite + sendTo(address);
@@ -125,8 +132,11 @@ export function cases({ packed, server }) {
       page(browser, 'CSP without wasm-unsafe-eval', LIBRARY.file, policy(''), { code: 'UNSUPPORTED' }),
     ]),
 
-    bundled('esbuild', by('esbuild')),
-    bundled('esbuild, iife', by('esbuild-iife'), { pageOf: PAGE.replace(' type="module"', ' defer') }),
+    bundled('esbuild', by('esbuild'), { toolset: '../..' }),
+    bundled('esbuild, iife', by('esbuild-iife'), {
+      pageOf: PAGE.replace(' type="module"', ' defer'),
+      toolset: '../..',
+    }),
     bundled('Rollup', by('rollup')),
     bundled('Rollup, slim with @rollup/plugin-wasm', by('rollup'), { library: LIBRARY.slimImport }),
     bundled('webpack', by('webpack')),
@@ -141,7 +151,9 @@ export function cases({ packed, server }) {
     bundled('Vite build', by('vite')),
     viteDev({ packed, server }),
     bundled('Parcel', by('parcel')),
-    bundled('Bun build', (cwd) => run(bun, ['build', 'main.js', '--outfile', 'out/main.js'], { cwd })),
+    bundled('Bun build', (cwd) => run(bun, ['build', 'main.js', '--outfile', 'out/main.js'], { cwd }), {
+      toolset: 'runtimes',
+    }),
     ...next({ packed, server }),
   ];
 }

@@ -8,7 +8,9 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { format, resolveConfig } from 'prettier';
 import { install } from '../../scripts/install.mjs';
 import { cases } from './cases.mjs';
 import { packed } from './project.mjs';
@@ -20,9 +22,9 @@ const only = values.only === undefined ? undefined : new RegExp(values.only);
 const expectedHashes = JSON.parse(readFileSync(new URL('../bits.json', import.meta.url), 'utf8'));
 
 const toolsets = {
-  'test/runtimes': /^Node/,
+  'test/runtimes': /^(Node|workerd)/,
   'test/matrix/runtimes': /^(Bun|Deno|workerd)/,
-  'test/matrix/bundlers': /^(esbuild|Rollup|webpack|rspack|Vite|Parcel)/,
+  'test/matrix/bundlers': /^(Rollup|webpack|rspack|Vite|Parcel)/,
   'test/matrix/next': /^Next/,
 };
 
@@ -55,7 +57,8 @@ try {
 
 if (!only) {
   const page = supportPage(rows, await versions(), `${cpus()[0].model}, ${process.platform}`);
-  writeFileSync(new URL('../../docs/support.md', import.meta.url), page);
+  const file = fileURLToPath(new URL('../../docs/support.md', import.meta.url));
+  writeFileSync(file, await format(page, { ...(await resolveConfig(file)), parser: 'markdown' }));
 }
 
 const count = (state) => rows.filter((row) => row.state === state).length;

@@ -1,0 +1,115 @@
+// The package as users get it: what is in it, how large it is, what bundlers leave out, and whether its entries resolve.
+
+import { execFile } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { gzipSync } from 'node:zlib';
+import { build } from 'esbuild';
+import { publint } from 'publint';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const run = promisify(execFile);
+
+let folder: string;
+let tarball: string;
+let files: string[];
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'wasm-attention-package-'));
+  const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder], {
+    cwd: root,
+  });
+  const [packed] = JSON.parse(stdout) as [{ filename: string; files: { path: string }[] }];
+  tarball = join(folder, packed.filename);
+  files = packed.files.map(({ path }) => path).sort();
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+it('holds what users need and nothing else', () => {
+  const entries = ['index', 'slim', 'worker-runtime'];
+  expect(files).toEqual(
+    [
+      ...['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'],
+      ...entries.flatMap((name) => ['mjs', 'cjs', 'd.mts', 'd.cts'].map((end) => `dist/${name}.${end}`)),
+      ...['edge-light.mjs', 'workerd.mjs', 'thread.js', 'worker.mjs'].map((name) => `dist/${name}`),
+      ...['dist/simd.wasm', 'dist/relaxed.wasm', 'slim/package.json', 'worker-runtime/package.json'],
+    ].sort(),
+  );
+});
+
+it('is right by publint', async () => {
+  const { messages } = await publint({ pkgDir: root, pack: 'npm', strict: true });
+  expect(messages).toEqual([]);
+});
+
+it('has types that are right by arethetypeswrong', async () => {
+  const files = ['simd.wasm', 'relaxed.wasm', 'dist/*.wasm', 'worker', 'thread'];
+  const attw = join(root, 'node_modules/@arethetypeswrong/cli/dist/index.js');
+  const { stdout } = await run(process.execPath, [
+    attw,
+    tarball,
+    '--format',
+    'json',
+    '--exclude-entrypoints',
+    ...files,
+  ]);
+  expect((JSON.parse(stdout) as { problems: object }).problems).toEqual({});
+});
+
+it('has a real file behind every path it exports', () => {
+  const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { exports: object };
+  const paths = (value: object | string): string[] =>
+    typeof value === 'string' ? [value] : (Object.values(value) as (object | string)[]).flatMap(paths);
+  const missing = paths(exports).filter((path) => !path.includes('*') && !existsSync(join(root, path)));
+  expect(missing).toEqual([]);
+});
+
+/** The minified code of a program that imports the built files, as a page would load it. */
+async function bundle(program: string): Promise<string> {
+  const { outputFiles } = await build({
+    stdin: { contents: program, resolveDir: join(root, 'dist') },
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    target: 'es2022',
+    legalComments: 'none',
+    write: false,
+    logLevel: 'error',
+  });
+  return outputFiles[0]!.text;
+}
+
+/** In kB of 1000 bytes, compressed as servers do. */
+const compressed = (code: string) => gzipSync(code, { level: 9 }).length / 1000;
+
+const attention = (entry: string, options: string) => `
+import { createRuntime, scaledDotProductAttention } from './${entry}.mjs';
+const runtime = await createRuntime(${options});
+const x = runtime.tensor(new Float32Array(64), [1, 1, 8, 8]);
+console.log(scaledDotProductAttention(x, x, x).output.data);`;
+
+describe('a program', () => {
+  // Limits are what is reached, rounded up: whoever needs more raises them on purpose.
+  it.each([
+    ['with everything, both builds included', `export * from './index.mjs'`, 53],
+    ['of one operation, both builds included', attention('index', ''), 33],
+    ['of one operation that brings the kernels', attention('slim', `{ wasm: { simd: '/simd.wasm' } }`), 16.5],
+    ['that uses nothing', `import './index.mjs'`, 0.1],
+  ])('%s is small', async (name, program, limit) => {
+    const size = compressed(await bundle(program));
+    console.log(`A program ${name}: ${size.toFixed(1)} kB of ${limit}`);
+    expect(size).toBeLessThanOrEqual(limit);
+  });
+
+  it('of one operation carries neither layers nor, from slim, kernels', async () => {
+    const code = await bundle(attention('slim', `{ wasm: { simd: '/simd.wasm' } }`));
+    expect(/scoreScale/.test(code)).toBe(true);
+    expect(/in_proj_weight|safetensors|embedDim/.test(code)).toBe(false);
+    expect(code.length).toBeLessThan(60_000); // the embedded kernels alone are more
+  });
+});
