@@ -69,7 +69,7 @@ export function cases({ packed, server }) {
       const main = library + suite + sendTo(address);
       const project = await packed.project({ 'index.html': pageOf, 'main.js': main });
       await tool(project);
-      const out = join(project, folder);
+      const out = join(project, 'out');
       if (!existsSync(join(out, 'index.html')))
         await cp(join(project, 'index.html'), join(out, 'index.html'));
       return visit('Chromium', `${server.add(out)}index.html`, outcome);
