@@ -2,6 +2,7 @@
 // Touch: new dtypes (one row in `decoders`), stricter checks. What the names mean belongs in state-dict.ts.
 
 import { AttentionError, describe } from '../runtime/errors.js';
+import { float16BitsToFloat32Bits } from '../runtime/half.js';
 
 /** One named tensor of a checkpoint: row-major values and their shape. */
 export interface StateTensor {
@@ -318,19 +319,6 @@ function decodeHalves(bytes: Uint8Array, widen: (half: number) => number): Float
   const widened = new Uint32Array(halves.length);
   for (let index = 0; index < halves.length; index++) widened[index] = widen(halves[index] as number);
   return new Float32Array(widened.buffer);
-}
-
-function float16BitsToFloat32Bits(half: number): number {
-  const sign = (half & 0x8000) << 16;
-  const exponent = (half >> 10) & 0x1f;
-  const fraction = half & 0x3ff;
-  if (exponent === 0x1f) return sign | 0x7f800000 | (fraction << 13);
-  // 112 is the difference of the exponent biases, 127 - 15.
-  if (exponent !== 0) return sign | ((exponent + 112) << 23) | (fraction << 13);
-  if (fraction === 0) return sign;
-  // Every subnormal half is a normal float: move the leading one to where it becomes implicit.
-  const shift = Math.clz32(fraction) - 21;
-  return sign | ((113 - shift) << 23) | (((fraction << shift) & 0x3ff) << 13);
 }
 
 /** The same bytes at a multiple of `alignment`: themselves if they are there, a copy otherwise. */

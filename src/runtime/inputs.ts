@@ -2,6 +2,7 @@
 // (tensors of other libraries) by a copy that lives as long as the call. And the scope of a call: its memory and its steps.
 
 import { AttentionError, describe } from './errors.js';
+import { floatsOfHalves } from './half.js';
 import { Runtime, runtimeOf } from './runtime.js';
 import type { ArrayInput } from './runtime.js';
 import { Tensor } from './tensor.js';
@@ -10,11 +11,17 @@ import { checkOptions, invalidArgument } from './checks.js';
 import { runTiles } from './tiles.js';
 import type { Work } from './tiles.js';
 
-/** A tensor, or anything that has `data` and a `shape` or `dims`: tensors of onnxruntime, transformers.js, ... */
+/**
+ * A tensor, or anything that has `data` (TensorFlow.js: `dataSync()`) and a `shape` or `dims`: tensors of onnxruntime-web,
+ * transformers.js, TensorFlow.js, ... Its elements are copied in for the call. A Uint16Array is read as half floats if
+ * `type` says 'float16', and refused otherwise.
+ */
 export type TensorLike =
   | Tensor
   | { readonly data: ArrayInput; readonly shape: readonly number[] }
-  | { readonly data: ArrayInput; readonly dims: readonly number[] };
+  | { readonly data: ArrayInput; readonly dims: readonly number[] }
+  | { readonly data: Uint16Array; readonly type: 'float16'; readonly dims: readonly number[] }
+  | { dataSync(): ArrayInput; readonly shape: readonly number[] };
 
 /** Part of a call: a kernel over tiles, or what has to wait for the kernels before it. */
 export type Step = Work | (() => void);
@@ -185,22 +192,34 @@ export function checkTensor(argument: string, tensor: Tensor, runtime: Runtime):
   return tensor;
 }
 
+/** What tensors of other libraries may have. */
+interface Foreign {
+  readonly data?: unknown;
+  readonly dataSync?: () => unknown;
+  readonly shape?: readonly number[];
+  readonly dims?: readonly number[];
+  readonly type?: unknown;
+}
+
 function dataAndShape(argument: string, input: unknown): { data: ArrayInput; shape: readonly number[] } {
-  if (input !== null && typeof input === 'object' && 'data' in input) {
-    const { data, shape, dims } = input as {
-      data: ArrayInput;
-      shape?: readonly number[];
-      dims?: readonly number[];
-    };
-    const given = shape ?? dims;
-    if (given !== undefined && data !== undefined) return { data, shape: Array.from(given) };
+  const given = (input ?? {}) as Foreign;
+  const shape = given.shape ?? given.dims;
+  const data = typeof input === 'object' ? dataOf(given) : undefined;
+  if (shape !== undefined && data !== undefined && typeof data !== 'function') {
+    const halves = data instanceof Uint16Array && given.type === 'float16';
+    return { data: halves ? floatsOfHalves(data) : (data as ArrayInput), shape: Array.from(shape) };
   }
   throw new AttentionError({
     code: 'INVALID_ARGUMENT',
     argument,
-    expected: 'a Tensor, { data, shape } or { data, dims }',
-    received: describe(input),
+    expected: 'a Tensor, { data, shape }, { data, dims } or { dataSync(), shape }',
+    received: typeof data === 'function' ? 'a tensor whose data is a function' : describe(input),
   });
+}
+
+/** TensorFlow.js has a method called `data`, which promises; what it has at once is what `dataSync` returns. */
+function dataOf(input: Foreign): unknown {
+  return typeof input.dataSync === 'function' ? input.dataSync() : input.data;
 }
 
 /** The same error under the name the caller knows the argument by. */

@@ -287,6 +287,7 @@ export function runtimeOf(tensor: Tensor): Runtime {
 
 function dataTypeOf(data: unknown): DataType {
   if (data instanceof Float32Array || data instanceof Float64Array) return 'float32';
+  if (Object.prototype.toString.call(data) === '[object Float16Array]') return 'float32';
   if (data instanceof Uint8Array) return 'bool';
   if (data instanceof Int32Array || data instanceof BigInt64Array) return 'int32';
   if (Array.isArray(data) && data.every((value) => typeof value === 'number')) return 'float32';
@@ -295,7 +296,7 @@ function dataTypeOf(data: unknown): DataType {
     code: 'INVALID_DTYPE',
     argument: 'data',
     expected:
-      'a Float32Array, Float64Array, Int32Array, BigInt64Array, Uint8Array (booleans) or an array of numbers or booleans',
+      'a Float32Array, Float64Array, Float16Array, Int32Array, BigInt64Array, Uint8Array (booleans) or an array of numbers or booleans',
     received: describe(data),
   });
 }

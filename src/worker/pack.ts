@@ -63,8 +63,9 @@ export function packInputs(
 
   function packTensor(value: TensorLike, path: Path): unknown {
     return {
-      data: pack(value.data, [...path, 'data']),
+      data: pack(value.dataSync?.() ?? value.data, [...path, 'data']),
       shape: pack(value.shape ?? value.dims, [...path, 'shape']),
+      type: value.type, // 'float16' tells how a Uint16Array is to be read
     };
   }
 
@@ -106,14 +107,16 @@ export function packInputs(
 }
 
 interface TensorLike {
-  readonly data: unknown;
+  readonly data?: unknown;
+  readonly dataSync?: () => unknown;
+  readonly type?: unknown;
   readonly shape?: unknown;
   readonly dims?: unknown;
 }
 
-/** Tensors of other libraries are objects with getters, which the structured clone algorithm would lose. */
+/** Tensors of other libraries (TensorFlow.js has `dataSync`) are objects with getters, which the structured clone algorithm would lose. */
 function isTensorLike(value: object): value is TensorLike {
-  return 'data' in value && ('shape' in value || 'dims' in value);
+  return ('data' in value || 'dataSync' in value) && ('shape' in value || 'dims' in value);
 }
 
 interface MaskLike {

@@ -52,14 +52,7 @@ export function cases({ packed, server }) {
   const bundled = (
     name,
     tool,
-    {
-      library = LIBRARY.import,
-      pageOf = PAGE,
-      folder = 'out',
-      suite = IMPORT_SUITE,
-      toolset = 'bundlers',
-      expected,
-    } = {},
+    { library = LIBRARY.import, pageOf = PAGE, suite = IMPORT_SUITE, toolset = 'bundlers', expected } = {},
   ) => ({
     name: `${name}, in Chromium`,
     expected,

@@ -47,6 +47,7 @@ export async function serve() {
       const outcome = new Promise((resolve, reject) => {
         waiting.set(id, resolve);
         timer = setTimeout(() => reject(new Error(`the page said nothing for ${seconds} s`)), seconds * 1000);
+        timer.unref(); // nobody may wait for it
       }).finally(() => clearTimeout(timer));
       outcome.catch(() => {}); // whoever waits for it hears of it
       return { address: `${origin}/${id}`, outcome };
