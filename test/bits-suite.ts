@@ -22,6 +22,7 @@ export async function bits(library: Library): Promise<Record<string, string>> {
     attentionEntropy,
     attentionWeights,
     globalTokens,
+    KeyValueCache,
     linear,
     linearAttention,
     LinearWeights,
@@ -102,6 +103,20 @@ export async function bits(library: Library): Promise<Record<string, string>> {
   const projections = ['q_proj', 'k_proj', 'v_proj', 'o_proj'];
   layer.load(Object.fromEntries(projections.map((name) => [`${name}.weight`, tensor(48, 48)])));
   record('layer', layer.forward(tensor(2, 33, 48)).output);
+
+  for (const storage of ['float32', 'float16', 'int8'] as const) {
+    for (const ring of [undefined, { sinkTokens: 3, window: 90 }]) {
+      const sizes = { numKeyValueHeads: 2, headDim: 20, valueHeadDim: 12, storage, rotary: {} };
+      const cache = new KeyValueCache(runtime, ring ? { ...sizes, ring } : { ...sizes, capacity: 300 });
+      const name = `cache ${storage}${ring ? ', ring' : ''}`;
+      for (const length of [150, 1, 70]) {
+        cache.append(0, tensor(1, 2, length, 20), tensor(1, 2, length, 12));
+        record(`${name}, ${length}`, cache.attend(0, tensor(1, 6, length, 20)).output);
+      }
+      hashes[`${name}, snapshot`] = hash(cache.snapshot());
+      cache.dispose();
+    }
+  }
 
   runtime.dispose();
   return hashes;

@@ -1,10 +1,11 @@
 // The package judged by ONNX's own data, through the adapters in examples/onnx, on every build.
 
 import { expect, it } from 'vitest';
-import { scaledDotProductAttention, softmax } from 'wasm-attention';
+import { KeyValueCache, scaledDotProductAttention, softmax } from 'wasm-attention';
 import type { Runtime } from 'wasm-attention';
 import { onnxAttention } from '../../examples/onnx/attention.mjs';
 import { onnxRotaryEmbedding } from '../../examples/onnx/rotary.mjs';
+import { onnxTensorScatter } from '../../examples/onnx/tensor-scatter.mjs';
 import { referenceAttention, referenceSoftmax } from '../reference/attention.js';
 import { Random } from '../reference/random.js';
 import { eachBuild } from '../support/runtimes.js';
@@ -20,6 +21,7 @@ import type { OnnxCase, OnnxTensor } from './onnx-cases.js';
 import { runGraph } from './onnx-graph.js';
 import type { OnnxGraph } from './onnx-graph.js';
 import { contiguous, mapOnnxAttention, maskAt, onnxOutputs } from './onnx-mapping.js';
+import type { StridedTensor } from './onnx-mapping.js';
 
 type Outputs = Partial<Record<string, { dims: readonly number[]; data: ArrayLike<number> }>>;
 
@@ -45,6 +47,49 @@ function runAttention(runtime: Runtime, onnxCase: OnnxCase): Outputs {
 function runRotary(runtime: Runtime, onnxCase: OnnxCase): Outputs {
   return onnxRotaryEmbedding(runtime, plainInputs(onnxCase), onnxCase.attributes);
 }
+
+function runScatter(runtime: Runtime, onnxCase: OnnxCase): Outputs {
+  return onnxTensorScatter(runtime, plainInputs(onnxCase), onnxCase.attributes);
+}
+
+/**
+ * An Attention node with a past through a KeyValueCache: the past is appended, then the new tokens, then queries attend.
+ * @returns undefined where a cache does not say what the node says
+ */
+function runThroughCache(runtime: Runtime, onnxCase: OnnxCase): Outputs | undefined {
+  const node = mapOnnxAttention(onnxCase);
+  const { past, window, causal, mask, softcap, scale, batch, keyHeads, headDim, queries, keys } = node;
+  if (!past) return undefined;
+  // In a cache the last query stands at the last token; the node's first one stands after the past.
+  const offsetsDiffer = keys - queries !== past.key.dims[2];
+  if (offsetsDiffer && (causal || window)) return undefined;
+  const cache = new KeyValueCache(runtime, {
+    ...{ batch, numKeyValueHeads: keyHeads, headDim, valueHeadDim: node.valueHeadDim, capacity: keys },
+  });
+  const plain = (view: StridedTensor) => {
+    const { data, dims } = contiguous(view);
+    return { data: Float32Array.from(data), shape: [...dims] };
+  };
+  if (past.key.dims[2] > 0) cache.append(0, plain(past.key), plain(past.value));
+  cache.append(0, plain(past.newKey), plain(past.newValue));
+  const result = cache.attend(0, plain(node.query), {
+    ...{ scale, causal, window },
+    ...(softcap > 0 && { softcap }),
+    ...(mask && {
+      mask: {
+        data: mask.kind === 'boolean' ? mask.data : Float32Array.from(mask.data, finiteStaysFinite),
+        shape: [...mask.dims],
+      },
+    }),
+  });
+  const output = Float64Array.from(result.output.data);
+  result.dispose();
+  cache.dispose();
+  const { Y } = onnxOutputs(node, { output, scores: output });
+  return { Y };
+}
+
+const finiteStaysFinite = (x: number) => (Number.isFinite(x) ? Math.max(Math.min(x, 3e38), -3e38) : x);
 
 function runSoftmax(runtime: Runtime, onnxCase: OnnxCase): Outputs {
   const input = Object.values(onnxCase.inputs)[0]!;
@@ -137,6 +182,7 @@ const RUNNERS: Record<string, (runtime: Runtime, onnxCase: OnnxCase) => Outputs>
   FlexAttention: runFlexAttention,
   RotaryEmbedding: runRotary,
   Softmax: runSoftmax,
+  TensorScatter: runScatter,
 };
 
 const cases = loadOnnxCases();
@@ -165,6 +211,13 @@ await eachBuild('ONNX cases', (runtime) => {
         expect(compare(output, expected, toleranceOf(expected.dtype)).message, name).toBe('');
       }
       if (onnxCase.op === 'Attention') expect(runtime.memory.used).toBe(used);
+    });
+    if (onnxCase.inputs['past_key'] === undefined) continue;
+    it(`${onnxCase.name}, through a cache`, (context) => {
+      const actual = runThroughCache(runtime, onnxCase);
+      if (!actual) return context.skip('not covered: queries that are not the last tokens');
+      const expected = onnxCase.outputs['Y']!;
+      expect(compare(actual['Y']!, expected, toleranceOf(expected.dtype)).message).toBe('');
     });
   }
 });
@@ -276,6 +329,63 @@ await eachBuild('ONNX rules', (runtime) => {
       }
     }
     expect(runtime.memory.used).toBe(used);
+  });
+
+  it('hold through a cache on random nodes with a past', () => {
+    const { used } = runtime.memory;
+    let compared = 0;
+    for (let seed = 0; seed < 1500; seed++) {
+      const onnxCase = randomNode(seed);
+      const actual = runThroughCache(runtime, onnxCase);
+      if (!actual) continue;
+      compared++;
+      const { dims, data } = expectedOutputs(onnxCase)['Y']!;
+      const wanted: OnnxTensor = { dtype: 'float64', dims, data: Float64Array.from(data) };
+      const { message } = compare(actual['Y']!, wanted);
+      if (message !== '') expect.fail(`node ${seed}: ${message}`);
+    }
+    expect(compared).toBeGreaterThan(100);
+    expect(runtime.memory.used).toBe(used);
+  });
+
+  it('of TensorScatter hold on random nodes', () => {
+    for (let seed = 0; seed < 300; seed++) {
+      const random = new Random(seed);
+      const rank = random.integer(2, 5);
+      const axis = random.integer(1, rank - 1);
+      const dims = Array.from({ length: rank }, () => random.integer(1, 4));
+      const room = (dims[axis] = random.integer(1, 9));
+      const length = random.integer(1, room);
+      const mode = random.boolean() ? 'circular' : 'linear';
+      const starts = Array.from({ length: dims[0]! }, () =>
+        random.integer(0, mode === 'circular' ? 2 * room : room - length),
+      );
+      const size = (sizes: number[]) => sizes.reduce((product, n) => product * n, 1);
+      const updated = dims.map((n, i) => (i === axis ? length : n));
+      const past = random.array(size(dims), 'normal');
+      const update = random.array(size(updated), 'normal');
+      // The rule, number by number: where a number of the update goes.
+      const expected = Float64Array.from(past);
+      update.forEach((value, at) => {
+        const place = updated.map((_, i) => Math.floor(at / size(updated.slice(i + 1))) % updated[i]!);
+        place[axis] = (place[axis]! + starts[place[0]!]!) % room;
+        expected[place.reduce((index, p, i) => index * dims[i]! + p, 0)] = value;
+      });
+      const { present_cache } = onnxTensorScatter(
+        runtime,
+        {
+          past_cache: { dims, data: past },
+          update: { dims: updated, data: update },
+          write_indices: { data: starts },
+        },
+        { mode, axis: random.boolean() ? axis : axis - rank },
+      );
+      expect(present_cache.dims).toEqual(dims);
+      expect(Float64Array.from(present_cache.data)).toEqual(expected);
+    }
+    const cache = { dims: [1, 2, 1], data: [1, 2] };
+    const late = { past_cache: cache, update: cache, write_indices: { data: [1] } };
+    expect(() => onnxTensorScatter(runtime, late, {})).toThrow(/write_indices.*\[1, 3\) of 2/);
   });
 
   it('attend where every number of a row is finite, however low', () => {

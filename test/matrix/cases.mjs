@@ -138,6 +138,7 @@ export function cases({ packed, server }) {
         library: LIBRARY.import + IN_WORKER.import,
         suite: IN_WORKER.suite,
         expected: same,
+        toolset: tool === 'esbuild' ? '../..' : undefined,
       }),
     ),
     bundled('rspack', by('rspack')),
