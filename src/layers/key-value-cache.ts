@@ -17,7 +17,8 @@ import type { PlacedRotary, RotaryOptions } from '../positions/rotary.js';
 import { Disposable } from '../runtime/disposable.js';
 import { checkInteger, checkOptions } from '../runtime/checks.js';
 import { AttentionError, describe } from '../runtime/errors.js';
-import { callNow } from '../runtime/call.js';
+import { callAsync, callNow } from '../runtime/call.js';
+import type { AsyncOptions } from '../runtime/call.js';
 import { checkRuntime, shapeError } from '../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
@@ -198,22 +199,39 @@ export class KeyValueCache extends Disposable {
    * @param query [batch, heads, queries, headDim]; heads must be a multiple of numKeyValueHeads
    */
   attend(layer: number, query: TensorLike, options: CacheAttendOptions = {}): AttentionResult {
-    const sequences = this.#layer(layer);
-    return callNow(this.runtime, (scope) => {
-      checkOptions(options);
-      let q = attentionInput(scope, 'query', query);
-      this.#checkQuery(q);
-      const [batch, , length] = q.shape as [number, number, number];
-      const counts = readCounts(options.lengths, batch, length);
-      checkHeld(sequences, counts, options.causal ?? true);
-      if (this.#rotary && q.size > 0) {
-        const first = sequences.map((sequence, row) => sequence.length - counts[row]!);
-        const placed = this.#rotary.place(scope, positionsAfter(first, length), batch, length);
-        q = scope.keep(this.runtime.empty(q.shape)).set(q.toFloat32Array());
-        rotateInPlace(scope, q, placed, this.#rotary.rotaryDim, this.#rotary.interleaved);
-      }
-      return this.attendRows(scope, layer, q, counts, options);
+    this.#layer(layer);
+    return callNow(this.runtime, (scope) => this.#attend(scope, layer, query, options));
+  }
+
+  /** `attend` in slices between turns of the event loop. Until it is over the cache refuses every other use. */
+  async attendAsync(
+    layer: number,
+    query: TensorLike,
+    options: CacheAttendOptions & AsyncOptions = {},
+  ): Promise<AttentionResult> {
+    this.#layer(layer);
+    return callAsync(this.runtime, options, (scope) => {
+      const result = this.#attend(scope, layer, query, options);
+      this.#busy = scope.onEnd(() => (this.#busy = false));
+      return result;
     });
+  }
+
+  #attend(scope: CallScope, layer: number, query: TensorLike, options: CacheAttendOptions): AttentionResult {
+    checkOptions(options);
+    const sequences = this.#layer(layer);
+    let q = attentionInput(scope, 'query', query);
+    this.#checkQuery(q);
+    const [batch, , length] = q.shape as [number, number, number];
+    const counts = readCounts(options.lengths, batch, length);
+    checkHeld(sequences, counts, options.causal ?? true);
+    if (this.#rotary && q.size > 0) {
+      const first = sequences.map((sequence, row) => sequence.length - counts[row]!);
+      const placed = this.#rotary.place(scope, positionsAfter(first, length), batch, length);
+      q = scope.keep(this.runtime.empty(q.shape)).set(q.toFloat32Array());
+      rotateInPlace(scope, q, placed, this.#rotary.rotaryDim, this.#rotary.interleaved);
+    }
+    return this.attendRows(scope, layer, q, counts, options);
   }
 
   /** A cache with the same tokens (or some rows of them, in any order, also repeated). Pages are shared until written to. */

@@ -71,7 +71,8 @@ const operations: Record<string, (call: Call) => unknown> = {
   cacheBytes: ({ inputs: { cache } }) => cacheOf(cache).bytes,
   cacheAppend: ({ inputs: { cache, layer, keys, values }, options }) =>
     cacheOf(cache).append(layer, keys, values, options),
-  cacheAttend: ({ inputs: { cache, layer, query }, options }) => cacheOf(cache).attend(layer, query, options),
+  cacheAttend: ({ inputs: { cache, layer, query }, options }) =>
+    cacheOf(cache).attendAsync(layer, query, options),
   cacheFork: ({ inputs: { cache, rows } }) => cacheOf(cache).fork(rows),
   cacheReorder: ({ inputs: { cache, rows } }) => cacheOf(cache).reorder(rows),
   cacheCrop: ({ inputs: { cache, length } }) => cacheOf(cache).crop(length),

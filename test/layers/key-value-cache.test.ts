@@ -701,4 +701,37 @@ describe('bad use of a cache', async () => {
     expect(cache.lengths()).toEqual([8]);
     for (const one of [cache, layer]) one.dispose();
   });
+
+  it('attendAsync gives the same bits, and the cache away until it is over', async () => {
+    const random = new Random(11);
+    const cache = new KeyValueCache(runtime, {
+      ...{ numKeyValueHeads: 2, headDim: 16, capacity: 2000, rotary: {} },
+    });
+    const tensor = (heads: number) => ({
+      data: random.array(heads * 2000 * 16, 'normal'),
+      shape: [1, heads, 2000, 16],
+    });
+    cache.append(0, tensor(2), tensor(2));
+    const query = tensor(8);
+    const expected = cache.attend(0, query);
+    const { used } = runtime.memory;
+
+    const seen: number[] = [];
+    const running = cache.attendAsync(0, query, { onProgress: ({ done, total }) => seen.push(done / total) });
+    expect(() => cache.crop(1)).toThrow(expect.objectContaining({ code: 'INVALID_STATE' }));
+    expect(() => cache.attend(0, query)).toThrow(expect.objectContaining({ code: 'INVALID_STATE' }));
+    const result = await running;
+    expect(result.output.data).toEqual(expected.output.data);
+    expect(seen.at(-1)).toBe(1);
+    result.dispose();
+
+    const control = new AbortController();
+    const stopped = cache.attendAsync(0, query, { signal: control.signal });
+    control.abort(new Error('enough'));
+    await expect(stopped).rejects.toThrow('enough');
+    await expect(cache.attendAsync(1, query)).rejects.toMatchObject({ argument: 'layer' });
+    expect(runtime.memory.used).toBe(used);
+    cache.attend(0, query).dispose();
+    for (const one of [expected, cache]) one.dispose();
+  });
 });
