@@ -120,8 +120,10 @@ export class KeyValueCache extends Disposable {
   readonly #rotaryOptions: RotaryOptions | undefined;
   #sequences: Sequence[][];
   #disposed = false;
-  /** An asynchronous call is writing or reading pages. */
-  #busy = false;
+  /** An asynchronous call is writing pages: nothing else may use them until it is over. */
+  #writing = false;
+  /** Asynchronous calls that read pages: nothing may change until they are over. */
+  #readers = 0;
 
   /** @throws AttentionError INVALID_ARGUMENT for sizes that make no sense */
   constructor(runtime: Runtime, options: KeyValueCacheOptions, /** @internal */ shared?: PagePool) {
@@ -177,6 +179,7 @@ export class KeyValueCache extends Disposable {
    */
   append(layer: number, keys: TensorLike, values: TensorLike, options: AppendOptions = {}): void {
     this.#layer(layer);
+    this.#checkChange();
     callNow(this.runtime, (scope) => {
       checkOptions(options);
       const k = attentionInput(scope, 'keys', keys);
@@ -203,7 +206,7 @@ export class KeyValueCache extends Disposable {
     return callNow(this.runtime, (scope) => this.#attend(scope, layer, query, options));
   }
 
-  /** `attend` in slices between turns of the event loop. Until it is over the cache refuses every other use. */
+  /** `attend` in slices between turns of the event loop. Until it is over the cache can be read, but not changed. */
   async attendAsync(
     layer: number,
     query: TensorLike,
@@ -212,7 +215,8 @@ export class KeyValueCache extends Disposable {
     this.#layer(layer);
     return callAsync(this.runtime, options, (scope) => {
       const result = this.#attend(scope, layer, query, options);
-      this.#busy = scope.onEnd(() => (this.#busy = false));
+      this.#readers++;
+      scope.onEnd(() => this.#readers--);
       return result;
     });
   }
@@ -250,7 +254,7 @@ export class KeyValueCache extends Disposable {
 
   /** Row i continues what row rows[i] was: beam search. */
   reorder(rows: IntegerList): void {
-    this.#check();
+    this.#checkChange();
     const chosen = integers('rows', rows, 0, this.layout.batch - 1);
     if (chosen.length !== this.layout.batch) {
       throw shapeError('rows', `${this.layout.batch} rows, one for each of the batch`, [chosen.length]);
@@ -262,7 +266,7 @@ export class KeyValueCache extends Disposable {
 
   /** Shortens every layer to that many tokens, for all rows or each. */
   crop(length: number | IntegerList): void {
-    this.#check();
+    this.#checkChange();
     const { batch, ring } = this.layout;
     const list = integers('length', typeof length === 'number' ? [length] : length, 0, 2 ** 31 - 1);
     if (list.length !== 1 && list.length !== batch)
@@ -296,7 +300,7 @@ export class KeyValueCache extends Disposable {
 
   /** Forgets all tokens. */
   reset(): void {
-    this.#check();
+    this.#checkChange();
     for (const sequence of this.#sequences.flat()) {
       for (const page of sequence.crop(0)) this.#pool.release(page);
     }
@@ -331,7 +335,7 @@ export class KeyValueCache extends Disposable {
    * @throws AttentionError INVALID_FILE, OUT_OF_MEMORY; the cache is then as it was
    */
   restore(snapshot: Uint8Array): void {
-    this.#check();
+    this.#checkChange();
     const { header, page } = readSnapshot(snapshot);
     const { layers, batch, numKeyValueHeads, headDim, valueHeadDim, storage, ring, capacity } = this.layout;
     const own = { layers, batch, numKeyValueHeads, headDim, valueHeadDim, storage, ring };
@@ -380,7 +384,7 @@ export class KeyValueCache extends Disposable {
   /** Lets go of all pages; those that forks share stay theirs. Safe to repeat. */
   dispose(): void {
     if (this.#disposed) return;
-    if (!this.runtime.disposed) this.#check();
+    if (!this.runtime.disposed) this.#checkChange();
     this.#release(this.#sequences);
     this.#sequences = [];
     this.#rotary?.dispose();
@@ -393,6 +397,7 @@ export class KeyValueCache extends Disposable {
    */
   appendRows(scope: CallScope, layer: number, keys: Tensor, values: Tensor, prepared: PreparedAppend): void {
     const sequences = this.#layer(layer);
+    this.#checkChange();
     this.#checkInputs(keys, values);
     const { counts, rotary } = prepared;
     this.#checkCapacity(sequences, counts);
@@ -413,7 +418,7 @@ export class KeyValueCache extends Disposable {
     });
     // Of rows that shared a last page the last one keeps it, and has no use for a copy.
     for (const page of fresh) this.#pool.release(page);
-    this.#busy = scope.onEnd(() => (this.#busy = false));
+    this.#writing = scope.onEnd(() => (this.#writing = false));
     scope.onFailure(() => {
       sequences.forEach((sequence, row) => {
         for (const page of sequence.crop(sequence.length - counts[row]!)) this.#pool.release(page);
@@ -534,12 +539,13 @@ export class KeyValueCache extends Disposable {
   #check(): void {
     this.runtime.check();
     if (this.#disposed) throw new AttentionError({ code: 'DISPOSED', message: 'the cache was disposed' });
-    if (this.#busy) {
-      throw new AttentionError({
-        code: 'INVALID_STATE',
-        message: 'the cache is in use by an asynchronous call: await it first',
-      });
-    }
+    if (this.#writing) throw inUse();
+  }
+
+  /** What changes the cache must also wait for those who read it. */
+  #checkChange(): void {
+    this.#check();
+    if (this.#readers > 0) throw inUse();
   }
 
   #layer(layer: number): Sequence[] {
@@ -609,6 +615,13 @@ function readLayout(options: KeyValueCacheOptions): Layout {
     });
   }
   return { ...sizes, storage, ring: { sinkTokens, window } };
+}
+
+function inUse(): AttentionError {
+  return new AttentionError({
+    code: 'INVALID_STATE',
+    message: 'the cache is in use by an asynchronous call: await it first',
+  });
 }
 
 /** @internal New tokens of each row. */

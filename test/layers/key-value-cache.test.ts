@@ -702,10 +702,10 @@ describe('bad use of a cache', async () => {
     for (const one of [cache, layer]) one.dispose();
   });
 
-  it('attendAsync gives the same bits, and the cache away until it is over', async () => {
+  it('attendAsync gives the same bits, and lets nobody change the cache until it is over', async () => {
     const random = new Random(11);
     const cache = new KeyValueCache(runtime, {
-      ...{ numKeyValueHeads: 2, headDim: 16, capacity: 2000, rotary: {} },
+      ...{ layers: 1, numKeyValueHeads: 2, headDim: 16, capacity: 2001, rotary: {} },
     });
     const tensor = (heads: number) => ({
       data: random.array(heads * 2000 * 16, 'normal'),
@@ -713,13 +713,19 @@ describe('bad use of a cache', async () => {
     });
     cache.append(0, tensor(2), tensor(2));
     const query = tensor(8);
+    const key = { data: random.array(32, 'normal'), shape: [1, 2, 1, 16] };
     const expected = cache.attend(0, query);
     const { used } = runtime.memory;
 
     const seen: number[] = [];
     const running = cache.attendAsync(0, query, { onProgress: ({ done, total }) => seen.push(done / total) });
     expect(() => cache.crop(1)).toThrow(expect.objectContaining({ code: 'INVALID_STATE' }));
-    expect(() => cache.attend(0, query)).toThrow(expect.objectContaining({ code: 'INVALID_STATE' }));
+    expect(() => cache.dispose()).toThrow(expect.objectContaining({ code: 'INVALID_STATE' }));
+    expect(() => cache.append(0, key, key)).toThrow(expect.objectContaining({ code: 'INVALID_STATE' }));
+    const beside = cache.attendAsync(0, key); // reading is not refused
+    const fork = cache.fork();
+    (await beside).dispose();
+    fork.dispose();
     const result = await running;
     expect(result.output.data).toEqual(expected.output.data);
     expect(seen.at(-1)).toBe(1);

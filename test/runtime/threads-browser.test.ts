@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createRuntime, scaledDotProductAttention } from 'wasm-attention';
 import type * as Main from 'wasm-attention';
+import { WORD } from '../../src/runtime/threads/control.js';
 import { hasChromium, ISOLATED, launchBrowser } from '../support/browser.mjs';
 
 /** Runs in a page: attention on some threads, synchronous and asynchronous; what the runtime says, and the bits. */
@@ -22,6 +23,50 @@ async function attend(threads: Main.RuntimeOptions['threads'], build: 'simd') {
   const { threads: count, threadsReason } = runtime.info;
   runtime.dispose();
   return { count, threadsReason, now: Array.from(now), later: Array.from(later) };
+}
+
+/** A worker that joins the first work, takes tiles, and ends: nobody tells a page of it. */
+const DYING = `onmessage = ({ data: { control } }) => {
+  const word = ${JSON.stringify(WORD)};
+  const words = new Int32Array(control);
+  const seen = Atomics.load(words, word.generation);
+  postMessage({});
+  Atomics.add(words, word.sleeping, 1);
+  Atomics.wait(words, word.generation, seen);
+  Atomics.add(words, word.running, 1);
+  Atomics.add(words, word.next, words[word.step]);
+  close();
+};`;
+
+/** Runs in a page: workers that die in the first call; what the calls come to, and after how many milliseconds. */
+async function loseWorkers(dying: string) {
+  const { main } = (globalThis as unknown as { entries: { main: typeof Main } }).entries;
+  let started = 0;
+  const worker = () =>
+    new Worker(++started <= 2 ? URL.createObjectURL(new Blob([dying])) : '/dist/thread.js');
+  const runtime = await main.createRuntime({ build: 'simd', threads: { count: 3, required: true, worker } });
+  const data = Float32Array.from({ length: 4_000_000 }, (_, i) => ((i * 37) % 101) / 50 - 1);
+  const x = runtime.tensor(data, [2000, 2000]);
+  const start = performance.now();
+  let code: string | undefined;
+  try {
+    main.softmax(x);
+  } catch (error) {
+    code = (error as Main.AttentionError).code;
+  }
+  const time = performance.now() - start;
+  const { threads, threadsReason } = runtime.info;
+  const sum = () =>
+    main
+      .softmax(x)
+      .toFloat32Array()
+      .reduce((total, value) => total + value, 0);
+  const alone = sum();
+  for (let tries = 0; tries < 100 && runtime.info.threads === 1; tries++)
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  const again = { threads: runtime.info.threads, same: sum() === alone };
+  runtime.dispose();
+  return { code, time, threads, threadsReason, alone, again };
 }
 
 const hash = (values: number[]) =>
@@ -65,6 +110,19 @@ describe.skipIf(!hasChromium)('in Chromium', () => {
       count: 3,
       threadsReason: 'asked for',
     });
+  });
+
+  it('tells within a second of workers that died in the middle of a call, and goes on', async () => {
+    const page = await browser.open(ISOLATED);
+    await page.waitForFunction('globalThis.entries');
+    const result = await page.evaluate<Awaited<ReturnType<typeof loseWorkers>>>(
+      `(${loseWorkers.toString()})(${JSON.stringify(DYING)})`,
+    );
+    await page.close();
+    expect(result).toMatchObject({ code: 'WORKER_LOST', threads: 1, again: { threads: 3, same: true } });
+    expect(result.threadsReason).toMatch(/others are starting/);
+    expect(result.alone).toBeCloseTo(2000, 1);
+    expect(result.time).toBeLessThan(5000); // 700 ms and the work itself, on a machine that others use too
   });
 
   it('says on a plain page why it has one', async () => {

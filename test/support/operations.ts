@@ -7,6 +7,7 @@ import {
   attentionEntropyAsync,
   attentionWeights,
   attentionWeightsAsync,
+  KeyValueCache,
   linear,
   linearAsync,
   linearAttention,
@@ -26,7 +27,7 @@ import {
   variableLengthAttention,
   variableLengthAttentionAsync,
 } from 'wasm-attention';
-import type { AsyncOptions, Runtime, Tensor } from 'wasm-attention';
+import type { AsyncOptions, CacheRing, CacheStorage, Runtime, Tensor } from 'wasm-attention';
 import type { Random } from '../reference/random.js';
 
 export function randomTensor(runtime: Runtime, random: Random, ...shape: number[]): Tensor {
@@ -51,7 +52,7 @@ export function operations(
   runtime: Runtime,
   random: Random,
   { batch = 2, length = 200 } = {},
-): Record<string, [() => unknown, (options: AsyncOptions) => Promise<unknown>]> {
+): Record<string, readonly [() => unknown, (options: AsyncOptions) => Promise<unknown>]> {
   const tensor = (...shape: number[]) => randomTensor(runtime, random, ...shape);
   const keys = length + 100;
   const [q, k, v] = [
@@ -83,6 +84,17 @@ export function operations(
     },
   );
   const tokens = tensor(batch, length, 48);
+  const cacheOf = (storage: CacheStorage, ring?: CacheRing) => {
+    const sizes = { batch, numKeyValueHeads: 2, headDim: 24, valueHeadDim: 20, storage, rotary: {} };
+    const cache = new KeyValueCache(runtime, ring ? { ...sizes, ring } : { ...sizes, capacity: keys });
+    cache.append(0, k, v);
+    return cache;
+  };
+  const caches = {
+    cache: cacheOf('float32'),
+    'int8 cache': cacheOf('int8'),
+    'ring of halves': cacheOf('float16', { sinkTokens: 3, window: 50 }),
+  };
   return {
     attention: [
       () => scaledDotProductAttention(q, k, v, all),
@@ -106,6 +118,12 @@ export function operations(
       () => variableLengthAttention(...packed, sequences),
       (o) => variableLengthAttentionAsync(...packed, { ...sequences, ...o }),
     ],
+    ...Object.fromEntries(
+      Object.entries(caches).map(([name, cache]) => [
+        name,
+        [() => cache.attend(0, q), (o: AsyncOptions) => cache.attendAsync(0, q, o)] as const,
+      ]),
+    ),
     merge: [() => mergeAttention(parts), (o) => mergeAttentionAsync(parts, o)],
     layer: [
       () => layer.forward(tokens, { averageWeights: true, returnLogSumExp: true }),
