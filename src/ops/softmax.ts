@@ -8,6 +8,7 @@ import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
 
+/** Options of `softmax`. */
 export interface SoftmaxOptions {
   /** Axis along which the results sum to 1; negative counts from the end. Default -1. */
   readonly axis?: number | undefined;

@@ -4,8 +4,9 @@ import { checkInteger, checkOptions, invalidArgument } from '../runtime/checks.j
 import { AttentionError, describe } from '../runtime/errors.js';
 import { power, sineAndCosine } from './elementary.js';
 
+/** Options of `sinusoidalEncoding`. */
 export interface SinusoidalOptions {
-  /** Default 10000. */
+  /** Base of the wavelengths. Default 10000. */
   readonly base?: number | undefined;
   /** Position of the first row. Default 0. */
   readonly offset?: number | undefined;

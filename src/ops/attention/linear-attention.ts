@@ -18,8 +18,9 @@ export type FeatureMap = 'elu' | 'relu';
 
 const FEATURE_MAPS: readonly FeatureMap[] = ['elu', 'relu'];
 
+/** Options of `linearAttention`. */
 export interface LinearAttentionOptions {
-  /** Default 'elu'. */
+  /** What q and k are sent through. Default 'elu'. */
   readonly featureMap?: FeatureMap | undefined;
   /** Query i reads keys up to i; as many queries as keys. Default false. */
   readonly causal?: boolean | undefined;

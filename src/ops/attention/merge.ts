@@ -18,6 +18,7 @@ export interface PartialAttention {
   readonly logSumExp?: TensorLike | undefined;
 }
 
+/** Options of `mergeAttention`. */
 export interface MergeOptions {
   /** Needed only if no part holds a Tensor. */
   readonly runtime?: Runtime | undefined;

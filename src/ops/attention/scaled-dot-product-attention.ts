@@ -13,6 +13,7 @@ import type { PlacedTensor, Plan } from './plan.js';
 import { runForward } from './run.js';
 import { writeWeights } from './weights.js';
 
+/** Options of `scaledDotProductAttention`: those of all attention, and what to return. */
 export interface ScaledDotProductAttentionOptions extends AttentionOptions {
   /** Also return the weights, [batch, heads, queries, keys]. For part of them, or later, see `attentionWeights`. */
   readonly returnWeights?: boolean | undefined;
@@ -28,11 +29,11 @@ export interface ScaledDotProductAttentionOptions extends AttentionOptions {
 export class AttentionResult extends Disposable {
   /** [batch, heads, queries, valueHeadDim]; as many axes as the query had. */
   readonly output: Tensor;
-  /** [batch, heads, queries, keys]: rows sum to 1, or are 0 where every key is removed. */
+  /** [batch, heads, queries, keys]; rows sum to 1, or are 0 where every key is removed. */
   readonly weights?: Tensor | undefined;
   /** [batch, heads, queries], natural logarithm, with sinks; -Infinity for a row without keys. */
   readonly logSumExp?: Tensor | undefined;
-  /** [batch, heads, queries, 2]: maximum and sum of each row's softmax, base 2. For `attentionWeights`. */
+  /** [batch, heads, queries, 2], maximum and sum of each row's softmax, base 2. For `attentionWeights`. */
   readonly statistics?: Tensor | undefined;
   readonly #ownsOutput: boolean;
 
@@ -49,6 +50,7 @@ export class AttentionResult extends Disposable {
     this.#ownsOutput = ownsOutput;
   }
 
+  /** Frees the tensors. Safe to repeat. */
   dispose(): void {
     if (this.#ownsOutput) this.output.dispose();
     this.weights?.dispose();

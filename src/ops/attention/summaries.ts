@@ -15,11 +15,13 @@ import { runAttention } from './run.js';
 import { checkRegion, statisticsAddress } from './weights.js';
 import type { Range } from './weights.js';
 
+/** Options of what sums up weights: those that the attention had. */
 export interface SummaryOptions extends AttentionOptions {
   /** What the fused pass returned for `returnStatistics`, with the same options. Computed anew if absent. */
   readonly statistics?: Tensor | undefined;
 }
 
+/** Options of `receivedWeight`. */
 export interface ReceivedWeightOptions extends SummaryOptions {
   /** Only these queries count. Default all. */
   readonly queries?: Range | undefined;

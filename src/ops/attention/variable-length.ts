@@ -12,6 +12,7 @@ import type { AttentionOptions } from './options.js';
 import { planAttention } from './plan.js';
 import { attend } from './scaled-dot-product-attention.js';
 
+/** Options of `variableLengthAttention`: where the sequences begin, and those of attention that make sense of each. */
 export interface VariableLengthOptions extends Pick<
   AttentionOptions,
   | 'scale'

@@ -27,16 +27,21 @@ export type Range = readonly [from: number, to: number];
 
 /** Part of the heads x queries x keys of every batch row. Default: all. */
 export interface AttentionRegion {
+  /** Query heads. Default all. */
   readonly heads?: Range | undefined;
+  /** Default all. */
   readonly queries?: Range | undefined;
+  /** Default all. */
   readonly keys?: Range | undefined;
 }
 
+/** Options of `attentionWeights`: those that the attention had, and what of it is wanted. */
 export interface AttentionWeightsOptions extends AttentionOptions {
   /** What the fused pass returned for `returnStatistics`, with the same options. Computed anew if absent. */
   readonly statistics?: Tensor | undefined;
+  /** Which part. Default all. */
   readonly region?: AttentionRegion | undefined;
-  /** Default 'weights'. */
+  /** How far scores have come. Default 'weights'. */
   readonly stage?: AttentionStage | undefined;
 }
 
