@@ -221,13 +221,16 @@ export class KeyValueCache extends Disposable {
    * Attention of queries, which are the last tokens of their sequences, over everything the cache holds of a layer.
    *
    * @param query [batch, heads, queries, headDim]; heads must be a multiple of numKeyValueHeads
+   * @returns `output`, [batch, heads, queries, valueHeadDim], and what was asked for
+   * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, UNSUPPORTED for options that a ring cannot have,
+   *   OUT_OF_MEMORY
    */
   attend(layer: number, query: TensorLike, options: CacheAttendOptions = {}): AttentionResult {
     this.#layer(layer);
     return callNow(this.runtime, (scope) => this.#attend(scope, layer, query, options));
   }
 
-  /** `attend` in slices between turns of the event loop. Until it is over the cache can be read, but not changed. */
+  /** {@link attend} in slices between turns of the event loop. Until it is over the cache can be read, but not changed. */
   async attendAsync(
     layer: number,
     query: TensorLike,

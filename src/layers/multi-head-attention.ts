@@ -212,7 +212,7 @@ export class MultiHeadAttention extends Disposable {
     return callNow(this.runtime, (scope) => this.#run(scope, packed, x, options));
   }
 
-  /** `forward` in slices between turns of the event loop. */
+  /** {@link forward} in slices between turns of the event loop. */
   async forwardAsync(x: TensorLike, options: ForwardOptions & AsyncOptions = {}): Promise<LayerResult> {
     const packed = this.#weights();
     return callAsync(this.runtime, options, (scope) => this.#run(scope, packed, x, options));

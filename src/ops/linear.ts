@@ -144,12 +144,13 @@ export interface LinearOptions {
  * @param input   [..., inFeatures]
  * @param weights made once by `new LinearWeights(runtime, weight, bias)`
  * @returns [..., outFeatures]
+ * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
  */
 export function linear(input: TensorLike, weights: LinearWeights, options: LinearOptions = {}): Tensor {
   return callNow(runtimeOfWeights(weights), (scope) => project(scope, input, weights, options));
 }
 
-/** `linear` in slices between turns of the event loop. */
+/** {@link linear} in slices between turns of the event loop. */
 export async function linearAsync(
   input: TensorLike,
   weights: LinearWeights,

@@ -19,13 +19,16 @@ export interface SoftmaxOptions {
 /**
  * exp(x - max) / sum along an axis; the result has the input's shape. A line of -Infinity alone gives zeros; a line that
  * holds NaN or +Infinity gives NaN.
+ *
+ * @param input any shape of at least one axis, float32
+ * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
  */
 export function softmax(input: TensorLike, options: SoftmaxOptions = {}): Tensor {
   const runtime = findRuntime(options, [input]);
   return callNow(runtime, (scope) => softmaxAlong(scope, input, options.axis));
 }
 
-/** `softmax` in slices between turns of the event loop. */
+/** {@link softmax} in slices between turns of the event loop. */
 export async function softmaxAsync(
   input: TensorLike,
   options: SoftmaxOptions & AsyncOptions = {},

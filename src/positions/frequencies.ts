@@ -76,7 +76,12 @@ export interface RotaryFrequencies {
   readonly attentionFactor: number;
 }
 
-/** base^(-2i / R) for i < R / 2, scaled. */
+/**
+ * base^(-2i / R) for i < R / 2, scaled.
+ *
+ * @throws AttentionError INVALID_ARGUMENT
+ * @see Su et al. 2021
+ */
 export function rotaryFrequencies(options: FrequencyOptions): RotaryFrequencies {
   checkOptions(options);
   const { rotaryDim, base = 10000, scaling } = options;

@@ -88,6 +88,7 @@ export interface RotaryEmbeddingOptions extends RotaryOptions {
  *
  * @param input [batch, heads, length, headDim] (or without the leading axes), any strides with a contiguous last axis
  * @returns a tensor of the input's shape
+ * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
  * @see Su et al. 2021
  */
 export function rotaryEmbedding(input: TensorLike, options: RotaryEmbeddingOptions = {}): Tensor {

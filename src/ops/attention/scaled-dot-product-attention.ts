@@ -66,7 +66,7 @@ export class AttentionResult extends Disposable {
  * @param key   [batch, keyValueHeads, keys, headDim]; heads must be a multiple of keyValueHeads: query head h reads
  *   floor(h / (heads / keyValueHeads))
  * @param value [batch, keyValueHeads, keys, valueHeadDim]
- * @throws AttentionError, before anything is written
+ * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
  * @see Vaswani et al. 2017; Dao et al. 2022 (FlashAttention); PyTorch's function of the same name
  */
 export function scaledDotProductAttention(
@@ -79,7 +79,7 @@ export function scaledDotProductAttention(
   return callNow(runtime, (scope) => planAndAttend(scope, query, key, value, options));
 }
 
-/** `scaledDotProductAttention` in slices between turns of the event loop. */
+/** {@link scaledDotProductAttention} in slices between turns of the event loop. */
 export async function scaledDotProductAttentionAsync(
   query: TensorLike,
   key: TensorLike,

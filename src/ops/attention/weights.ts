@@ -52,6 +52,8 @@ export interface AttentionWeightsOptions extends AttentionOptions {
  * @param query   as given to `scaledDotProductAttention`
  * @param key     as given to `scaledDotProductAttention`
  * @param options the same options as there (they change the scores), `statistics`, `region`, `stage`
+ * @returns [batch, heads, queries, keys] of the region
+ * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
  */
 export function attentionWeights(
   query: TensorLike,
@@ -62,7 +64,7 @@ export function attentionWeights(
   return callNow(runtime, (scope) => planAndWrite(scope, query, key, options));
 }
 
-/** `attentionWeights` in slices between turns of the event loop. */
+/** {@link attentionWeights} in slices between turns of the event loop. */
 export async function attentionWeightsAsync(
   query: TensorLike,
   key: TensorLike,
