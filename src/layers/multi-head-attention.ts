@@ -172,7 +172,10 @@ export class MultiHeadAttention extends Disposable {
     this.runtime = runtime;
     this.layout = readLayout(options);
     const { scale, temperature, softcap, causal, window, alibi, relativePositionBias, sinks } = options;
-    if (options.rotary) this.#rotary = new LayerRotary(runtime, options.rotary, this.layout.headDim);
+    if (options.rotary !== undefined) {
+      checkOptions(options.rotary, 'rotary');
+      this.#rotary = new LayerRotary(runtime, options.rotary, this.layout.headDim);
+    }
     this.#scores = { scale, temperature, softcap, causal, window, alibi, relativePositionBias, sinks };
   }
 
