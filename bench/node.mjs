@@ -4,11 +4,9 @@ import * as library from '../dist/index.mjs';
 import { measureProcesses } from './processes.mjs';
 import { peerModule } from './peers/peer.mjs';
 import { remoteCandidate } from './peers/remote.mjs';
-import { localCandidate } from './suite/candidate.mjs';
 import { engineClock } from './suite/clock.mjs';
-import { libraryPrepare } from './suite/library.mjs';
+import { ownCandidates } from './suite/library.mjs';
 import { openLimits } from './suite/limits.mjs';
-import { OWN } from './suite/analysis.mjs';
 import { describeWorkload, runSuite } from './suite/run.mjs';
 
 /** @typedef {import('./peers/remote.mjs').RemoteCandidate} RemoteCandidate */
@@ -52,12 +50,9 @@ export async function openPeers(names) {
 export async function* runHere({ workloads, peers, builds, threads, effort, onProgress = () => {} }) {
   const clock = engineClock();
   const limits = await openLimits(library, builds, clock);
-  const prepare = libraryPrepare(library);
-  const own = [1, ...threads.filter((count) => count > 1)].flatMap((count) =>
-    builds.map((variant) => localCandidate({ peer: OWN, variant, threads: count }, prepare, clock)),
-  );
+  const own = ownCandidates(library, builds, threads, clock);
   const candidates = (/** @type {import('./suite/workloads.mjs').Workload} */ workload) => [
-    ...own.filter((candidate) => candidate.threads === 1 || workload.threads),
+    ...own(workload),
     ...(workload.peers ? peers : []),
   ];
   try {

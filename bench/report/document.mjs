@@ -4,13 +4,14 @@ import { cliffs, entryName, factorOver, growths, ownBest, OWN } from '../suite/a
 import { CLIFF, WIDE_SPREAD } from '../suite/statistics.mjs';
 import { groupTitles } from '../suite/workloads.mjs';
 import { digits, percent } from '../tables.mjs';
+import { plotsFor } from './which-plots.mjs';
 
 /** @typedef {import('../suite/result.mjs').ResultFile} ResultFile */
 /** @typedef {import('../suite/result.mjs').Result} Result */
 
 /** @typedef {{ kind: 'text', text: string } | { kind: 'warning', text: string } |
  *   { kind: 'table', head: string[], left: number, rows: string[][] } |
- *   { kind: 'plot', plot: 'shares' | 'factors' | 'lengths', title: string, file: ResultFile }} Block */
+ *   { kind: 'plot', plot: import('./plots.mjs').PlotName, title: string, file: ResultFile }} Block */
 
 /** @typedef {{ title: string, level: number, blocks: Block[] }} Section */
 
@@ -96,7 +97,7 @@ function runSections(name, file) {
       text: `Without ${peer}: ${reason}`,
     })),
     ...noiseWarnings(results),
-    ...plots(file),
+    ...plotsFor(file).map((plot) => ({ kind: /** @type {const} */ ('plot'), ...plot, file })),
   ];
   const groups = [...new Set(results.map(({ workload }) => workload.group))];
   return [
@@ -108,41 +109,6 @@ function runSections(name, file) {
       ),
     ),
     ...growthSections(results),
-  ];
-}
-
-/** @param {ResultFile} file @returns {Block[]} */
-function plots(file) {
-  const entries = file.results.flatMap((result) => result.entries);
-  const hasPeers = entries.some(({ peer, state }) => peer !== OWN && state === 'measured');
-  const hasLengths = growths(file.results).some(({ series }) => series === 'length');
-  return [
-    {
-      kind: 'plot',
-      plot: 'shares',
-      title: 'Share of the limit by workload, quartiles over the rounds',
-      file,
-    },
-    ...(hasPeers
-      ? [
-          {
-            kind: /** @type {const} */ ('plot'),
-            plot: /** @type {const} */ ('factors'),
-            title: 'Time over our fastest build',
-            file,
-          },
-        ]
-      : []),
-    ...(hasLengths
-      ? [
-          {
-            kind: /** @type {const} */ ('plot'),
-            plot: /** @type {const} */ ('lengths'),
-            title: 'Time against length',
-            file,
-          },
-        ]
-      : []),
   ];
 }
 

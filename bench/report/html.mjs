@@ -1,6 +1,9 @@
 // A report as one HTML file that needs nothing else: no script, no network.
 
+import { Window } from 'happy-dom';
 import { drawPlot } from './plots.mjs';
+
+const document = /** @type {any} */ (new Window().document);
 
 const STYLE = `
 :root { color-scheme: light dark; --line: #8884; --warn: #c60; }
@@ -30,7 +33,7 @@ function formatBlock(block) {
   if (block.kind === 'text') return `<p>${escape(block.text)}</p>`;
   if (block.kind === 'warning') return `<p class="warning">${escape(block.text)}</p>`;
   if (block.kind === 'plot')
-    return `<figure><figcaption>${escape(block.title)}</figcaption><div class="scroll">${drawPlot(block)}</div></figure>`;
+    return `<figure><figcaption>${escape(block.title)}</figcaption><div class="scroll">${drawPlot(block, { document }).outerHTML}</div></figure>`;
   const body = block.rows.map((cells) => row('td', cells, block.left)).join('\n');
   return `<div class="scroll"><table>\n<thead>${row('th', block.head, block.left)}</thead>\n<tbody>${body}</tbody>\n</table></div>`;
 }

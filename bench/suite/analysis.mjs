@@ -128,6 +128,26 @@ export function cliffs(results) {
   });
 }
 
+/** How many times as fast the relaxed build is as the simd build, on one thread. @param {readonly Result[]} results */
+export const buildGains = (results) =>
+  results.flatMap((result) => {
+    const [base, relaxed] = [ownEntry(result, 'simd'), ownEntry(result, 'relaxed')];
+    const ratio = base && relaxed ? factorOver(base, relaxed) : null;
+    return ratio ? [{ id: result.workload.id, name: 'relaxed', ...ratio }] : [];
+  });
+
+/** How many times as fast a build is on several threads as on one. @param {readonly Result[]} results */
+export const threadGains = (results) =>
+  results.flatMap((result) =>
+    result.entries.flatMap((entry) => {
+      if (entry.peer !== OWN || entry.threads === 1 || entry.state !== 'measured') return [];
+      const alone = ownEntry(result, entry.variant);
+      const ratio = alone ? factorOver(alone, entry) : null;
+      const name = `${entry.variant} ${entry.threads} threads`;
+      return ratio ? [{ id: result.workload.id, name, ...ratio }] : [];
+    }),
+  );
+
 /** Two files that say nothing about each other. */
 export class ComparisonError extends Error {}
 

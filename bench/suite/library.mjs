@@ -1,6 +1,8 @@
 // This library's way of doing each workload, through its public API. The module itself is handed in: a runner imports it
 // the way its engine does.
 
+import { OWN } from './analysis.mjs';
+import { localCandidate } from './candidate.mjs';
 import { projectedWidth } from './workloads.mjs';
 
 /** @typedef {any} Library the module as built: its types are checked by its own tests */
@@ -40,13 +42,19 @@ function prepareAttention(given) {
   };
 }
 
-/** @param {Given} given */
-function prepareDecode(given) {
-  const tensors = attentionTensors(given);
-  const [key, value] = [tensors.key(), tensors.value()];
+/** Keys and values stay in a cache, where tokens before the clock have put them. @param {Given} given */
+function prepareDecode({ library, runtime, shapes, inputs }) {
+  const { batch, heads, keyValueHeads, queries, keys, headDim, valueHeadDim } = shapes;
+  const sizes = { batch, numKeyValueHeads: keyValueHeads, headDim, valueHeadDim, capacity: keys };
+  const cache = new library.KeyValueCache(runtime, sizes);
+  cache.append(
+    0,
+    { data: inputs.key, shape: [batch, keyValueHeads, keys, headDim] },
+    { data: inputs.value, shape: [batch, keyValueHeads, keys, valueHeadDim] },
+  );
   return () => {
-    const query = tensors.query();
-    return takeOut(given.library.scaledDotProductAttention(query, key, value).output, [query]);
+    const query = runtime.tensor(inputs.query, [batch, heads, queries, headDim]);
+    return takeOut(cache.attend(0, query).output, [query]);
   };
 }
 
@@ -130,3 +138,20 @@ export const libraryPrepare =
     }
     return { run: makers[kind]({ library, runtime, shapes, inputs }), dispose: () => runtime.dispose() };
   };
+
+/**
+ * This library's ways of doing a workload in this engine: each build, on one thread and on as many as are asked for.
+ *
+ * @param {Library} library
+ * @param {readonly string[]} builds
+ * @param {readonly number[]} threads
+ * @param {import('./clock.mjs').Clock} clock
+ * @returns {(workload: import('./workloads.mjs').Workload) => import('./candidate.mjs').Candidate[]}
+ */
+export function ownCandidates(library, builds, threads, clock) {
+  const prepare = libraryPrepare(library);
+  const all = [1, ...threads.filter((count) => count > 1)].flatMap((count) =>
+    builds.map((variant) => localCandidate({ peer: OWN, variant, threads: count }, prepare, clock)),
+  );
+  return (workload) => all.filter((candidate) => candidate.threads === 1 || workload.threads);
+}

@@ -2,7 +2,7 @@
 // depends on an engine: every runner, the page too, imports this list.
 
 /** Changes whenever a workload, its inputs or what a call includes changes: only equal versions compare. */
-export const SUITE_VERSION = 2;
+export const SUITE_VERSION = 3;
 
 /**
  * @typedef {object} Shapes
@@ -205,7 +205,7 @@ function attention(group, sizes, more) {
 }
 
 /**
- * One query over the keys and values so far, which stay where the library keeps them between calls.
+ * One query over the keys and values so far, which stay where the library keeps them between calls: here in its cache.
  *
  * @param {{ heads: number, keyValueHeads?: number, headDim: number, keys: number }} sizes
  * @param {Partial<Workload>} [more]
