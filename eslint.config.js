@@ -4,7 +4,20 @@ import tseslint from 'typescript-eslint';
 
 /** The globals of Node and of a page, for the programs that are not TypeScript. */
 const globals = Object.fromEntries(
-  [...Object.getOwnPropertyNames(globalThis), 'document', 'window', 'self'].map((name) => [name, 'readonly']),
+  [
+    ...Object.getOwnPropertyNames(globalThis),
+    ...[
+      'document',
+      'window',
+      'self',
+      'navigator',
+      'location',
+      'history',
+      'Worker',
+      'addEventListener',
+      'postMessage',
+    ],
+  ].map((name) => [name, 'readonly']),
 );
 
 export default defineConfig(

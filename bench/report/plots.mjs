@@ -26,7 +26,7 @@ function shares({ results }, surface) {
     marginLeft: labelRoom(surface),
     x: { label: 'share of the limit, %', domain: [0, 100], transform: (x) => 100 * x, grid: true },
     y: { label: null, domain: [...new Set(data.map(({ id }) => id))] },
-    color: { legend: true },
+    color: colours(data),
     marks: [
       Plot.ruleY(data, { y: 'id', x1: 'p25', x2: 'p75', stroke: 'name', strokeWidth: 3, strokeOpacity: 0.4 }),
       Plot.dot(data, {
@@ -83,7 +83,7 @@ function lengths({ results }, surface) {
     height: 380,
     x: { type: 'log', base: 2, label: 'length', grid: true, tickFormat: (x) => String(x) },
     y: { type: 'log', label: 'ms a call', grid: true, tickFormat: (y) => String(y), ticks: 6 },
-    color: { legend: true },
+    color: colours(data),
     marks: [
       Plot.lineY(data, { x: 'size', y: 'milliseconds', stroke: 'name' }),
       Plot.dot(data, {
@@ -99,13 +99,14 @@ function lengths({ results }, surface) {
 /** Ratios by workload, as quartiles and median. @param {{ id: string, name: string, median: number, p25: number, p75: number }[]} data @param {string} label @param {number[]} lines @param {Surface} surface */
 function gains(data, label, lines, surface) {
   const ids = [...new Set(data.map(({ id }) => id))];
+  const medians = data.map(({ median }) => median);
   return Plot.plot({
     ...frame(surface),
     height: 60 + ids.length * ROW,
     marginLeft: labelRoom(surface),
-    x: { label, grid: true, domain: [0.8, Math.max(2.1, ...data.map(({ p75 }) => p75))] },
+    x: { label, grid: true, clamp: true, domain: [Math.min(0.8, ...medians), Math.max(2.1, ...medians)] },
     y: { label: null, domain: ids },
-    color: { legend: true },
+    color: colours(data),
     marks: [
       Plot.ruleX(lines, { strokeDasharray: '4 3' }),
       Plot.ruleY(data, { y: 'id', x1: 'p25', x2: 'p75', stroke: 'name', strokeWidth: 3, strokeOpacity: 0.4 }),
@@ -127,6 +128,14 @@ const builds = ({ results }, surface) =>
 /** @param {ResultFile} file @param {Surface} surface */
 const threads = ({ results }, surface) =>
   gains(threadGains(results), 'times as fast as one thread', [1, 2], surface);
+
+/** A name has its colour whatever else is shown. @param {{ name: string }[]} data */
+function colours(data) {
+  const order = (/** @type {string} */ name) =>
+    (name.includes('threads') ? 2 : 0) + (name.includes('simd') ? 0 : 1);
+  const names = [...new Set(data.map(({ name }) => name))];
+  return { legend: true, domain: names.sort((a, b) => order(a) - order(b) || a.localeCompare(b)) };
+}
 
 /** @param {Surface} surface */
 const frame = ({ document, width = WIDTH }) => ({ width, ...(document ? { document } : {}) });

@@ -39,7 +39,7 @@ export class LinearMemory {
     if (this.#words?.integers.buffer !== buffer) {
       this.#words = { integers: new Int32Array(buffer), floats: new Float32Array(buffer) };
     }
-    return this.#words!;
+    return this.#words;
   }
 
   get statistics(): MemoryStatistics {
