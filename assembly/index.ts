@@ -3,7 +3,7 @@
 
 import { tile as microKernel, Rows1, Rows2, Rows3, Rows4, Rows5, Rows6 } from './gemm/tile';
 import { PRODUCT_SCRATCH_BYTES } from './gemm/product';
-import { integerTile } from './attention/integers';
+import { integerTiles } from './attention/integers';
 import { AttentionParameters } from './attention/parameters';
 import { tileCount } from './attention/scores';
 import { exp2Row, writeConstants } from './math/exp2';
@@ -77,23 +77,27 @@ export function tile5(a: usize, aStride: usize, panel: usize, c: usize, cStride:
 export function tile6(a: usize, aStride: usize, panel: usize, c: usize, cStride: usize, depth: i32, bias: usize, scales: usize): void {
   microKernel<Rows6>(a, aStride, panel, c, cStride, depth, bias, scales);
 }
-export function integerTile1(
-  a: usize, aStride: usize, panel: usize, depth: i32, c: usize, cStride: usize, steps: usize, scales: usize, key: usize,
+export function integerTiles1(
+  a: usize, aStride: usize, panel: usize, panelStride: usize, depth: i32, tiles: i32, c: usize, cStride: usize, steps: usize,
+  scales: usize, key: usize,
 ): void {
-  integerTile<Rows1>(a, aStride, panel, depth, c, cStride, steps, scales, key);
+  integerTiles<Rows1>(a, aStride, panel, panelStride, depth, tiles, c, cStride, steps, scales, key);
 }
-export function integerTile2(
-  a: usize, aStride: usize, panel: usize, depth: i32, c: usize, cStride: usize, steps: usize, scales: usize, key: usize,
+export function integerTiles2(
+  a: usize, aStride: usize, panel: usize, panelStride: usize, depth: i32, tiles: i32, c: usize, cStride: usize, steps: usize,
+  scales: usize, key: usize,
 ): void {
-  integerTile<Rows2>(a, aStride, panel, depth, c, cStride, steps, scales, key);
+  integerTiles<Rows2>(a, aStride, panel, panelStride, depth, tiles, c, cStride, steps, scales, key);
 }
-export function integerTile3(
-  a: usize, aStride: usize, panel: usize, depth: i32, c: usize, cStride: usize, steps: usize, scales: usize, key: usize,
+export function integerTiles3(
+  a: usize, aStride: usize, panel: usize, panelStride: usize, depth: i32, tiles: i32, c: usize, cStride: usize, steps: usize,
+  scales: usize, key: usize,
 ): void {
-  integerTile<Rows3>(a, aStride, panel, depth, c, cStride, steps, scales, key);
+  integerTiles<Rows3>(a, aStride, panel, panelStride, depth, tiles, c, cStride, steps, scales, key);
 }
-export function integerTile4(
-  a: usize, aStride: usize, panel: usize, depth: i32, c: usize, cStride: usize, steps: usize, scales: usize, key: usize,
+export function integerTiles4(
+  a: usize, aStride: usize, panel: usize, panelStride: usize, depth: i32, tiles: i32, c: usize, cStride: usize, steps: usize,
+  scales: usize, key: usize,
 ): void {
-  integerTile<Rows4>(a, aStride, panel, depth, c, cStride, steps, scales, key);
+  integerTiles<Rows4>(a, aStride, panel, panelStride, depth, tiles, c, cStride, steps, scales, key);
 }

@@ -1,4 +1,8 @@
-// The public API of `wasm-attention`: all of `wasm-attention/slim`, and a `createRuntime` that carries the kernels.
+/**
+ * The public API of `wasm-attention`: all of `wasm-attention/slim`, and a `createRuntime` that carries the kernels.
+ *
+ * @module wasm-attention
+ */
 
 import { createRuntime as createRuntimeFrom } from './slim.js';
 import type { Runtime, RuntimeOptions } from './slim.js';

@@ -1,4 +1,8 @@
-// The public API of `wasm-attention/slim`, to which a program brings the kernels itself: exports only.
+/**
+ * The public API of `wasm-attention/slim`, to which a program brings the kernels itself: exports only.
+ *
+ * @module wasm-attention/slim
+ */
 
 export { createRuntime } from './runtime/runtime.js';
 export type {
@@ -10,7 +14,7 @@ export type {
 } from './runtime/runtime.js';
 export type { WasmContent, WasmSource, WasmSources } from './runtime/wasm-source.js';
 export { AttentionError } from './runtime/errors.js';
-export type { AttentionErrorCode } from './runtime/errors.js';
+export type { AttentionErrorCode, AttentionErrorOptions } from './runtime/errors.js';
 export { probeFeatures } from './runtime/features.js';
 export type { Features } from './runtime/features.js';
 export type { Build } from './runtime/kernels.js';
@@ -87,12 +91,17 @@ export type {
 export { denseMask } from './masks/dense.js';
 
 export { LayerResult, MultiHeadAttention } from './layers/multi-head-attention.js';
-export type { ForwardOptions, MultiHeadAttentionOptions } from './layers/multi-head-attention.js';
+export type {
+  ForwardOptions,
+  MultiHeadAttentionLayout,
+  MultiHeadAttentionOptions,
+} from './layers/multi-head-attention.js';
 export { KeyValueCache } from './layers/key-value-cache.js';
 export type {
   AppendOptions,
   CacheAttendOptions,
   CacheRing,
+  KeyValueCacheLayout,
   KeyValueCacheOptions,
 } from './layers/key-value-cache.js';
 export type { CacheStorage } from './ops/cache/append.js';

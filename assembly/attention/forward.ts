@@ -120,13 +120,13 @@ function addValues(w: Workspace, row: i32, rows: i32, from: i32, to: i32): void 
   let values = w.values + (<usize>from << 5);
   let sums = w.sums + <usize>row * w.sumRowBytes;
   const end = sums + w.sumRowBytes;
-  if (rows == 1) {
+  if (rows == 1 && !w.far) {
     const scale = v128.load32_splat(w.scales);
     for (; sums + 128 <= end; sums += 128, values += 4 * panelBytes) {
       for (let at: usize = sums; at < sums + 128; at += 16) v128.store(at, f32x4.mul(v128.load(at), scale));
       rowOverFourPanels(weights, values, panelBytes, sums, depth, sums);
     }
-  } else if (rows == 2) {
+  } else if (rows == 2 && !w.far) {
     for (; sums + 64 <= end; sums += 64, values += 2 * panelBytes) {
       twoRowsOverTwoPanels(weights, SCORE_ROW_BYTES, values, panelBytes, sums, w.sumRowBytes, depth, w.zeros, w.scales);
     }

@@ -21,15 +21,24 @@ const WEIGHT_STEPS: f32 = 16383;
 /** Bytes of a row of weights as A. */
 export const WEIGHT_ROW_BYTES: usize = <usize>KEY_BLOCK << 1;
 
-/** Four integers 0 .. 16383 (relaxed) or of 14 bits with sign (simd) as a quad of A. */
+/** 1.5 * 2^23: added to a float below 2^22 it leaves the nearest integer, ties to even, in the low bits. */
+const MAGIC: f32 = 12582912.0;
+
+/**
+ * Four numbers, rounded to 0 .. 16383 (relaxed) or to 14 bits with sign (simd), as a quad of A. NaN and what is larger gives
+ * some integers of that size.
+ */
 // @ts-ignore: decorator
 @inline
 function storeQuad(target: usize, four: v128): void {
+  const rounded = f32x4.add(four, f32x4.splat(MAGIC));
   if (ASC_FEATURE_RELAXED_SIMD) {
-    const digits = i16x8.narrow_i32x4_s(i32x4.shr_u(four, 7), v128.and(four, i32x4.splat(127)));
+    const digit = i32x4.splat(127);
+    const digits = i16x8.narrow_i32x4_s(v128.and(i32x4.shr_u(rounded, 7), digit), v128.and(rounded, digit));
     v128.store64_lane(target, i8x16.narrow_i16x8_u(digits, digits), 0);
   } else {
-    v128.store64_lane(target, i16x8.narrow_i32x4_s(four, four), 0);
+    const integers = i32x4.shr_s(i32x4.shl(rounded, 17), 17);
+    v128.store64_lane(target, i16x8.narrow_i32x4_s(integers, integers), 0);
   }
 }
 
@@ -71,8 +80,8 @@ export function roundQueries(p: AttentionParameters, w: Workspace): void {
 // @ts-ignore: decorator
 @inline
 function storeQuery(target: usize, x: v128, inverse: v128): void {
-  const steps = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(x, inverse)));
-  storeQuad(target, ASC_FEATURE_RELAXED_SIMD ? i32x4.add(steps, i32x4.splat(OFFSET)) : steps);
+  const steps = f32x4.mul(x, inverse);
+  storeQuad(target, ASC_FEATURE_RELAXED_SIMD ? f32x4.add(steps, f32x4.splat(<f32>OFFSET)) : steps);
 }
 
 /** Scores of rows [row, row + count) against keys [from, to), multiples of 4, of the open page. */
@@ -86,12 +95,10 @@ export function integerScores(p: AttentionParameters, w: Workspace, row: i32, co
     const queries = w.queryIntegers + <usize>(row + r) * rowBytes;
     const steps = w.querySteps + (<usize>(row + r) << 2);
     const scores = w.scores + <usize>r * SCORE_ROW_BYTES;
-    for (let key = from; key < to; key += 4) {
-      const at = <usize>key << 2;
-      integerTileOf(
-        rows, queries, rowBytes, panels + <usize>(key >> 2) * panelBytes, dims, scores + at, SCORE_ROW_BYTES, steps, 0, w.page + at,
-      );
-    }
+    integerTilesOf(
+      rows, queries, rowBytes, panels + <usize>(from >> 2) * panelBytes, panelBytes, dims, (to - from) >> 2,
+      scores + (<usize>from << 2), SCORE_ROW_BYTES, steps, 0, w.page + (<usize>from << 2),
+    );
   }
 }
 
@@ -105,11 +112,11 @@ export function addIntegerValues(p: AttentionParameters, w: Workspace, row: i32,
     const weights = w.weightIntegers + <usize>r * WEIGHT_ROW_BYTES + (<usize>from << 1);
     const steps = w.weightSteps + (<usize>r << 2);
     const scales = w.scales + (<usize>r << 2);
-    let sums = w.sums + <usize>(row + r) * w.sumRowBytes;
-    let values = w.page + valuesOffset(p.headDim, p.storage) + (<usize>from << 2);
-    for (let quad = 0; quad < channels; quad++, sums += 16, values += <usize>KEY_BLOCK << 2) {
-      integerTileOf(rows, weights, WEIGHT_ROW_BYTES, values, depth, sums, w.sumRowBytes, steps, scales, 0);
-    }
+    const sums = w.sums + <usize>(row + r) * w.sumRowBytes;
+    const values = w.page + valuesOffset(p.headDim, p.storage) + (<usize>from << 2);
+    integerTilesOf(
+      rows, weights, WEIGHT_ROW_BYTES, values, <usize>KEY_BLOCK << 2, depth, channels, sums, w.sumRowBytes, steps, scales, 0,
+    );
   }
 }
 
@@ -132,65 +139,73 @@ function roundWeights(w: Workspace, r: i32, from: i32, to: i32): void {
   const inverse = f32x4.splat(usable ? WEIGHT_STEPS / most : 0);
   let target = w.weightIntegers + <usize>r * WEIGHT_ROW_BYTES + (<usize>from << 1);
   for (let j: usize = <usize>from << 2, end: usize = <usize>to << 2; j < end; j += 16, target += 8) {
-    storeQuad(target, i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(v128.load(weights + j), inverse))));
+    storeQuad(target, f32x4.mul(v128.load(weights + j), inverse));
   }
 }
 
-function integerTileOf(
-  rows: i32, a: usize, aStride: usize, panel: usize, depth: i32, c: usize, cStride: usize, steps: usize, scales: usize, key: usize,
+function integerTilesOf(
+  rows: i32, a: usize, aStride: usize, panel: usize, panelStride: usize, depth: i32, tiles: i32, c: usize, cStride: usize,
+  steps: usize, scales: usize, key: usize,
 ): void {
-  if (rows == 4) integerTile<Rows4>(a, aStride, panel, depth, c, cStride, steps, scales, key);
-  else if (rows == 3) integerTile<Rows3>(a, aStride, panel, depth, c, cStride, steps, scales, key);
-  else if (rows == 2) integerTile<Rows2>(a, aStride, panel, depth, c, cStride, steps, scales, key);
-  else integerTile<Rows1>(a, aStride, panel, depth, c, cStride, steps, scales, key);
+  if (rows == 4) integerTiles<Rows4>(a, aStride, panel, panelStride, depth, tiles, c, cStride, steps, scales, key);
+  else if (rows == 3) integerTiles<Rows3>(a, aStride, panel, panelStride, depth, tiles, c, cStride, steps, scales, key);
+  else if (rows == 2) integerTiles<Rows2>(a, aStride, panel, panelStride, depth, tiles, c, cStride, steps, scales, key);
+  else integerTiles<Rows1>(a, aStride, panel, panelStride, depth, tiles, c, cStride, steps, scales, key);
 }
 
 /**
- * C[r][0..4) from integers.
+ * C[r][0..4) from integers, `tiles` times: the panels lie `panelStride` bytes apart, their columns of C beside each other.
  *
  * @param depth  quads, at least 1
  * @param steps  what a product is worth, one float a row
  * @param scales for values: C times this, one float a row, is added
- * @param key    0 for values; for four keys the place of their scales in the page, and WORDS_BYTES further their sums
+ * @param key    0 for values; for keys the place of the first one's scale in the page, and WORDS_BYTES further its sum
  */
-export function integerTile<Rows>(
-  a: usize, aStride: usize, panel: usize, depth: i32, c: usize, cStride: usize, steps: usize, scales: usize, key: usize,
+export function integerTiles<Rows>(
+  a: usize, aStride: usize, panel: usize, panelStride: usize, depth: i32, tiles: i32, c: usize, cStride: usize, steps: usize,
+  scales: usize, key: usize,
 ): void {
-  let a0 = a;
-  let a1 = a0 + aStride;
-  let a2 = a1 + aStride;
-  let a3 = a2 + aStride;
-  const end = panel + (<usize>depth << 4);
   const zero = i32x4.splat(0);
-  let c00 = zero, c01 = zero, c10 = zero, c11 = zero, c20 = zero, c21 = zero, c30 = zero, c31 = zero;
-  while (panel < end) {
-    const b = v128.load(panel);
-    panel += 16;
-    const low = lowOf(b);
-    const high = highOf(b);
-    c00 = addLow(b, low, a0, c00);
-    c01 = addHigh(b, high, a0, c01);
-    a0 += 8;
-    if (offsetof<Rows>() > 1) {
-      c10 = addLow(b, low, a1, c10);
-      c11 = addHigh(b, high, a1, c11);
-      a1 += 8;
+  const depthBytes = <usize>depth << 4;
+  for (const last = c + (<usize>tiles << 4); c < last; c += 16) {
+    let a0 = a;
+    let a1 = a0 + aStride;
+    let a2 = a1 + aStride;
+    let a3 = a2 + aStride;
+    let b0 = panel;
+    const end = b0 + depthBytes;
+    panel += panelStride;
+    let c00 = zero, c01 = zero, c10 = zero, c11 = zero, c20 = zero, c21 = zero, c30 = zero, c31 = zero;
+    while (b0 < end) {
+      const b = v128.load(b0);
+      b0 += 16;
+      const low = lowOf(b);
+      const high = highOf(b);
+      c00 = addLow(b, low, a0, c00);
+      c01 = addHigh(b, high, a0, c01);
+      a0 += 8;
+      if (offsetof<Rows>() > 1) {
+        c10 = addLow(b, low, a1, c10);
+        c11 = addHigh(b, high, a1, c11);
+        a1 += 8;
+      }
+      if (offsetof<Rows>() > 2) {
+        c20 = addLow(b, low, a2, c20);
+        c21 = addHigh(b, high, a2, c21);
+        a2 += 8;
+      }
+      if (offsetof<Rows>() > 3) {
+        c30 = addLow(b, low, a3, c30);
+        c31 = addHigh(b, high, a3, c31);
+        a3 += 8;
+      }
     }
-    if (offsetof<Rows>() > 2) {
-      c20 = addLow(b, low, a2, c20);
-      c21 = addHigh(b, high, a2, c21);
-      a2 += 8;
-    }
-    if (offsetof<Rows>() > 3) {
-      c30 = addLow(b, low, a3, c30);
-      c31 = addHigh(b, high, a3, c31);
-      a3 += 8;
-    }
+    finishRow(joined(c00, c01), c, steps, scales, key);
+    if (offsetof<Rows>() > 1) finishRow(joined(c10, c11), c + cStride, steps + 4, scales + 4, key);
+    if (offsetof<Rows>() > 2) finishRow(joined(c20, c21), c + 2 * cStride, steps + 8, scales + 8, key);
+    if (offsetof<Rows>() > 3) finishRow(joined(c30, c31), c + 3 * cStride, steps + 12, scales + 12, key);
+    if (key) key += 16;
   }
-  finishRow(joined(c00, c01), c, steps, scales, key);
-  if (offsetof<Rows>() > 1) finishRow(joined(c10, c11), c + cStride, steps + 4, scales + 4, key);
-  if (offsetof<Rows>() > 2) finishRow(joined(c20, c21), c + 2 * cStride, steps + 8, scales + 8, key);
-  if (offsetof<Rows>() > 3) finishRow(joined(c30, c31), c + 3 * cStride, steps + 12, scales + 12, key);
 }
 
 /** Keys: their scores. Values: what is added to the sums. */

@@ -117,11 +117,11 @@ function productScores(p: AttentionParameters, w: Workspace, row: i32, count: i3
   const panelBytes = <usize>p.headDim << 5;
   let keys = w.keys + <usize>panel * panelBytes;
   let scores = w.scores + (<usize>panel << 5);
-  if (count == 1) {
+  if (count == 1 && !w.far) {
     for (; panel + 4 <= panelTo; panel += 4, keys += 4 * panelBytes, scores += 128) {
       rowOverFourPanels(queries, keys, panelBytes, scores, p.headDim, w.zeros);
     }
-  } else if (count == 2) {
+  } else if (count == 2 && !w.far) {
     for (; panel + 2 <= panelTo; panel += 2, keys += 2 * panelBytes, scores += 64) {
       twoRowsOverTwoPanels(queries, queryBytes, keys, panelBytes, scores, SCORE_ROW_BYTES, p.headDim, w.zeros, 0);
     }

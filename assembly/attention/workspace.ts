@@ -10,7 +10,7 @@
 //   +-----------+-----------+------------------+--------+------------------+------------------+-------------+-------------+
 //                                                        then the sums of weighted values, rows x valueDim
 
-import { INT8, quads } from '../cache/page';
+import { FLOAT32, INT8, quads } from '../cache/page';
 import { CONSTANTS_BYTES, writeConstants } from '../math/exp2';
 import { HALF_CONSTANTS_BYTES, writeHalfConstants } from '../math/half';
 import { AttentionParameters } from './parameters';
@@ -25,6 +25,14 @@ const BLOCK_ROWS: i32 = 480;
 const TILE_ELEMENTS: i32 = 480 * 4096 * 64;
 /** Fewer rows read and pack the keys too often: at 32,768 keys 32 rows took 1.4 times as long as 480. */
 const LEAST_BLOCK_ROWS: i32 = 120;
+
+/**
+ * Pages of more bytes than this do not wait in the second-level cache from one token to the next, the less so with several
+ * layers: one row or two then read panel after panel, because the hardware fetches ahead of one long stream, but not of
+ * several that end after 4 kB. On Zen 5 that is 1.4 times as fast for one row and 1.6 to 2 times for two with 6 MB and more;
+ * where 0.5 MB lie in the cache it would take 1.5 times as long.
+ */
+const FAR_BYTES: f64 = 2e6;
 
 @unmanaged
 export class Workspace {
@@ -57,6 +65,8 @@ export class Workspace {
   hasBits: i32;
   /** The tile's head in the page at hand, where keys and values lie in pages. */
   page: usize;
+  /** 1 where float32 pages come from beyond the caches. */
+  far: i32;
   /** 1 where int8 pages are met by integers (integers.ts): rounded queries and weights, and what their steps are worth. */
   quantized: i32;
   queryIntegers: usize;
@@ -89,6 +99,11 @@ export function queriesPerBlock(queries: i32, group: i32, keyElements: i32): i32
 /** Of attention with these parameters. */
 export function queriesInBlock(p: AttentionParameters): i32 {
   return queriesPerBlock(p.queries, p.queryHeads / p.keyHeads, p.keys * p.headDim);
+}
+
+/** Bytes of float32 pages that all tiles of a call read. */
+function pagesBytes(p: AttentionParameters): f64 {
+  return <f64>p.batch * <f64>p.keyHeads * <f64>p.keys * <f64>(p.headDim + p.valueHeadDim) * 4;
 }
 
 // @ts-ignore: decorator
@@ -149,6 +164,7 @@ export function layOut(p: AttentionParameters, scratch: usize): usize {
     w.sums = sums;
     w.sumRowBytes = <usize>valueDim * 4;
     w.valueDim = valueDim;
+    w.far = p.pages && p.storage == FLOAT32 && pagesBytes(p) > FAR_BYTES ? 1 : 0;
     w.quantized = quantized ? 1 : 0;
     w.weightIntegers = integers;
     w.weightSteps = weightSteps;

@@ -36,11 +36,13 @@ export interface CacheRing {
   readonly window: number;
 }
 
+/** Sizes of a cache, and how it keeps what it holds. */
 export interface KeyValueCacheOptions {
   /** Layers that share the cache, each with keys and values of its own. Default 1. */
   readonly layers?: number | undefined;
   /** Sequences. Default 1. */
   readonly batch?: number | undefined;
+  /** Heads of keys and values. */
   readonly numKeyValueHeads: number;
   /** Channels a head of keys. */
   readonly headDim: number;
@@ -59,11 +61,13 @@ export interface KeyValueCacheOptions {
   readonly rotary?: RotaryOptions | undefined;
 }
 
+/** Options of `append`. */
 export interface AppendOptions {
   /** New tokens of each batch row, 0 .. length; the rest of a row is padding. Default: all. */
   readonly lengths?: IntegerList | undefined;
 }
 
+/** Options of `attend`. */
 export interface CacheAttendOptions extends Pick<
   AttentionOptions,
   | 'scale'
@@ -88,15 +92,29 @@ export interface CacheAttendOptions extends Pick<
   readonly output?: Tensor | undefined;
 }
 
-interface Layout {
+/** Sizes of a cache, defaults filled in; see `KeyValueCacheOptions`. */
+export interface KeyValueCacheLayout {
+  /** Layers that share the cache. */
   readonly layers: number;
+  /** Sequences. */
   readonly batch: number;
+  /** Heads of keys and values. */
   readonly numKeyValueHeads: number;
+  /** Channels a head of keys. */
   readonly headDim: number;
+  /** Channels a head of values. */
   readonly valueHeadDim: number;
+  /** Most tokens of a sequence. */
   readonly capacity: number;
+  /** What elements are kept as. */
   readonly storage: CacheStorage;
-  readonly ring: { readonly sinkTokens: number; readonly window: number } | null;
+  /** What is kept of a text without end; null where all of it is. */
+  readonly ring: {
+    /** Tokens from the start. */
+    readonly sinkTokens: number;
+    /** Tokens a query sees before and with its own. */
+    readonly window: number;
+  } | null;
 }
 
 /** @internal What a layer hands to an append: tokens each row gets, and the rotation of keys. */
@@ -113,8 +131,10 @@ export interface PreparedAppend {
  * @see Pope et al. 2022; Kwon et al. 2023 (pages); Xiao et al. 2023 (attention sinks)
  */
 export class KeyValueCache extends Disposable {
+  /** Where the pages are. */
   readonly runtime: Runtime;
-  readonly layout: Layout;
+  /** The sizes, defaults filled in. */
+  readonly layout: KeyValueCacheLayout;
   readonly #pool: PagePool;
   readonly #rotary: LayerRotary | undefined;
   readonly #rotaryOptions: RotaryOptions | undefined;
@@ -145,6 +165,7 @@ export class KeyValueCache extends Disposable {
     );
   }
 
+  /** True once disposed. */
   get disposed(): boolean {
     return this.#disposed;
   }
@@ -200,13 +221,16 @@ export class KeyValueCache extends Disposable {
    * Attention of queries, which are the last tokens of their sequences, over everything the cache holds of a layer.
    *
    * @param query [batch, heads, queries, headDim]; heads must be a multiple of numKeyValueHeads
+   * @returns `output`, [batch, heads, queries, valueHeadDim], and what was asked for
+   * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, UNSUPPORTED for options that a ring cannot have,
+   *   OUT_OF_MEMORY
    */
   attend(layer: number, query: TensorLike, options: CacheAttendOptions = {}): AttentionResult {
     this.#layer(layer);
     return callNow(this.runtime, (scope) => this.#attend(scope, layer, query, options));
   }
 
-  /** `attend` in slices between turns of the event loop. Until it is over the cache can be read, but not changed. */
+  /** {@link attend} in slices between turns of the event loop. Until it is over the cache can be read, but not changed. */
   async attendAsync(
     layer: number,
     query: TensorLike,
@@ -584,7 +608,7 @@ const MOST = 2 ** 31 - 1;
 const MOST_SEQUENCES = 2 ** 20;
 const MOST_CHANNELS = 2 ** 16;
 
-function readLayout(options: KeyValueCacheOptions): Layout {
+function readLayout(options: KeyValueCacheOptions): KeyValueCacheLayout {
   checkOptions(options);
   const { layers = 1, batch = 1, numKeyValueHeads, headDim, valueHeadDim = headDim, ring } = options;
   const { storage = 'float32', capacity = MOST } = options;

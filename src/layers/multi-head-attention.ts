@@ -31,8 +31,11 @@ import type { AttentionProjections, Projection, ProjectionLayout, StateDictTenso
 
 const PANEL = 8;
 
-/** A layer's sizes, complete. */
-type LayerLayout = ProjectionLayout & { readonly outputDim: number };
+/** Sizes of a layer, defaults filled in; see `MultiHeadAttentionOptions`. */
+export interface MultiHeadAttentionLayout extends ProjectionLayout {
+  /** Channels of the output. */
+  readonly outputDim: number;
+}
 
 /** What scores are in every call of a layer; see `AttentionOptions`. */
 type ScoreOptions = Pick<
@@ -40,6 +43,7 @@ type ScoreOptions = Pick<
   'scale' | 'temperature' | 'softcap' | 'causal' | 'window' | 'alibi' | 'relativePositionBias' | 'sinks'
 >;
 
+/** Sizes of a layer, and what its scores are in every call. */
 export interface MultiHeadAttentionOptions extends ScoreOptions {
   /** Channels of the input, and of the output. */
   readonly embedDim: number;
@@ -61,6 +65,7 @@ export interface MultiHeadAttentionOptions extends ScoreOptions {
   readonly rotary?: RotaryOptions | undefined;
 }
 
+/** Options of a call of a layer. */
 export interface ForwardOptions extends Pick<
   AttentionOptions,
   'mask' | 'keyLengths' | 'queryOffset' | 'bias' | 'causal'
@@ -92,7 +97,9 @@ export interface ForwardOptions extends Pick<
 export class LayerResult extends Disposable {
   /** [batch, queries, embedDim]; without a batch axis if the input had none. */
   readonly output: Tensor;
+  /** [batch, heads, queries, keys], or [batch, queries, keys] averaged; where asked for. */
   readonly weights?: Tensor | undefined;
+  /** [batch, heads, queries], natural logarithm; where asked for. */
   readonly logSumExp?: Tensor | undefined;
 
   /** @internal */
@@ -103,6 +110,7 @@ export class LayerResult extends Disposable {
     this.logSumExp = logSumExp;
   }
 
+  /** Frees the tensors. Safe to repeat. */
   dispose(): void {
     this.output.dispose();
     this.weights?.dispose();
@@ -148,8 +156,10 @@ interface PackedProjections {
  * @see Vaswani et al. 2017; Ainslie et al. 2023 (grouped queries)
  */
 export class MultiHeadAttention extends Disposable {
+  /** Where the weights are. */
   readonly runtime: Runtime;
-  readonly layout: LayerLayout;
+  /** The sizes, defaults filled in. */
+  readonly layout: MultiHeadAttentionLayout;
   readonly #scores: ScoreOptions;
   readonly #rotary: LayerRotary | undefined;
   #packed: PackedProjections | undefined;
@@ -180,6 +190,8 @@ export class MultiHeadAttention extends Disposable {
    *
    * @param stateDict tensors by name: { data, shape | dims }, or the result of `parseSafetensors`
    * @param prefix    of the names of this layer; found by itself if there is one attention layer only
+   * @throws AttentionError INVALID_ARGUMENT for a tensor that is missing or a prefix that is not clear, INVALID_SHAPE,
+   *   INVALID_DTYPE, UNSUPPORTED for weights that mean something this layer does not do
    */
   load(stateDict: Readonly<Record<string, StateDictTensor>>, prefix?: string): this {
     this.#check();
@@ -193,13 +205,14 @@ export class MultiHeadAttention extends Disposable {
    * Attention of x over itself, or over a context.
    *
    * @param x [batch, queries, embedDim] or [queries, embedDim]
+   * @throws AttentionError INVALID_STATE before `load`; INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY
    */
   forward(x: TensorLike, options: ForwardOptions = {}): LayerResult {
     const packed = this.#weights();
     return callNow(this.runtime, (scope) => this.#run(scope, packed, x, options));
   }
 
-  /** `forward` in slices between turns of the event loop. */
+  /** {@link forward} in slices between turns of the event loop. */
   async forwardAsync(x: TensorLike, options: ForwardOptions & AsyncOptions = {}): Promise<LayerResult> {
     const packed = this.#weights();
     return callAsync(this.runtime, options, (scope) => this.#run(scope, packed, x, options));
@@ -421,7 +434,7 @@ function checkCache(cache: KeyValueCache, runtime: Runtime): void {
   });
 }
 
-function readLayout(options: MultiHeadAttentionOptions): LayerLayout {
+function readLayout(options: MultiHeadAttentionOptions): MultiHeadAttentionLayout {
   checkOptions(options);
   const {
     embedDim,

@@ -29,8 +29,9 @@ export interface ProjectionLayout {
 export interface StateDictTensor {
   /** Row-major values, as many as the product of the shape: float32, float64 or an array of numbers. */
   readonly data: unknown;
-  /** The shape; `dims` is the same under another name. */
+  /** The shape, outermost axis first; or `dims`. */
   readonly shape?: readonly number[] | undefined;
+  /** The shape, as libraries of ONNX call it. */
   readonly dims?: readonly number[] | undefined;
 }
 

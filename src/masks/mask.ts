@@ -5,10 +5,15 @@ import { AttentionError, describe } from '../runtime/errors.js';
 
 /** The call a mask is applied in. Query i of batch row b stands at key position i + offset(b). */
 export interface MaskContext {
+  /** Batch rows. */
   readonly batch: number;
+  /** Query heads. */
   readonly heads: number;
+  /** Queries of a batch row. */
   readonly queries: number;
+  /** Keys of a batch row. */
   readonly keys: number;
+  /** Key position of query 0 of a batch row. */
   readonly offset: (batch: number) => number;
 }
 
@@ -17,11 +22,17 @@ export type BlockAnswer = 'empty' | 'full' | 'mixed';
 
 /** A block [queryFrom, queryTo) x [keyFrom, keyTo) of one batch row and head. */
 export interface Block {
+  /** Batch row. */
   readonly batch: number;
+  /** Query head. */
   readonly head: number;
+  /** First query. */
   readonly queryFrom: number;
+  /** The query after the last. */
   readonly queryTo: number;
+  /** First key. */
   readonly keyFrom: number;
+  /** The key after the last. */
   readonly keyTo: number;
 }
 
@@ -54,6 +65,7 @@ export abstract class Mask {
     Object.defineProperty(this.prototype, brand, { value: true });
   }
 
+  /** `instanceof` holds across the copies of the class that entries have. */
   static [Symbol.hasInstance](value: unknown): boolean {
     if (this !== Mask) return Function.prototype[Symbol.hasInstance].call(this, value);
     return typeof value === 'object' && value !== null && brand in value;
@@ -70,7 +82,7 @@ export abstract class Mask {
     return 'mixed';
   }
 
-  /** Writes the interval of keys that a query keeps; false if they are not one interval. */
+  /** @internal Writes the interval of keys that a query keeps; false if they are not one interval. */
   interval(_context: MaskContext, _batch: number, _head: number, _query: number, _into: Interval): boolean {
     return false;
   }
@@ -157,7 +169,9 @@ export function causal(alignment?: CausalAlignment): Mask {
 
 /** Keys beside the own one that a query keeps on each side; absent is unbounded. */
 export interface Window {
+  /** Keys before the own one. */
   readonly left?: number | undefined;
+  /** Keys after the own one. */
   readonly right?: number | undefined;
 }
 
@@ -285,9 +299,18 @@ export function prefix(lengths: IntegerList): Mask {
 
 /** Which document each position belongs to. */
 export type Documents =
-  | { readonly ids: IntegerList }
-  | { readonly ids: readonly IntegerList[] }
-  | { readonly cumulativeLengths: IntegerList };
+  | {
+      /** The document of each position: any integers; one list for all batch rows. */
+      readonly ids: IntegerList;
+    }
+  | {
+      /** The same, a list a batch row. */
+      readonly ids: readonly IntegerList[];
+    }
+  | {
+      /** [0, end of the first document, ..., number of keys]. */
+      readonly cumulativeLengths: IntegerList;
+    };
 
 class DocumentsMask extends Mask {
   readonly perBatch = true;

@@ -15,7 +15,9 @@ const PANEL = 8;
 
 /** Weights of a linear layer, packed once for the kernels. */
 export class LinearWeights extends Disposable {
+  /** Channels of the input. */
   readonly inFeatures: number;
+  /** Channels of the output. */
   readonly outFeatures: number;
   /** @internal */
   readonly runtime: Runtime;
@@ -24,6 +26,7 @@ export class LinearWeights extends Disposable {
   /**
    * @param weight [outFeatures, inFeatures], as PyTorch stores it
    * @param bias   [outFeatures]; default zeros
+   * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, OUT_OF_MEMORY
    */
   constructor(runtime: Runtime, weight: TensorLike, bias?: TensorLike) {
     super();
@@ -39,6 +42,7 @@ export class LinearWeights extends Disposable {
     return this.#packed;
   }
 
+  /** Frees the packed weights. Safe to repeat. */
   dispose(): void {
     this.#packed.dispose();
   }
@@ -128,6 +132,7 @@ function rowsOfTile(rows: number, panels: number): number {
   return Math.ceil(rows / Math.max(wanted, Math.ceil(rows / ROWS_IN_BLOCK)));
 }
 
+/** Options of `linear`. */
 export interface LinearOptions {
   /** A contiguous float32 tensor of the output's shape to write to. */
   readonly output?: Tensor | undefined;
@@ -139,12 +144,13 @@ export interface LinearOptions {
  * @param input   [..., inFeatures]
  * @param weights made once by `new LinearWeights(runtime, weight, bias)`
  * @returns [..., outFeatures]
+ * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
  */
 export function linear(input: TensorLike, weights: LinearWeights, options: LinearOptions = {}): Tensor {
   return callNow(runtimeOfWeights(weights), (scope) => project(scope, input, weights, options));
 }
 
-/** `linear` in slices between turns of the event loop. */
+/** {@link linear} in slices between turns of the event loop. */
 export async function linearAsync(
   input: TensorLike,
   weights: LinearWeights,

@@ -8,6 +8,7 @@ import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
 
+/** Options of `softmax`. */
 export interface SoftmaxOptions {
   /** Axis along which the results sum to 1; negative counts from the end. Default -1. */
   readonly axis?: number | undefined;
@@ -18,13 +19,16 @@ export interface SoftmaxOptions {
 /**
  * exp(x - max) / sum along an axis; the result has the input's shape. A line of -Infinity alone gives zeros; a line that
  * holds NaN or +Infinity gives NaN.
+ *
+ * @param input any shape of at least one axis, float32
+ * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
  */
 export function softmax(input: TensorLike, options: SoftmaxOptions = {}): Tensor {
   const runtime = findRuntime(options, [input]);
   return callNow(runtime, (scope) => softmaxAlong(scope, input, options.axis));
 }
 
-/** `softmax` in slices between turns of the event loop. */
+/** {@link softmax} in slices between turns of the event loop. */
 export async function softmaxAsync(
   input: TensorLike,
   options: SoftmaxOptions & AsyncOptions = {},

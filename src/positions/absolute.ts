@@ -4,8 +4,9 @@ import { checkInteger, checkOptions, invalidArgument } from '../runtime/checks.j
 import { AttentionError, describe } from '../runtime/errors.js';
 import { power, sineAndCosine } from './elementary.js';
 
+/** Options of `sinusoidalEncoding`. */
 export interface SinusoidalOptions {
-  /** Default 10000. */
+  /** Base of the wavelengths. Default 10000. */
   readonly base?: number | undefined;
   /** Position of the first row. Default 0. */
   readonly offset?: number | undefined;
@@ -15,6 +16,7 @@ export interface SinusoidalOptions {
  * The sinusoidal encoding of positions offset .. offset + length - 1: [length, dim], channel 2i is
  * sin(position / base^(2i / dim)), channel 2i + 1 its cosine.
  *
+ * @throws AttentionError INVALID_ARGUMENT
  * @see Vaswani et al. 2017, section 3.5
  */
 export function sinusoidalEncoding(
@@ -61,6 +63,7 @@ export function sinusoidalEncoding(
  * @param table     [positions, dim]: learned, or from `sinusoidalEncoding`
  * @param positions row of each of the `length` tokens; default 0, 1, ...
  * @returns x
+ * @throws AttentionError INVALID_ARGUMENT, INVALID_SHAPE
  */
 export function addPositions(
   x: Float32Array,

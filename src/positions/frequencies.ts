@@ -6,45 +6,69 @@ import { logarithm, power } from './elementary.js';
 
 /** How frequencies are stretched beyond the length a model was trained with. `factor` is how many times longer. */
 export type RotaryScaling =
-  /** Positions divided by factor (Chen et al. 2023). */
-  | { readonly type: 'linear'; readonly factor: number }
-  /** A larger base: base * factor^(R / (R - 2)). */
-  | { readonly type: 'ntk'; readonly factor: number }
-  /** NTK-aware with a base that grows with the length in use, once that exceeds originalLength. */
-  | { readonly type: 'dynamic'; readonly factor: number; readonly originalLength: number }
-  /** YaRN (Peng et al. 2023): high frequencies kept, low ones stretched, a ramp between; cos and sin times attentionFactor. */
   | {
-      readonly type: 'yarn';
+      /** Positions divided by factor (Chen et al. 2023). */
+      readonly type: 'linear';
+      /** How many times longer texts may be. A number > 0. */
       readonly factor: number;
+    }
+  | {
+      /** A larger base: base * factor^(R / (R - 2)). */
+      readonly type: 'ntk';
+      /** How many times longer texts may be. A number > 0. */
+      readonly factor: number;
+    }
+  | {
+      /** NTK-aware with a base that grows with the length in use, once that exceeds originalLength. */
+      readonly type: 'dynamic';
+      /** How many times longer texts may be. A number > 0. */
+      readonly factor: number;
+      /** Tokens of the texts the model was trained with. */
+      readonly originalLength: number;
+    }
+  | {
+      /**
+       * YaRN (Peng et al. 2023): high frequencies kept, low ones stretched, a ramp between; cos and sin times
+       * attentionFactor.
+       */
+      readonly type: 'yarn';
+      /** How many times longer texts may be. A number > 0. */
+      readonly factor: number;
+      /** Tokens of the texts the model was trained with. */
       readonly originalLength: number;
       /** Turns within originalLength above which a frequency is kept. Default 32. */
       readonly betaFast?: number;
       /** Turns below which it is stretched fully. Default 1. */
       readonly betaSlow?: number;
-      /** Default 0.1 ln(factor) + 1. */
+      /** Factor on cos and sin. Default 0.1 ln(factor) + 1. */
       readonly attentionFactor?: number;
     }
-  /** Llama 3.1: like YaRN by wavelength, without the factor on cos and sin. */
   | {
+      /** Llama 3.1: like YaRN by wavelength, without the factor on cos and sin. */
       readonly type: 'llama3';
+      /** How many times longer texts may be. A number > 0. */
       readonly factor: number;
+      /** Tokens of the texts the model was trained with. */
       readonly originalLength: number;
-      /** Default 1. */
+      /** Turns within originalLength below which a frequency is stretched fully. Default 1. */
       readonly lowFrequencyFactor?: number;
-      /** Default 4. */
+      /** Turns above which it is kept. Default 4. */
       readonly highFrequencyFactor?: number;
     };
 
+/** Options of `rotaryFrequencies`. */
 export interface FrequencyOptions {
   /** Channels that are rotated; even. */
   readonly rotaryDim: number;
-  /** Default 10000. */
+  /** Base of the frequencies (theta). Default 10000. */
   readonly base?: number | undefined;
+  /** How they are stretched. Default not at all. */
   readonly scaling?: RotaryScaling | undefined;
   /** Length in use, for 'dynamic'. Default originalLength. */
   readonly length?: number | undefined;
 }
 
+/** What rotations are made of. */
 export interface RotaryFrequencies {
   /** Radians a position, one a pair of channels. */
   readonly frequencies: Float64Array;
@@ -52,7 +76,12 @@ export interface RotaryFrequencies {
   readonly attentionFactor: number;
 }
 
-/** base^(-2i / R) for i < R / 2, scaled. */
+/**
+ * base^(-2i / R) for i < R / 2, scaled.
+ *
+ * @throws AttentionError INVALID_ARGUMENT
+ * @see Su et al. 2021
+ */
 export function rotaryFrequencies(options: FrequencyOptions): RotaryFrequencies {
   checkOptions(options);
   const { rotaryDim, base = 10000, scaling } = options;

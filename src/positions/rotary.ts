@@ -16,8 +16,9 @@ import type { RotaryScaling } from './frequencies.js';
 export interface RotaryOptions {
   /** Channels rotated, from the first; even. The rest pass through. Default all. */
   readonly rotaryDim?: number | undefined;
-  /** Default 10000. */
+  /** Base of the frequencies (theta). Default 10000. */
   readonly base?: number | undefined;
+  /** Stretches positions for texts longer than those trained on. Default none. */
   readonly scaling?: RotaryScaling | undefined;
   /** False (default) pairs channel i with i + rotaryDim / 2, true 2i with 2i + 1. */
   readonly interleaved?: boolean | undefined;
@@ -68,7 +69,14 @@ export interface RotaryEmbeddingOptions extends RotaryOptions {
   /** Position of the first token. Default 0. */
   readonly offset?: number | undefined;
   /** Tables of one's own, [positions, rotaryDim / 2] each, in place of base and scaling. */
-  readonly tables?: { readonly cos: TensorLike; readonly sin: TensorLike } | undefined;
+  readonly tables?:
+    | {
+        /** Cosines, [positions, rotaryDim / 2]. */
+        readonly cos: TensorLike;
+        /** Sines, [positions, rotaryDim / 2]. */
+        readonly sin: TensorLike;
+      }
+    | undefined;
   /** Rotate the tensor itself and return it, instead of a copy. */
   readonly inPlace?: boolean | undefined;
   /** Needed only if the input is not a Tensor. */
@@ -80,6 +88,7 @@ export interface RotaryEmbeddingOptions extends RotaryOptions {
  *
  * @param input [batch, heads, length, headDim] (or without the leading axes), any strides with a contiguous last axis
  * @returns a tensor of the input's shape
+ * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
  * @see Su et al. 2021
  */
 export function rotaryEmbedding(input: TensorLike, options: RotaryEmbeddingOptions = {}): Tensor {

@@ -9,6 +9,7 @@
 /** Every block starts at a multiple of this, and sizes are rounded up to it: a cache line, and four vectors. */
 export const ALIGNMENT = 64;
 
+/** How full a runtime's linear memory is. */
 export interface MemoryStatistics {
   /** Bytes in use now. */
   readonly used: number;

@@ -13,7 +13,9 @@ import type { TileKernel, Work } from './tiles.js';
 
 /** How far a call has come, in rough counts of arithmetic: only the ratio says something. */
 export interface Progress {
+  /** Work that is behind. */
   readonly done: number;
+  /** Work in all, the same in every report of a call. */
   readonly total: number;
 }
 

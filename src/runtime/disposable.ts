@@ -4,8 +4,10 @@
 import { disposeSymbol } from './tensor.js';
 
 export abstract class Disposable {
+  /** Frees what is held. Safe to repeat. */
   abstract dispose(): void;
 
+  /** What `using` calls: `dispose`. */
   [disposeSymbol](): void {
     this.dispose();
   }

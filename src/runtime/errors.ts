@@ -27,12 +27,13 @@ export type AttentionErrorCode =
 
 /** The parts an {@link AttentionError} is made of. Only `code` is required. */
 export interface AttentionErrorOptions {
+  /** What went wrong, for programs. */
   readonly code: AttentionErrorCode;
   /** What is at fault: an argument, an option or a tensor, by the name the caller knows it by. */
   readonly argument?: string | undefined;
   /** What would have been accepted. */
   readonly expected?: string | undefined;
-  /** What came instead; {@link describe} makes one from any value. */
+  /** What came instead, in short. */
   readonly received?: string | undefined;
   /** Replaces the sentence otherwise composed of the parts above. */
   readonly message?: string | undefined;
@@ -48,9 +49,13 @@ const brand = Symbol.for('wasm-attention.AttentionError');
  * the parts that were not given; the parts are there as properties too.
  */
 export class AttentionError extends Error {
+  /** What went wrong, for programs. */
   readonly code: AttentionErrorCode;
+  /** What is at fault, by the name the caller knows it by. */
   readonly argument?: string | undefined;
+  /** What would have been accepted. */
   readonly expected?: string | undefined;
+  /** What came instead, in short. */
   readonly received?: string | undefined;
 
   static {
@@ -64,6 +69,7 @@ export class AttentionError extends Error {
     Object.defineProperty(this.prototype, brand, { value: true });
   }
 
+  /** `instanceof` holds across the copies of the class that entries have. */
   static override [Symbol.hasInstance](value: unknown): boolean {
     return typeof value === 'object' && value !== null && brand in value;
   }

@@ -2,6 +2,7 @@
 
 /** The result of probing. */
 export interface Features {
+  /** There is WebAssembly. */
   readonly webAssembly: boolean;
   /** SIMD code may be compiled: not so under a Content-Security-Policy without 'wasm-unsafe-eval', nor on edge networks. */
   readonly compiles: boolean;

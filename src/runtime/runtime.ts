@@ -15,6 +15,7 @@ import { whyNoThreads } from './threads/spawn.js';
 import { Threads } from './threads/threads.js';
 import type { WasmSource, WasmSources } from './wasm-source.js';
 
+/** What a runtime should be. */
 export interface RuntimeOptions {
   /** Forces a build. Default: the fastest this engine runs. */
   readonly build?: Build | undefined;
@@ -29,11 +30,13 @@ export interface RuntimeOptions {
   readonly threads?: 'auto' | number | ThreadOptions | undefined;
 }
 
+/** What a runtime should be, and what it is made of. */
 export interface SlimRuntimeOptions extends RuntimeOptions {
   /** The builds that may be loaded. Only the chosen one is looked at, and fetched if it is an address. */
   readonly wasm: WasmSources;
 }
 
+/** What `createRuntime` found and chose. */
 export interface RuntimeInfo {
   /** The build in use. */
   readonly build: Build;
@@ -176,6 +179,10 @@ function checkMaximum(bytes: number | undefined): number {
   return bytes;
 }
 
+/**
+ * The kernels of one build, a linear memory and, where asked for, threads. Runtimes are independent: tensors of one are refused
+ * by another. Made by `createRuntime`.
+ */
 export class Runtime {
   readonly #info: RuntimeInfo;
   readonly #linearMemory: LinearMemory;
@@ -204,6 +211,7 @@ export class Runtime {
     return this.#linearMemory.statistics;
   }
 
+  /** True once disposed. */
   get disposed(): boolean {
     return this.#disposed;
   }
@@ -214,6 +222,7 @@ export class Runtime {
    * @param data  numbers in order of the shape; Uint8Array and booleans make a 'bool' tensor, Int32Array and
    *   BigInt64Array an 'int32' one, all else 'float32'
    * @param shape default: one axis
+   * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, OUT_OF_MEMORY, DISPOSED
    */
   tensor(data: ArrayInput, shape?: readonly number[]): Tensor {
     const dtype = dataTypeOf(data);
@@ -233,7 +242,11 @@ export class Runtime {
     return tensor;
   }
 
-  /** A new tensor to be written through `data`. Its elements are whatever the memory held. */
+  /**
+   * A new tensor to be written through `data`. Its elements are whatever the memory held.
+   *
+   * @throws AttentionError INVALID_SHAPE, OUT_OF_MEMORY, DISPOSED
+   */
   empty(shape: readonly number[], dtype: DataType = 'float32'): Tensor {
     this.check();
     checkShape(shape);
@@ -251,6 +264,7 @@ export class Runtime {
     this.#disposed = true;
   }
 
+  /** What `using` calls: `dispose`. */
   [disposeSymbol](): void {
     this.dispose();
   }

@@ -7,6 +7,7 @@ import type { LinearMemory } from './memory.js';
 /** Element kinds: 32-bit floats, 32-bit integers, and bytes that are 0 or not (masks). */
 export type DataType = 'float32' | 'int32' | 'bool';
 
+/** The view of a tensor's elements: of 'float32', 'int32' and 'bool'. */
 export type TensorData = Float32Array | Int32Array | Uint8Array;
 
 const ARRAYS = { float32: Float32Array, int32: Int32Array, bool: Uint8Array } as const;
@@ -78,7 +79,9 @@ export function contiguousStrides(shape: readonly number[]): number[] {
  * and by operations. Sizes may be 0.
  */
 export class Tensor {
+  /** Kind of the elements. */
   readonly dtype: DataType;
+  /** Length of each axis; the last one varies fastest. */
   readonly shape: readonly number[];
   /** Steps along each axis, in elements. */
   readonly strides: readonly number[];
@@ -271,6 +274,7 @@ export class Tensor {
     if (this.#owner) this.#storage.free();
   }
 
+  /** What `using` calls: `dispose`. */
   [disposeSymbol](): void {
     this.dispose();
   }

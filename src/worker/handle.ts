@@ -28,6 +28,7 @@ export abstract class WorkerHandle {
     this.#disposed = true;
   }
 
+  /** What `using` calls: `dispose`. */
   [disposeSymbol](): void {
     this.dispose();
   }
@@ -35,7 +36,9 @@ export abstract class WorkerHandle {
 
 /** A tensor in the worker. */
 export class WorkerTensor extends WorkerHandle {
+  /** Length of each axis; the last one varies fastest. */
   readonly shape: readonly number[];
+  /** Kind of the elements. */
   readonly dtype: DataType;
   #contents: TensorData | undefined;
 

@@ -1,5 +1,9 @@
-// The public API of `wasm-attention/worker-runtime`: exports only. Of the package itself it has errors and masks alone, so
-// that a page that works in a worker need not load the rest.
+/**
+ * The public API of `wasm-attention/worker-runtime`: exports only. Of the package itself it has errors and masks alone, so
+ * that a page that works in a worker need not load the rest.
+ *
+ * @module wasm-attention/worker-runtime
+ */
 
 export { createWorkerRuntime } from './worker-runtime.js';
 export type {

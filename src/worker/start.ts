@@ -8,10 +8,15 @@ export type AnyWorker = Worker | NodeWorker;
 
 /** What is used of a worker of node:worker_threads. */
 export interface NodeWorker {
+  /** Sends a message. */
   postMessage(message: unknown, transfer?: readonly ArrayBuffer[]): void;
+  /** Listens to 'message', 'error' and 'exit'. */
   on(event: string, listener: (value: unknown) => void): unknown;
+  /** Ends the worker. */
   terminate(): unknown;
+  /** Keeps the program running. */
   ref(): void;
+  /** Lets the program end. */
   unref(): void;
 }
 

@@ -35,6 +35,7 @@ import { Link } from './link.js';
 import type { CallOptions } from './link.js';
 import type { WorkerSource } from './start.js';
 
+/** Options of `createRuntime`, and where the worker comes from. */
 export interface WorkerRuntimeOptions extends RuntimeOptions {
   /**
    * Where the worker comes from: the address of the file `wasm-attention/worker`, or a function that starts a worker on
@@ -85,8 +86,11 @@ interface AttentionTensors {
 export class WorkerAttentionResult {
   /** [batch, heads, queries, valueHeadDim], or a layer's [batch, queries, embedDim]. */
   readonly output: WorkerTensor;
+  /** [batch, heads, queries, keys], or [batch, queries, keys] averaged; where asked for. */
   readonly weights?: WorkerTensor | undefined;
+  /** [batch, heads, queries], natural logarithm; where asked for. */
   readonly logSumExp?: WorkerTensor | undefined;
+  /** [batch, heads, queries, 2], for `attentionWeights` and its kin; where asked for. */
   readonly statistics?: WorkerTensor | undefined;
   readonly #ownsOutput: boolean;
 
@@ -99,6 +103,7 @@ export class WorkerAttentionResult {
     this.#ownsOutput = tensors.output !== given;
   }
 
+  /** Frees the tensors, after the calls made before. Safe to repeat. */
   dispose(): void {
     if (this.#ownsOutput) this.output.dispose();
     this.weights?.dispose();
@@ -106,6 +111,7 @@ export class WorkerAttentionResult {
     this.statistics?.dispose();
   }
 
+  /** What `using` calls: `dispose`. */
   [disposeSymbol](): void {
     this.dispose();
   }
@@ -113,7 +119,9 @@ export class WorkerAttentionResult {
 
 /** Packed weights of a linear layer; made by `linearWeights`. */
 export class WorkerLinearWeights extends WorkerHandle {
+  /** Channels of the input. */
   readonly inFeatures: number;
+  /** Channels of the output. */
   readonly outFeatures: number;
 
   /** @internal */
@@ -126,7 +134,9 @@ export class WorkerLinearWeights extends WorkerHandle {
 
 /** A `MultiHeadAttention` in the worker; made by `multiHeadAttention`. */
 export class WorkerMultiHeadAttention extends WorkerHandle {
+  /** The sizes, defaults filled in. */
   readonly layout: MultiHeadAttention['layout'];
+  /** Number of weights and biases. */
   readonly parameterCount: number;
 
   /** @internal */
@@ -154,6 +164,7 @@ export class WorkerMultiHeadAttention extends WorkerHandle {
 
 /** A `KeyValueCache` in the worker; made by `keyValueCache`. Methods mean what those of the same names do there. */
 export class WorkerKeyValueCache extends WorkerHandle {
+  /** The sizes, defaults filled in. */
   readonly layout: KeyValueCache['layout'];
 
   /** @internal */
@@ -172,6 +183,7 @@ export class WorkerKeyValueCache extends WorkerHandle {
     return this.link.call('cacheBytes', { cache: this });
   }
 
+  /** See `KeyValueCache.append`. */
   append(
     layer: number,
     keys: WorkerInput,
@@ -181,6 +193,7 @@ export class WorkerKeyValueCache extends WorkerHandle {
     return this.link.call('cacheAppend', { cache: this, layer, keys, values }, options);
   }
 
+  /** See `KeyValueCache.attend`. */
   async attend(
     layer: number,
     query: WorkerInput,
@@ -190,26 +203,32 @@ export class WorkerKeyValueCache extends WorkerHandle {
     return new WorkerAttentionResult(await this.link.call('cacheAttend', inputs, options), options.output);
   }
 
+  /** See `KeyValueCache.fork`. */
   fork(rows?: IntegerList): Promise<WorkerKeyValueCache> {
     return this.link.call('cacheFork', { cache: this, rows }, {}, WorkerKeyValueCache);
   }
 
+  /** See `KeyValueCache.reorder`. */
   reorder(rows: IntegerList): Promise<void> {
     return this.link.call('cacheReorder', { cache: this, rows });
   }
 
+  /** See `KeyValueCache.crop`. */
   crop(length: number | IntegerList): Promise<void> {
     return this.link.call('cacheCrop', { cache: this, length });
   }
 
+  /** See `KeyValueCache.reset`. */
   reset(): Promise<void> {
     return this.link.call('cacheReset', { cache: this });
   }
 
+  /** See `KeyValueCache.snapshot`. */
   snapshot(): Promise<Uint8Array<ArrayBuffer>> {
     return this.link.call('cacheSnapshot', { cache: this });
   }
 
+  /** See `KeyValueCache.restore`. */
   restore(snapshot: Uint8Array): Promise<void> {
     return this.link.call('cacheRestore', { cache: this, snapshot });
   }
@@ -252,7 +271,12 @@ export class WorkerRuntime {
   }
 
   /** Bytes used, most ever used, and held in all; and how many handles are not disposed. */
-  memory(): Promise<MemoryStatistics & { readonly handles: number }> {
+  memory(): Promise<
+    MemoryStatistics & {
+      /** Tensors, layers and caches that are not disposed. */
+      readonly handles: number;
+    }
+  > {
     return this.#link.call('memory', {});
   }
 
@@ -264,6 +288,7 @@ export class WorkerRuntime {
     this.#link.dispose();
   }
 
+  /** What `using` calls: `dispose`. */
   [disposeSymbol](): void {
     this.dispose();
   }
@@ -278,6 +303,7 @@ export class WorkerRuntime {
     return this.#link.call('empty', { shape, dtype });
   }
 
+  /** See `scaledDotProductAttention`. */
   async scaledDotProductAttention(
     query: WorkerInput,
     key: WorkerInput,
@@ -291,6 +317,7 @@ export class WorkerRuntime {
     );
   }
 
+  /** See `attentionWeights`. */
   attentionWeights(
     query: WorkerInput,
     key: WorkerInput,
@@ -299,6 +326,7 @@ export class WorkerRuntime {
     return this.#link.call('attentionWeights', { query, key }, options);
   }
 
+  /** See `attentionEntropy`. */
   attentionEntropy(
     query: WorkerInput,
     key: WorkerInput,
@@ -307,6 +335,7 @@ export class WorkerRuntime {
     return this.#link.call('attentionEntropy', { query, key }, options);
   }
 
+  /** See `receivedWeight`. */
   receivedWeight(
     query: WorkerInput,
     key: WorkerInput,
@@ -315,6 +344,7 @@ export class WorkerRuntime {
     return this.#link.call('receivedWeight', { query, key }, options);
   }
 
+  /** See `topKeys`. */
   topKeys(
     query: WorkerInput,
     key: WorkerInput,
@@ -324,6 +354,7 @@ export class WorkerRuntime {
     return this.#link.call('topKeys', { query, key, count }, options);
   }
 
+  /** See `mergeAttention`. */
   async mergeAttention(
     parts: readonly Remote<PartialAttention>[],
     options: CallOptions = {},
@@ -331,6 +362,7 @@ export class WorkerRuntime {
     return new WorkerAttentionResult(await this.#link.call('mergeAttention', { parts }, options), undefined);
   }
 
+  /** See `linearAttention`. */
   linearAttention(
     query: WorkerInput,
     key: WorkerInput,
@@ -340,6 +372,7 @@ export class WorkerRuntime {
     return this.#link.call('linearAttention', { query, key, value }, options);
   }
 
+  /** See `variableLengthAttention`. */
   variableLengthAttention(
     query: WorkerInput,
     key: WorkerInput,
@@ -349,6 +382,7 @@ export class WorkerRuntime {
     return this.#link.call('variableLengthAttention', { query, key, value }, options);
   }
 
+  /** See `linear`. */
   linear(
     input: WorkerInput,
     weights: WorkerLinearWeights,
@@ -357,10 +391,12 @@ export class WorkerRuntime {
     return this.#link.call('linear', { input, weights }, options);
   }
 
+  /** See `softmax`. */
   softmax(input: WorkerInput, options?: WorkerOptions<SoftmaxOptions>): Promise<WorkerTensor> {
     return this.#link.call('softmax', { input }, options);
   }
 
+  /** See `rotaryEmbedding`. */
   rotaryEmbedding(
     input: WorkerInput,
     options?: WorkerOptions<RotaryEmbeddingOptions>,

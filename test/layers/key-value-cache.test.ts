@@ -296,6 +296,33 @@ await eachBuild('a key/value cache', (runtime) => {
     cache.dispose();
   });
 
+  it('reads from memory what no processor cache holds, with the bits of attention over tensors', () => {
+    const random = new Random(13);
+    const [keyHeads, length, dim] = [4, 1100, 64]; // 2.25 MB
+    const tensor = (heads: number, rows: number) => ({
+      data: random.array(heads * rows * dim, 'normal'),
+      shape: [1, heads, rows, dim],
+    });
+    const [keys, values] = [tensor(keyHeads, length), tensor(keyHeads, length)];
+    const cache = new KeyValueCache(runtime, { numKeyValueHeads: keyHeads, headDim: dim, capacity: length });
+    cache.append(0, keys, values);
+    for (const [heads, rows] of [
+      [4, 1],
+      [4, 2],
+      [8, 1],
+      [16, 1],
+      [4, 9],
+    ] as const) {
+      const query = tensor(heads, rows);
+      const { output } = cache.attend(0, query);
+      const expected = scaledDotProductAttention(query, keys, values, { causal: 'lower-right', runtime });
+      expect(output.data).toEqual(expected.output.data);
+      output.dispose();
+      expected.dispose();
+    }
+    cache.dispose();
+  });
+
   it('shares pages with a fork until one of them writes', () => {
     const cache = make(runtime, { storage: 'float32' }, 1);
     const tokens = (length: number) =>

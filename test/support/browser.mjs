@@ -33,17 +33,22 @@ const TYPES = {
 };
 const root = new URL('../../', import.meta.url);
 
+/** The browser alone. */
+export async function launchChromium() {
+  const { chromium } = await import('playwright-core');
+  return chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+}
+
 /**
  * Starts a server of the project and a browser.
  *
  * `open` gives a page with the given response headers; built files are under /dist/.
  */
 export async function launchBrowser() {
-  const { chromium } = await import('playwright-core');
   const server = createServer((request, response) => void answer(request, response));
   await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)));
   const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
-  const browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+  const browser = await launchChromium();
   return {
     /** @param {Record<string, string>} headers */
     async open(headers = {}) {

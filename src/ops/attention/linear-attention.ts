@@ -18,8 +18,9 @@ export type FeatureMap = 'elu' | 'relu';
 
 const FEATURE_MAPS: readonly FeatureMap[] = ['elu', 'relu'];
 
+/** Options of `linearAttention`. */
 export interface LinearAttentionOptions {
-  /** Default 'elu'. */
+  /** What q and k are sent through. Default 'elu'. */
   readonly featureMap?: FeatureMap | undefined;
   /** Query i reads keys up to i; as many queries as keys. Default false. */
   readonly causal?: boolean | undefined;
@@ -37,6 +38,7 @@ export interface LinearAttentionOptions {
  * @param key   [batch, keyValueHeads, keys, headDim]
  * @param value [batch, keyValueHeads, keys, valueHeadDim]
  * @returns [batch, heads, queries, valueHeadDim]
+ * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
  * @see Katharopoulos et al. 2020
  */
 export function linearAttention(
@@ -49,7 +51,7 @@ export function linearAttention(
   return callNow(runtime, (scope) => attendLinearly(scope, query, key, value, options));
 }
 
-/** `linearAttention` in slices between turns of the event loop. */
+/** {@link linearAttention} in slices between turns of the event loop. */
 export async function linearAttentionAsync(
   query: TensorLike,
   key: TensorLike,

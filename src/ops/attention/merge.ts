@@ -18,6 +18,7 @@ export interface PartialAttention {
   readonly logSumExp?: TensorLike | undefined;
 }
 
+/** Options of `mergeAttention`. */
 export interface MergeOptions {
   /** Needed only if no part holds a Tensor. */
   readonly runtime?: Runtime | undefined;
@@ -28,6 +29,8 @@ export interface MergeOptions {
  * workers or machines. Sinks belong into one part only.
  *
  * @param parts at least one; all of one shape. A part without keys (log-sum-exp -Infinity) adds nothing.
+ * @returns `output` and `logSumExp` of the whole
+ * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
  */
 export function mergeAttention(
   parts: readonly PartialAttention[],
@@ -36,7 +39,7 @@ export function mergeAttention(
   return callNow(runtimeOfParts(parts, options), (scope) => merge(scope, parts));
 }
 
-/** `mergeAttention` in slices between turns of the event loop. */
+/** {@link mergeAttention} in slices between turns of the event loop. */
 export async function mergeAttentionAsync(
   parts: readonly PartialAttention[],
   options: MergeOptions & AsyncOptions = {},

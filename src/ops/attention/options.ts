@@ -49,6 +49,7 @@ export interface AttentionOptions {
   readonly bias?: TensorLike | undefined;
   /** ALiBi, -slope * |distance|: true for the usual slopes, or one slope a head, or [batch][heads] of them. */
   readonly alibi?: boolean | Float32Array | readonly number[] | readonly (readonly number[])[] | undefined;
+  /** Learned biases by the distance of key and query (T5). Default none. */
   readonly relativePositionBias?: RelativePositionBias | undefined;
   /** One score a query head that joins the softmax's denominator without a value. */
   readonly sinks?: Float32Array | readonly number[] | undefined;

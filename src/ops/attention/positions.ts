@@ -31,6 +31,8 @@ export interface DistanceTables {
 /**
  * The usual slopes of ALiBi: 2^(-8 h / H) for h = 1..H where H is a power of two; else those of the next lower power,
  * then every second one of the next higher (Press et al. 2022, as in the authors' code).
+ *
+ * @returns [heads]
  */
 export function alibiSlopes(heads: number): Float32Array {
   checkInteger('heads', heads, 1, 65536);

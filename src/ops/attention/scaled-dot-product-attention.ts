@@ -13,6 +13,7 @@ import type { PlacedTensor, Plan } from './plan.js';
 import { runForward } from './run.js';
 import { writeWeights } from './weights.js';
 
+/** Options of `scaledDotProductAttention`: those of all attention, and what to return. */
 export interface ScaledDotProductAttentionOptions extends AttentionOptions {
   /** Also return the weights, [batch, heads, queries, keys]. For part of them, or later, see `attentionWeights`. */
   readonly returnWeights?: boolean | undefined;
@@ -28,11 +29,11 @@ export interface ScaledDotProductAttentionOptions extends AttentionOptions {
 export class AttentionResult extends Disposable {
   /** [batch, heads, queries, valueHeadDim]; as many axes as the query had. */
   readonly output: Tensor;
-  /** [batch, heads, queries, keys]: rows sum to 1, or are 0 where every key is removed. */
+  /** [batch, heads, queries, keys]; rows sum to 1, or are 0 where every key is removed. */
   readonly weights?: Tensor | undefined;
   /** [batch, heads, queries], natural logarithm, with sinks; -Infinity for a row without keys. */
   readonly logSumExp?: Tensor | undefined;
-  /** [batch, heads, queries, 2]: maximum and sum of each row's softmax, base 2. For `attentionWeights`. */
+  /** [batch, heads, queries, 2], maximum and sum of each row's softmax, base 2. For `attentionWeights`. */
   readonly statistics?: Tensor | undefined;
   readonly #ownsOutput: boolean;
 
@@ -49,6 +50,7 @@ export class AttentionResult extends Disposable {
     this.#ownsOutput = ownsOutput;
   }
 
+  /** Frees the tensors. Safe to repeat. */
   dispose(): void {
     if (this.#ownsOutput) this.output.dispose();
     this.weights?.dispose();
@@ -64,7 +66,7 @@ export class AttentionResult extends Disposable {
  * @param key   [batch, keyValueHeads, keys, headDim]; heads must be a multiple of keyValueHeads: query head h reads
  *   floor(h / (heads / keyValueHeads))
  * @param value [batch, keyValueHeads, keys, valueHeadDim]
- * @throws AttentionError, before anything is written
+ * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
  * @see Vaswani et al. 2017; Dao et al. 2022 (FlashAttention); PyTorch's function of the same name
  */
 export function scaledDotProductAttention(
@@ -77,7 +79,7 @@ export function scaledDotProductAttention(
   return callNow(runtime, (scope) => planAndAttend(scope, query, key, value, options));
 }
 
-/** `scaledDotProductAttention` in slices between turns of the event loop. */
+/** {@link scaledDotProductAttention} in slices between turns of the event loop. */
 export async function scaledDotProductAttentionAsync(
   query: TensorLike,
   key: TensorLike,

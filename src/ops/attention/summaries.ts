@@ -15,17 +15,27 @@ import { runAttention } from './run.js';
 import { checkRegion, statisticsAddress } from './weights.js';
 import type { Range } from './weights.js';
 
+/** Options of what sums up weights: those that the attention had. */
 export interface SummaryOptions extends AttentionOptions {
   /** What the fused pass returned for `returnStatistics`, with the same options. Computed anew if absent. */
   readonly statistics?: Tensor | undefined;
 }
 
+/** Options of `receivedWeight`. */
 export interface ReceivedWeightOptions extends SummaryOptions {
   /** Only these queries count. Default all. */
   readonly queries?: Range | undefined;
 }
 
-/** How much weight each key receives: the sum over queries, [batch, heads, keys]. */
+/**
+ * How much weight each key receives: the sum over queries.
+ *
+ * @param query   as given to `scaledDotProductAttention`
+ * @param key     as given to `scaledDotProductAttention`
+ * @param options the same options as there, `statistics`, `queries`
+ * @returns [batch, heads, keys]
+ * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
+ */
 export function receivedWeight(
   query: TensorLike,
   key: TensorLike,
@@ -34,7 +44,7 @@ export function receivedWeight(
   return summarizeNow(query, key, options, columnSums);
 }
 
-/** `receivedWeight` in slices between turns of the event loop. */
+/** {@link receivedWeight} in slices between turns of the event loop. */
 export async function receivedWeightAsync(
   query: TensorLike,
   key: TensorLike,
@@ -43,12 +53,20 @@ export async function receivedWeightAsync(
   return summarizeAsync(query, key, options, columnSums);
 }
 
-/** Entropy of each row of weights in nats, [batch, heads, queries]: 0 looks at one key, ln(keys) at all alike. */
+/**
+ * Entropy of each row of weights: 0 looks at one key, ln(keys) at all alike.
+ *
+ * @param query   as given to `scaledDotProductAttention`
+ * @param key     as given to `scaledDotProductAttention`
+ * @param options the same options as there, `statistics`
+ * @returns nats, [batch, heads, queries]
+ * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
+ */
 export function attentionEntropy(query: TensorLike, key: TensorLike, options: SummaryOptions = {}): Tensor {
   return summarizeNow(query, key, options, entropies);
 }
 
-/** `attentionEntropy` in slices between turns of the event loop. */
+/** {@link attentionEntropy} in slices between turns of the event loop. */
 export async function attentionEntropyAsync(
   query: TensorLike,
   key: TensorLike,
@@ -71,7 +89,15 @@ export class TopKeys {
   }
 }
 
-/** The `count` keys with the largest weights of each row. */
+/**
+ * The keys with the largest weights of each row.
+ *
+ * @param query   as given to `scaledDotProductAttention`
+ * @param key     as given to `scaledDotProductAttention`
+ * @param count   keys a row
+ * @param options the same options as there, `statistics`
+ * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
+ */
 export function topKeys(
   query: TensorLike,
   key: TensorLike,
@@ -81,7 +107,7 @@ export function topKeys(
   return unpackTop(summarizeNow(query, key, options, largest(count)), count);
 }
 
-/** `topKeys` in slices between turns of the event loop. */
+/** {@link topKeys} in slices between turns of the event loop. */
 export async function topKeysAsync(
   query: TensorLike,
   key: TensorLike,

@@ -12,6 +12,7 @@ import type { AttentionOptions } from './options.js';
 import { planAttention } from './plan.js';
 import { attend } from './scaled-dot-product-attention.js';
 
+/** Options of `variableLengthAttention`: where the sequences begin, and those of attention that make sense of each. */
 export interface VariableLengthOptions extends Pick<
   AttentionOptions,
   | 'scale'
@@ -37,6 +38,7 @@ export interface VariableLengthOptions extends Pick<
  * @param key   [total keys, keyValueHeads, headDim]
  * @param value [total keys, keyValueHeads, valueHeadDim]
  * @returns [total queries, heads, valueHeadDim]
+ * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
  */
 export function variableLengthAttention(
   query: TensorLike,
@@ -48,7 +50,7 @@ export function variableLengthAttention(
   return callNow(runtime, (scope) => attendSequences(scope, query, key, value, options));
 }
 
-/** `variableLengthAttention` in slices between turns of the event loop. */
+/** {@link variableLengthAttention} in slices between turns of the event loop. */
 export async function variableLengthAttentionAsync(
   query: TensorLike,
   key: TensorLike,

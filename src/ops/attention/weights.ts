@@ -27,16 +27,21 @@ export type Range = readonly [from: number, to: number];
 
 /** Part of the heads x queries x keys of every batch row. Default: all. */
 export interface AttentionRegion {
+  /** Query heads. Default all. */
   readonly heads?: Range | undefined;
+  /** Default all. */
   readonly queries?: Range | undefined;
+  /** Default all. */
   readonly keys?: Range | undefined;
 }
 
+/** Options of `attentionWeights`: those that the attention had, and what of it is wanted. */
 export interface AttentionWeightsOptions extends AttentionOptions {
   /** What the fused pass returned for `returnStatistics`, with the same options. Computed anew if absent. */
   readonly statistics?: Tensor | undefined;
+  /** Which part. Default all. */
   readonly region?: AttentionRegion | undefined;
-  /** Default 'weights'. */
+  /** How far scores have come. Default 'weights'. */
   readonly stage?: AttentionStage | undefined;
 }
 
@@ -47,6 +52,8 @@ export interface AttentionWeightsOptions extends AttentionOptions {
  * @param query   as given to `scaledDotProductAttention`
  * @param key     as given to `scaledDotProductAttention`
  * @param options the same options as there (they change the scores), `statistics`, `region`, `stage`
+ * @returns [batch, heads, queries, keys] of the region
+ * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
  */
 export function attentionWeights(
   query: TensorLike,
@@ -57,7 +64,7 @@ export function attentionWeights(
   return callNow(runtime, (scope) => planAndWrite(scope, query, key, options));
 }
 
-/** `attentionWeights` in slices between turns of the event loop. */
+/** {@link attentionWeights} in slices between turns of the event loop. */
 export async function attentionWeightsAsync(
   query: TensorLike,
   key: TensorLike,

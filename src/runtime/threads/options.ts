@@ -4,6 +4,7 @@ import { AttentionError, describe } from '../errors.js';
 import { processors } from './spawn.js';
 import type { WorkerSource } from './spawn.js';
 
+/** How many threads, whether they must be, and where their workers come from. */
 export interface ThreadOptions {
   /** Threads in all, the calling one included; 'auto' (default): one a processor, 8 at most. */
   readonly count?: 'auto' | number | undefined;

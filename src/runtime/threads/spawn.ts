@@ -5,7 +5,9 @@ import type { ThreadAnswer, ThreadMessage } from './thread.js';
 
 /** What is common to the workers of all runtimes. */
 export interface WorkerLike {
+  /** As of a `Worker`. */
   postMessage(message: unknown): void;
+  /** As of a `Worker`; a promise, if there is one, says when the worker has ended. */
   terminate(): unknown;
 }
 
