@@ -7,9 +7,9 @@ const LONGEST = 4000;
 
 /** Bits that things take, about; tried for what makes the kernels smallest. */
 const PRICE = {
-  byte: 6.5,
+  byte: 6,
   copyAgain: (length) => 3 + 1.4 * Math.log2(length),
-  copy: (length, distance) => 7 + 1.4 * Math.log2(length) + 1.1 * Math.log2(distance),
+  copy: (length, distance) => 7.5 + 1.4 * Math.log2(length) + 1.1 * Math.log2(distance),
 };
 
 /** The digits, a byte each, of which assembly/unpack makes the bytes again. */
@@ -98,17 +98,17 @@ function decisions(bytes, steps) {
   let opcode = 0;
   let left = 0;
   for (const { length, distance } of steps) {
-    decide(copied, +(distance > 0));
+    const place = 8192 + ((4 * opcode + left) << 8);
+    decide(place, +(distance > 0));
     if (distance > 0) {
       const elsewhere = +(distance !== last);
-      decide(8 + copied, elsewhere);
+      decide(copied, elsewhere);
       if (elsewhere) number(2048, distance);
       last = distance;
       copied = 1 + elsewhere;
       number(2048 * (1 + copied), length);
     } else {
       copied = 0;
-      const place = 8192 + ((4 * opcode + left) << 8);
       const node = 256 + bytes[at];
       for (let bit = 8; bit > 0; bit--) decide(place + (node >> bit), (node >> (bit - 1)) & 1);
     }

@@ -2,7 +2,7 @@
 // under probabilities that are learnt on the way. Made for WebAssembly: a byte is guessed from the instruction that it
 // belongs to. A module of its own, because it runs before the kernels are there, once: hence the globals.
 
-/** Places of the probabilities: flags from 0, then three kinds of numbers, then bytes by instruction. */
+/** Places of the probabilities: of "another distance" from 0; of three kinds of numbers; of "a copy" and bytes by instruction. */
 const NUMBERS: u32 = 2048;
 const BYTES: u32 = 4 * NUMBERS;
 const PLACES: u32 = BYTES + (512 << 10);
@@ -32,15 +32,15 @@ export function unpack(target: usize, length: usize): void {
   let left: u32 = 0; // operands of the opcode
   while (at < end) {
     let rest: u32 = 1;
-    const copies = decision(copied);
+    const place = BYTES + ((4 * opcode + left) << 8);
+    const copies = decision(place);
     if (copies) {
-      const elsewhere = decision(8 + copied);
+      const elsewhere = decision(copied);
       if (elsewhere) distance = number(NUMBERS);
       copied = 1 + elsewhere;
       rest = number(NUMBERS * (1 + copied));
     } else {
       copied = 0;
-      const place = BYTES + ((4 * opcode + left) << 8);
       let node: u32 = 1;
       while (node < 256) node = 2 * node + decision(place + node);
       store<u8>(at, node);
