@@ -130,12 +130,16 @@ const onwarn = (warning) => {
   throw new Error(warning.message);
 };
 
-/** Leaves imports of slim and of .wasm files as imports of the files beside, which `paths` names. */
+/**
+ * Leaves imports of slim, of the embedded kernels and of .wasm files as imports of the files beside, which `paths` names.
+ * The kernels are a file of their own so that bundlers put their text before all code: amid code it compresses worse.
+ */
 const siblings = (input) => ({
   name: 'siblings',
   resolveId(source, importer) {
     if (!importer) return null;
     if (source.endsWith('.wasm')) return { id: `./${basename(source)}`, external: true };
+    if (source.endsWith('/build/embedded.js')) return { id: './embedded', external: true };
     const isSlim = source === '../index.js' || (source === './slim.js' && resolve(input) !== slim);
     return isSlim ? { id: './slim', external: true } : null;
   },
@@ -164,9 +168,12 @@ const modules = (input, output, workers = {}) => ({
   output: output.map((options) => ({ banner, ...options })),
 });
 
+/** Names of siblings as the file system has them. */
+const endingIn = (end) => (id) => id + end;
+
 const bothKinds = (name) => [
-  { file: `dist/${name}.mjs`, format: 'es', paths: { './slim': './slim.mjs' } },
-  { file: `dist/${name}.cjs`, format: 'cjs', paths: { './slim': './slim.cjs' } },
+  { file: `dist/${name}.mjs`, format: 'es', paths: endingIn('.mjs') },
+  { file: `dist/${name}.cjs`, format: 'cjs', paths: endingIn('.cjs') },
 ];
 
 const types = (input, name) => ({
@@ -178,6 +185,7 @@ const types = (input, name) => ({
 
 export default [
   modules('src/slim.ts', bothKinds('slim'), { thread: 'thread.js' }),
+  modules('build/embedded.ts', bothKinds('embedded')),
   modules('src/index.ts', bothKinds('index')),
   modules('src/worker/index.ts', bothKinds('worker-runtime'), { worker: 'worker.mjs' }),
   modules('src/workerd.ts', [

@@ -4,9 +4,9 @@
  * @module wasm-attention
  */
 
+import { packed, places, unpacker } from '../build/embedded.js'; // first, so that bundles begin with it
 import { createRuntime as createRuntimeFrom } from './slim.js';
 import type { Runtime, RuntimeOptions } from './slim.js';
-import { packed, places, unpacker } from '../build/embedded.js';
 
 export * from './slim.js';
 
