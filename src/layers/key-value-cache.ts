@@ -153,6 +153,7 @@ export class KeyValueCache extends Disposable {
     this.layout = readLayout(options);
     const { layers, batch, numKeyValueHeads, headDim, valueHeadDim, storage, ring } = this.layout;
     if (options.rotary !== undefined) {
+      checkOptions(options.rotary, 'rotary');
       checkRotaryDim(options.rotary.rotaryDim, headDim);
       this.#rotary = new LayerRotary(runtime, options.rotary, headDim);
     }

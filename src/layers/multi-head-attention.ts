@@ -172,7 +172,10 @@ export class MultiHeadAttention extends Disposable {
     this.runtime = runtime;
     this.layout = readLayout(options);
     const { scale, temperature, softcap, causal, window, alibi, relativePositionBias, sinks } = options;
-    if (options.rotary) this.#rotary = new LayerRotary(runtime, options.rotary, this.layout.headDim);
+    if (options.rotary !== undefined) {
+      checkOptions(options.rotary, 'rotary');
+      this.#rotary = new LayerRotary(runtime, options.rotary, this.layout.headDim);
+    }
     this.#scores = { scale, temperature, softcap, causal, window, alibi, relativePositionBias, sinks };
   }
 
@@ -468,12 +471,11 @@ function readLayout(options: MultiHeadAttentionOptions): MultiHeadAttentionLayou
 
 /** Options without those that are undefined, so that a layer's own are not overwritten by nothing. */
 function withoutAbsent(options: ForwardOptions): Partial<AttentionOptions> {
-  const { mask, keyLengths, queryOffset, bias, causal } = options;
-  return Object.fromEntries(
-    Object.entries({ mask, keyLengths, queryOffset, bias, causal }).filter(
-      ([, value]) => value !== undefined,
-    ),
-  );
+  const present: Record<string, unknown> = {};
+  for (const name of ['mask', 'keyLengths', 'queryOffset', 'bias', 'causal'] as const) {
+    if (options[name] !== undefined) present[name] = options[name];
+  }
+  return present;
 }
 
 function batched(x: TensorLike): boolean {

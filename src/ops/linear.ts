@@ -5,6 +5,7 @@
 import { callAsync, callNow } from '../runtime/call.js';
 import type { AsyncOptions } from '../runtime/call.js';
 import { Disposable } from '../runtime/disposable.js';
+import { checkOptions } from '../runtime/checks.js';
 import { AttentionError, describe } from '../runtime/errors.js';
 import { checkDataType, checkTensor, shapeError } from '../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../runtime/inputs.js';
@@ -177,6 +178,7 @@ function project(
   weights: LinearWeights,
   options: LinearOptions,
 ): Tensor {
+  checkOptions(options);
   let x = scope.tensor('input', input);
   checkDataType('input', x, 'float32');
   const { inFeatures, outFeatures } = weights;

@@ -16,6 +16,7 @@ const LEAST_SHARED_BYTES = 64 * 1024 * 1024;
 export class LinearMemory {
   readonly memory: WebAssembly.Memory;
   #allocator: Allocator | undefined;
+  #words: { readonly integers: Int32Array; readonly floats: Float32Array } | undefined;
 
   /** @throws AttentionError OUT_OF_MEMORY if the engine refuses */
   constructor(maximumBytes: number, shared = false) {
@@ -30,6 +31,15 @@ export class LinearMemory {
 
   get buffer(): ArrayBuffer {
     return this.memory.buffer;
+  }
+
+  /** All of the memory as 32-bit words: not to be kept, growing makes another one. */
+  get words(): { readonly integers: Int32Array; readonly floats: Float32Array } {
+    const { buffer } = this.memory;
+    if (this.#words?.integers.buffer !== buffer) {
+      this.#words = { integers: new Int32Array(buffer), floats: new Float32Array(buffer) };
+    }
+    return this.#words!;
   }
 
   get statistics(): MemoryStatistics {

@@ -325,26 +325,60 @@ function disposeAll(result: unknown): void {
   if (typeof dispose === 'function') dispose.call(result);
 }
 
+const WRONG = [
+  null,
+  undefined,
+  0,
+  -1,
+  0.5,
+  NaN,
+  Infinity,
+  2 ** 53,
+  '',
+  'x',
+  true,
+  false,
+  [],
+  [null],
+  {},
+  () => 0,
+];
+
 describe.each(Object.entries(CALLS))('%s', (_, [call, args]) => {
   it('takes its arguments', () => {
     if (call === api.parseSafetensors || call === CALLS['cache.restore']![0]) return;
     disposeAll(call(...(args as never[])));
   });
 
-  it('gives a result or an AttentionError for anything', () => {
-    const choices = places(args);
-    if (choices.length === 0) return;
+  const choices = places(args);
+  const attempt = (place: [number, string | undefined], value: unknown) => {
     const used = runtime.memory.used;
+    try {
+      disposeAll(call(...(replaced(args, place, value) as never[])));
+    } catch (error) {
+      if (!(error instanceof api.AttentionError)) throw error;
+      expect(error.message).not.toBe('');
+    }
+    expect(runtime.memory.used).toBe(used);
+  };
+
+  it('gives a result or an AttentionError for what is wrong most often', () => {
+    for (const place of choices) {
+      for (const value of WRONG) {
+        try {
+          attempt(place, value);
+        } catch (error) {
+          throw new Error(`argument ${place.join('.')} as ${JSON.stringify(value)}`, { cause: error });
+        }
+      }
+    }
+  });
+
+  it('gives a result or an AttentionError for anything', () => {
+    if (choices.length === 0) return;
     fc.assert(
       fc.property(fc.nat(choices.length - 1), anything, (which, value) => {
-        const place = choices[which]!;
-        try {
-          disposeAll(call(...(replaced(args, place, resolve(value)) as never[])));
-        } catch (error) {
-          if (!(error instanceof api.AttentionError)) throw error;
-          expect(error.message).not.toBe('');
-        }
-        expect(runtime.memory.used).toBe(used);
+        attempt(choices[which]!, resolve(value));
       }),
       { numRuns: 60 * Math.min(10, choices.length) },
     );

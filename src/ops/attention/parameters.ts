@@ -1,6 +1,7 @@
 // Writes the parameter block of the attention kernels. The order of FIELDS is that of the class in
 // assembly/attention/parameters.ts; a test holds them together.
 
+import type { LinearMemory } from '../../runtime/memory.js';
 import type { Kernels } from '../../runtime/kernels.js';
 
 export const FIELDS = [
@@ -62,12 +63,12 @@ const FLOATS: ReadonlySet<Field> = new Set<Field>(['scoreScale', 'softcap', 'bia
 const PLACES = new Map<string, number>(FIELDS.map((name, index) => [name, index]));
 
 /** Writes the block at an address. */
-export function writeParameters(buffer: ArrayBuffer, address: number, parameters: Parameters): void {
-  const integers = new Int32Array(buffer, address, FIELDS.length);
-  const floats = new Float32Array(buffer, address, FIELDS.length);
-  integers.fill(0);
+export function writeParameters(memory: LinearMemory, address: number, parameters: Parameters): void {
+  const { integers, floats } = memory.words;
+  const start = address >>> 2;
+  integers.fill(0, start, start + FIELDS.length);
   for (const name in parameters) {
-    const place = PLACES.get(name)!;
+    const place = start + PLACES.get(name)!;
     const value = parameters[name as Field]!;
     if (FLOATS.has(name as Field)) floats[place] = value;
     else integers[place] = value;

@@ -14,7 +14,7 @@ export function runAttention(scope: CallScope, kernel: AttentionKernel, paramete
   if (!batch) return;
   const { kernels, linearMemory } = scope.runtime;
   const block = scope.allocate(PARAMETER_BYTES);
-  writeParameters(linearMemory.buffer, block, parameters);
+  writeParameters(linearMemory, block, parameters);
   scope.run({
     kernel,
     args: [block],
