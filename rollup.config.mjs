@@ -16,15 +16,23 @@ const { targets } = JSON.parse(readFileSync('asconfig.json', 'utf8'));
 const banner = `/*! ${name} ${version}, ${license}; contains @assemblyscript/loader, Apache-2.0 */`;
 const slim = resolve('src/slim.ts');
 
-/** Names of classes survive: error messages use them. */
+/**
+ * Names of classes survive: error messages use them. Functions stay functions: put inside each other, they get more
+ * different names from the bundlers that minify programs once more, and compress less.
+ */
 const minify = () =>
-  terser({ keep_classnames: true, format: { preserve_annotations: true, comments: /^!/ } });
+  terser({
+    ecma: 2020,
+    keep_classnames: true,
+    compress: { passes: 2, inline: false, reduce_funcs: false },
+    format: { preserve_annotations: true, comments: /^!/ },
+  });
 
 /**
  * The loader without what kernels have no use for: its views of managed objects, which need exports that a module built
- * without AssemblyScript's managed runtime does not have, and two statements that run on import, of which one throws in
- * engines with a small TextDecoder and the other changes a global. And modules of other realms are modules too: edge
- * runtimes that are simulated in Node bring such.
+ * without AssemblyScript's managed runtime does not have; the imports it offers, of which kernels take none; and two
+ * statements that run on import, of which one throws in engines with a small TextDecoder and the other changes a global.
+ * And modules of other realms are modules too: edge runtimes that are simulated in Node bring such.
  */
 const slenderLoader = () => ({
   name: 'slender-loader',
@@ -35,8 +43,8 @@ const slenderLoader = () => ({
         /function postInstantiate\(extendedExports, instance\) \{[^]*?\n\}\n/,
         'function postInstantiate(extendedExports, { exports }) { return { ...extendedExports, ...exports }; }\n',
       ],
-      ['const utf16 = new TextDecoder(', 'const utf16 = () => new TextDecoder('],
-      ['utf16.decode(', 'utf16().decode('],
+      [/function preInstantiate\(imports\) \{[^]*?\n\}\n/, 'function preInstantiate() {}\n'],
+      [/const utf16 = .*/, 'const utf16 = {};'],
       [
         'src instanceof WebAssembly.Module',
         "Object.prototype.toString.call(src) === '[object WebAssembly.Module]'",
@@ -122,12 +130,16 @@ const onwarn = (warning) => {
   throw new Error(warning.message);
 };
 
-/** Leaves imports of slim and of .wasm files as imports of the files beside, which `paths` names. */
+/**
+ * Leaves imports of slim, of the embedded kernels and of .wasm files as imports of the files beside, which `paths` names.
+ * The kernels are a file of their own so that bundlers put their text before all code: amid code it compresses worse.
+ */
 const siblings = (input) => ({
   name: 'siblings',
   resolveId(source, importer) {
     if (!importer) return null;
     if (source.endsWith('.wasm')) return { id: `./${basename(source)}`, external: true };
+    if (source.endsWith('/build/embedded.js')) return { id: './embedded', external: true };
     const isSlim = source === '../index.js' || (source === './slim.js' && resolve(input) !== slim);
     return isSlim ? { id: './slim', external: true } : null;
   },
@@ -156,9 +168,12 @@ const modules = (input, output, workers = {}) => ({
   output: output.map((options) => ({ banner, ...options })),
 });
 
+/** Names of siblings as the file system has them. */
+const endingIn = (end) => (id) => id + end;
+
 const bothKinds = (name) => [
-  { file: `dist/${name}.mjs`, format: 'es', paths: { './slim': './slim.mjs' } },
-  { file: `dist/${name}.cjs`, format: 'cjs', paths: { './slim': './slim.cjs' } },
+  { file: `dist/${name}.mjs`, format: 'es', paths: endingIn('.mjs') },
+  { file: `dist/${name}.cjs`, format: 'cjs', paths: endingIn('.cjs') },
 ];
 
 const types = (input, name) => ({
@@ -170,6 +185,7 @@ const types = (input, name) => ({
 
 export default [
   modules('src/slim.ts', bothKinds('slim'), { thread: 'thread.js' }),
+  modules('build/embedded.ts', bothKinds('embedded')),
   modules('src/index.ts', bothKinds('index')),
   modules('src/worker/index.ts', bothKinds('worker-runtime'), { worker: 'worker.mjs' }),
   modules('src/workerd.ts', [

@@ -6,6 +6,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import asc from 'assemblyscript/asc';
+import { pack } from './pack.mjs';
 
 /** Builds every target and returns the paths it wrote. */
 export async function buildWasm() {
@@ -13,14 +14,9 @@ export async function buildWasm() {
   const files = [];
   for (const target of Object.keys(targets)) {
     const start = performance.now();
-    const { error } = await asc.main([...entries, '--config', 'asconfig.json', '--target', target], {
-      stdout: process.stdout,
-      stderr: { write: (text) => text.startsWith('Last converge') || process.stderr.write(text) }, // a remark, not a fault
-      writeFile: async (name, contents) => {
-        files.push({ target, name, contents, start });
-      },
+    await compile(target, [...entries, '--config', 'asconfig.json', '--target', target], (name, contents) => {
+      files.push({ target, name, contents, start });
     });
-    if (error) throw new Error(`The ${target} build failed: ${error.message}`);
   }
   // The same for every build of the same kernels: by it the JavaScript knows its own.
   const hash = createHash('sha256');
@@ -32,13 +28,23 @@ export async function buildWasm() {
   for (const { name, contents, start = performance.now() } of [
     ...files,
     { name: 'build/identity.ts', contents: identify(identity, builds) },
-    { name: 'build/embedded.ts', contents: embed(builds) },
+    { name: 'build/embedded.ts', contents: await embed(builds) },
   ]) {
     await mkdir(dirname(name), { recursive: true });
     await writeFile(name, contents);
     console.log(progressLine(name, contents.length, start));
   }
   return [...files.map(({ name }) => name), 'build/identity.ts', 'build/embedded.ts'];
+}
+
+/** Runs the compiler; what it makes goes to `write`. */
+async function compile(what, options, write) {
+  const { error } = await asc.main(options, {
+    stdout: process.stdout,
+    stderr: { write: (text) => text.startsWith('Last converge') || process.stderr.write(text) }, // a remark, not a fault
+    writeFile: async (name, contents) => write(name, contents),
+  });
+  if (error) throw new Error(`The ${what} build failed: ${error.message}`);
 }
 
 /** The module with a custom section `wasm-attention` that holds a text. */
@@ -57,34 +63,45 @@ function identify(identity, builds) {
   return `export const identity = '${identity}';\nexport const sharedFlag = ${flags[0]};\n`;
 }
 
-/** Printable characters that are safe in every kind of string literal and inside an HTML page; `!` means one plane up. */
-const ALPHABET = Array.from({ length: 95 }, (_, index) => String.fromCharCode(32 + index))
-  .filter((character) => !'!"\'<\\`$'.includes(character))
-  .join('');
-
 /**
- * All builds as one module of text: a character for a byte, a piece of the first build, the same piece of the second, and
- * so on. Compressed for the network that is half of what base64 takes, because the bytes' repetitions stay visible and
- * because the pieces keep the builds, which hardly differ, within the 32 kB that deflate looks back.
+ * All builds as one module of text: packed one after the other, because they hardly differ, beside what unpacks them. Text
+ * compresses for the network to about what base64 adds.
  */
-function embed(builds) {
-  const pieceBytes = 8000;
-  const pieces = [];
-  for (let from = 0; builds.some(({ contents }) => from < contents.length); from += pieceBytes) {
-    for (const { contents } of builds) {
-      pieces.push(Array.from(contents.subarray(from, from + pieceBytes), toText).join(''));
-    }
-  }
-  const list = (strings) => `[\n${strings.map((text) => `  '${text}',\n`).join('')}]`;
+async function embed(builds) {
+  const bytes = Buffer.concat(builds.map(({ contents }) => contents));
+  const packed = pack(bytes);
+  const unpacker = await compileUnpacker();
+  if (!unpack(unpacker, packed, bytes.length).equals(bytes))
+    throw new Error('What was packed does not unpack');
+  let from = 0;
+  const places = builds.map(
+    ({ target, contents }) => `  ${target}: [${from}, ${(from += contents.length)}],\n`,
+  );
   return [
-    `export const alphabet = '${ALPHABET}';`,
-    `export const builds = ${list(builds.map(({ target }) => target))} as const;`,
-    `export const pieces: readonly string[] = ${list(pieces)};\n`,
+    `export const unpacker = '${Buffer.from(unpacker).toString('base64')}';`,
+    `export const packed =\n  '${packed.toString('base64')}';`,
+    `export const places = {\n${places.join('')}} as const;\n`,
   ].join('\n');
 }
 
-function toText(byte) {
-  return '!'.repeat(Math.floor(byte / ALPHABET.length)) + ALPHABET[byte % ALPHABET.length];
+async function compileUnpacker() {
+  let unpacker;
+  const options =
+    '--config none -Oz --noAssert --runtime stub --use abort= --initialMemory 32 --outFile unpack.wasm';
+  await compile('unpacker', ['assembly/unpack/index.ts', ...options.split(' ')], (_, contents) => {
+    unpacker = contents;
+  });
+  return unpacker;
+}
+
+/** As src/index.ts does it. */
+function unpack(unpacker, packed, length) {
+  const { memory, start, unpack } = new WebAssembly.Instance(new WebAssembly.Module(unpacker)).exports;
+  const target = start() + packed.length;
+  if (target + length > memory.buffer.byteLength) throw new Error('The unpacker needs more memory');
+  new Uint8Array(memory.buffer).set(packed, start());
+  unpack(target, length);
+  return Buffer.from(memory.buffer, target, length);
 }
 
 /** One line for one finished file. */

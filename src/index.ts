@@ -4,9 +4,9 @@
  * @module wasm-attention
  */
 
+import { packed, places, unpacker } from '../build/embedded.js'; // first, so that bundles begin with it
 import { createRuntime as createRuntimeFrom } from './slim.js';
 import type { Runtime, RuntimeOptions } from './slim.js';
-import { alphabet, builds, pieces } from '../build/embedded.js';
 
 export * from './slim.js';
 
@@ -21,17 +21,35 @@ export function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
   return createRuntimeFrom({ ...options, wasm });
 }
 
-/** The bytes of a build: of the pieces, which take turns, its own. A `!` lifts the next character by an alphabet. */
-function embedded(build: (typeof builds)[number]): Uint8Array<ArrayBuffer> {
-  const turn = builds.indexOf(build);
-  const bytes: number[] = [];
-  let plane = 0;
-  for (const character of pieces.filter((_, index) => index % builds.length === turn).join('')) {
-    if (character === '!') plane += alphabet.length;
-    else {
-      bytes.push(plane + alphabet.indexOf(character));
-      plane = 0;
-    }
+/** What assembly/unpack exports. */
+interface Unpacker {
+  readonly memory: WebAssembly.Memory;
+  /** Address at which it looks for what is packed. */
+  readonly start: () => number;
+  readonly unpack: (target: number, length: number) => void;
+}
+
+/** The bytes of a build: unpacked by a small module of its own, which engines run at speed from its first instruction. */
+function embedded(build: keyof typeof places): Uint8Array<ArrayBuffer> {
+  const code = bytesOf(unpacker);
+  let module: WebAssembly.Module;
+  try {
+    module = new WebAssembly.Module(code);
+  } catch {
+    return code; // nothing may be compiled here: who loads this says so
   }
-  return new Uint8Array(bytes);
+  const { memory, start, unpack } = new WebAssembly.Instance(module).exports as unknown as Unpacker;
+  const content = bytesOf(packed);
+  const target = start() + content.length;
+  new Uint8Array(memory.buffer).set(content, start());
+  const [from, to] = places[build];
+  unpack(target, to);
+  return new Uint8Array(memory.buffer.slice(target + from, target + to));
+}
+
+function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
+  const text = atob(base64);
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i); // quicker than Uint8Array.from before it is compiled
+  return bytes;
 }

@@ -102,11 +102,11 @@ async function fetchFrom(build: Build, address: URL | string): Promise<Response>
 }
 
 async function compileBytes(build: Build, bytes: Bytes): Promise<WebAssembly.Module> {
-  if (!WebAssembly.validate(bytes))
-    throw notTheBuild(build, `${bytes.byteLength} bytes that are no whole module`);
   try {
     return await WebAssembly.compile(bytes);
   } catch (cause) {
+    if (!WebAssembly.validate(bytes))
+      throw notTheBuild(build, `${bytes.byteLength} bytes that are no whole module`);
     // The bytes are sound, so it is not they that are refused.
     throw new AttentionError({
       code: 'UNSUPPORTED',
