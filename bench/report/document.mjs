@@ -33,11 +33,15 @@ const engineName = ({ name, version }) => `${name} ${version}`;
 /** @param {readonly { name: string, file: ResultFile }[]} files @returns {Block} */
 function runsTable(files) {
   const rows = files.map(({ name, file }) => {
-    const { machine, engine, versions, date, results, missing } = file;
+    const { machine, engine, versions, date, results, missing, ended } = file;
     const details = [machine.processor, machine.cores && `${machine.cores} cores`, machine.system].filter(
       Boolean,
     );
-    const counted = missing === undefined ? `${results.length} workloads` : `missing: ${missing}`;
+    const held =
+      ended === undefined
+        ? `${results.length} workloads`
+        : `${results.length} workloads, ended early: ${ended}`;
+    const counted = missing === undefined ? held : `missing: ${missing}`;
     return [name, engineName(engine), details.join(', '), versions[OWN] ?? '-', date.slice(0, 10), counted];
   });
   return { kind: 'table', head: ['run', 'engine', 'machine', 'version', 'date', 'holds'], left: 6, rows };

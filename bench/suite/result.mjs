@@ -39,7 +39,8 @@ import { SUITE_VERSION } from './workloads.mjs';
 
 /**
  * @typedef {Facts & { format: 'wasm-attention-bench', suite: number, date: string, method: Record<string, unknown>,
- *   missing?: string, results: Result[] }} ResultFile `missing`: why this engine did not run at all
+ *   missing?: string, ended?: string, results: Result[] }} ResultFile `missing`: why this engine did not run at all; `ended`:
+ *   why it ended before all was measured
  */
 
 const METHOD = {

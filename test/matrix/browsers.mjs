@@ -31,31 +31,31 @@ const chromiumFlags = [
 export const browsers = {
   Chromium: {
     program: chromium,
-    open: (address, home) =>
-      start(chromium, [...chromiumFlags, `--user-data-dir=${home}`, address], limits(home)),
+    open: (address, home, seconds) =>
+      start(chromium, [...chromiumFlags, `--user-data-dir=${home}`, address], limits(home, seconds)),
     version: () => run(chromium, ['--version', '--no-sandbox']),
   },
   Firefox: {
     program: '/usr/bin/firefox-esr',
-    async open(address, home) {
+    async open(address, home, seconds) {
       const lines = firefoxPreferences.map(([name, value]) => `user_pref("${name}", ${value});\n`);
       await writeFile(join(home, 'user.js'), lines.join(''));
       return start(
         '/usr/bin/firefox-esr',
         ['--headless', '--no-remote', '--profile', home, address],
-        limits(home),
+        limits(home, seconds),
       );
     },
     version: () => run('/usr/bin/firefox-esr', ['--version']),
   },
   WebKit: {
     program: '/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser',
-    open: (address, home) =>
+    open: (address, home, seconds) =>
       start(
         'xvfb-run',
         ['--auto-servernum', '/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser', '--private', address],
         {
-          ...limits(home),
+          ...limits(home, seconds),
           env: { HOME: home, LIBGL_ALWAYS_SOFTWARE: '1', WEBKIT_DISABLE_DMABUF_RENDERER: '1' },
         },
       ),
@@ -64,17 +64,17 @@ export const browsers = {
   },
 };
 
-const limits = (home) => ({ env: { HOME: home }, seconds: 120 });
+const limits = (home, seconds) => ({ env: { HOME: home }, seconds });
 
 /** Why a browser cannot be run here, or undefined. */
 export const whyNot = (name) =>
   existsSync(browsers[name].program) ? undefined : `${browsers[name].program} is not installed`;
 
 /** Opens a page until its outcome has come. */
-export async function visit(name, address, outcome) {
+export async function visit(name, address, outcome, seconds = 120) {
   const home = await mkdtemp(join(tmpdir(), 'wasm-attention-browser-'));
   await mkdir(home, { recursive: true });
-  const browser = await browsers[name].open(address, home);
+  const browser = await browsers[name].open(address, home, seconds);
   try {
     const ended = browser.done.then(
       () => Promise.reject(new Error('the browser ended')),
