@@ -264,7 +264,7 @@ export class MultiHeadAttention extends Disposable {
     checkValue(value, key);
 
     const [batch, queries] = input.shape as [number, number, number];
-    const merged = scope.keep(this.runtime.empty([batch, queries, numHeads * valueHeadDim]));
+    const merged = scope.temporary([batch, queries, numHeads * valueHeadDim]);
     const returned = {
       output: splitHeads(merged, numHeads, valueHeadDim),
       returnWeights: options.returnWeights || options.averageWeights,
@@ -493,7 +493,7 @@ function layerInput(scope: CallScope, argument: string, input: TensorLike, chann
   }
   const whole = rank === 3 ? tensor : tensor.withLayout([1, ...tensor.shape], [0, ...tensor.strides]);
   if (rowsOf(whole)) return whole;
-  return scope.keep(scope.runtime.empty(whole.shape)).set(whole.toFloat32Array());
+  return scope.temporary(whole.shape).set(whole.toFloat32Array());
 }
 
 /** [batch, length, heads * dim] as [batch, heads, length, dim], without a copy. */
@@ -531,7 +531,7 @@ function project(scope: CallScope, jobs: readonly (readonly [Tensor, Part])[]): 
     const to = jobs[end - 1]![1].to;
     const width = Math.ceil(to / PANEL) * PANEL - part.from;
     const [batch, length] = input.shape as [number, number, number];
-    const product = scope.keep(scope.runtime.empty([batch, length, width]));
+    const product = scope.temporary([batch, length, width]);
     if (product.size > 0) {
       runProduct(
         scope,

@@ -44,6 +44,7 @@ export function compileMasks(
   context: MaskContext,
   queriesInBlock: number,
 ): CompiledMask {
+  if (masks.length === 0) return {};
   for (const mask of masks) mask.check(context);
   const whole: Mask[] = [];
   const rest: Mask[] = [];

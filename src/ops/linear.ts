@@ -187,7 +187,7 @@ function project(
   const shape = [...x.shape.slice(0, -1), outFeatures];
   const y = options.output ? checkLinearOutput(scope, options.output, shape) : scope.make(shape);
   const layout = rowsOf(x);
-  if (!layout) x = scope.keep(weights.runtime.empty(x.shape)).set(x.toFloat32Array());
+  if (!layout) x = scope.temporary(x.shape).set(x.toFloat32Array());
   const rows = x.size / inFeatures;
   const rowBytes = (layout?.rowStride ?? inFeatures) * 4;
   if (rows > 0) {

@@ -49,7 +49,7 @@ function softmaxAlong(scope: CallScope, input: TensorLike, givenAxis = -1): Tens
     return result;
   }
   const lines = x.transpose(axis, last);
-  const moved = scope.keep(scope.runtime.empty(lines.shape)).set(lines.toFloat32Array());
+  const moved = scope.temporary(lines.shape).set(lines.toFloat32Array());
   runSoftmax(scope, moved, moved);
   scope.then(() => result.set(moved.transpose(axis, last).toFloat32Array()));
   return result;

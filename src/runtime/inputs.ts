@@ -35,6 +35,8 @@ export class CallScope {
   readonly #used: Tensor[] = [];
   readonly #undo: (() => void)[] = [];
   readonly #finally: (() => void)[] = [];
+  /** Where the stack stood before, if the call may use it. */
+  readonly #stackTop: number;
   /** Where steps go that do not run at once. */
   readonly #later: Step[] | undefined;
 
@@ -42,6 +44,7 @@ export class CallScope {
     checkRuntime(runtime);
     this.runtime = runtime;
     this.#later = later;
+    this.#stackTop = later || runtime.threads ? 0 : runtime.linearMemory.stackTop;
   }
 
   /** Runs a kernel over all its tiles, now or when its turn comes. */
@@ -91,7 +94,11 @@ export class CallScope {
 
   /** Address of `bytes` bytes that live as long as the call. */
   allocate(bytes: number): number {
-    const address = this.runtime.linearMemory.allocate(bytes);
+    const { linearMemory } = this.runtime;
+    // What waits for its turn, or for threads that may not come back, does not end in the order it began.
+    const pushed = this.#stackTop > 0 ? linearMemory.push(bytes) : 0;
+    if (pushed) return pushed;
+    const address = linearMemory.allocate(bytes);
     this.#addresses.push(address);
     return address;
   }
@@ -110,8 +117,12 @@ export class CallScope {
     return address;
   }
 
-  /** Keeps a tensor as long as the call, then disposes it. */
-  keep(tensor: Tensor): Tensor {
+  /** A tensor that lives as long as the call. Its elements are whatever the memory held. */
+  temporary(shape: readonly number[], dtype?: DataType): Tensor {
+    return this.#keep(this.runtime.place(shape, dtype, this));
+  }
+
+  #keep(tensor: Tensor): Tensor {
     this.#tensors.push(tensor);
     return tensor;
   }
@@ -121,7 +132,7 @@ export class CallScope {
     if (input instanceof Tensor) return this.use(checkTensor(argument, input, this.runtime));
     const { data, shape } = dataAndShape(argument, input);
     try {
-      return this.keep(this.runtime.tensor(data, shape));
+      return this.#keep(this.runtime.copyOf(data, shape, this));
     } catch (error) {
       throw nameArgument(error, argument);
     }
@@ -140,6 +151,7 @@ export class CallScope {
       for (const tensor of this.#made) tensor.dispose();
     }
     for (const tensor of this.#tensors) tensor.dispose();
+    if (this.#stackTop > 0) this.runtime.linearMemory.stackTop = this.#stackTop;
     for (const address of this.#addresses) this.runtime.linearMemory.free(address);
     for (const tensor of this.#used) tensor.release();
     for (const action of this.#finally) action();

@@ -1,6 +1,6 @@
 // The linear memory of a runtime: a WebAssembly.Memory with an allocator over it.
 
-import { Allocator } from './allocator.js';
+import { Allocator, ALIGNMENT } from './allocator.js';
 import type { MemoryStatistics } from './allocator.js';
 import { AttentionError } from './errors.js';
 
@@ -10,11 +10,19 @@ export const MAXIMUM_BYTES = 65536 * PAGE;
 /** Room at the start: enough for small layers without growing. */
 const INITIAL_BYTES = 2 * 1024 * 1024;
 
+/**
+ * The stack: for what a call needs only until it returns, where it fits, so that small calls are spared their allocations.
+ * Enough for a layer of 64 channels and 64 tokens.
+ */
+const STACK_BYTES = 192 * 1024;
+
 /** The least maximum that a shared memory is asked for with. */
 const LEAST_SHARED_BYTES = 64 * 1024 * 1024;
 
 export class LinearMemory {
   readonly memory: WebAssembly.Memory;
+  #stackEnd = 0;
+  #live = true;
   #allocator: Allocator | undefined;
   #words: { readonly integers: Int32Array; readonly floats: Float32Array } | undefined;
 
@@ -26,7 +34,20 @@ export class LinearMemory {
   /** The address from which on the memory is ours to give; called once, when the kernels are loaded. */
   start(heapBase: number): void {
     // The last line stays unused, so that no kernel that reads whole vectors can run past the end.
-    this.#allocator = new Allocator(heapBase, this.memory.buffer.byteLength - 64, (end) => this.#grow(end));
+    this.stackTop = Math.ceil(heapBase / ALIGNMENT) * ALIGNMENT;
+    this.#stackEnd = this.stackTop + STACK_BYTES;
+    this.#allocator = new Allocator(this.#stackEnd, this.memory.buffer.byteLength - 64, (end) =>
+      this.#grow(end),
+    );
+  }
+
+  /** False when the runtime was disposed: whatever lies in the memory is gone. */
+  get live(): boolean {
+    return this.#live;
+  }
+
+  end(): void {
+    this.#live = false;
   }
 
   get buffer(): ArrayBuffer {
@@ -43,7 +64,8 @@ export class LinearMemory {
   }
 
   get statistics(): MemoryStatistics {
-    return { ...this.#allocator!.statistics, capacity: this.memory.buffer.byteLength };
+    const { used, peak } = this.#allocator!.statistics;
+    return { used: this.#live ? used : 0, peak, capacity: this.memory.buffer.byteLength };
   }
 
   /** Address of `bytes` bytes at a multiple of 64. Throws OUT_OF_MEMORY; the memory stays usable. */
@@ -61,6 +83,18 @@ export class LinearMemory {
 
   free(address: number): void {
     this.#allocator!.free(address);
+  }
+
+  /** How much of the stack is in use; setting it gives back what was taken since. */
+  stackTop = 0;
+
+  /** Address of `bytes` bytes at a multiple of 64 from the stack, or 0 if they do not fit. */
+  push(bytes: number): number {
+    const address = this.stackTop;
+    const top = address + Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+    if (top > this.#stackEnd) return 0;
+    this.stackTop = top;
+    return address;
   }
 
   /** Grows by at least a quarter, so that many small requests do not each grow; by less where the limit is near. */

@@ -8,7 +8,7 @@ import { loadKernels } from './kernels.js';
 import type { Build, Kernels } from './kernels.js';
 import { LinearMemory, MAXIMUM_BYTES } from './memory.js';
 import { contiguousStrides, disposeSymbol, elementBytes, sizeOf, Storage, Tensor } from './tensor.js';
-import type { DataType } from './tensor.js';
+import type { DataType, Lender } from './tensor.js';
 import { readThreads } from './threads/options.js';
 import type { ThreadOptions, WantedThreads } from './threads/options.js';
 import { whyNoThreads } from './threads/spawn.js';
@@ -187,7 +187,6 @@ export class Runtime {
   readonly #info: RuntimeInfo;
   readonly #linearMemory: LinearMemory;
   readonly #kernels: Kernels;
-  readonly #storages = new Set<Storage>();
   readonly #threads: Threads | undefined;
   #disposed = false;
 
@@ -225,8 +224,13 @@ export class Runtime {
    * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, OUT_OF_MEMORY, DISPOSED
    */
   tensor(data: ArrayInput, shape?: readonly number[]): Tensor {
+    return this.copyOf(data, shape);
+  }
+
+  /** @internal {@link tensor}, of memory that is lent. */
+  copyOf(data: ArrayInput, shape?: readonly number[], lender?: Lender): Tensor {
     const dtype = dataTypeOf(data);
-    const tensor = this.empty(shape ?? [data.length], dtype);
+    const tensor = this.place(shape ?? [data.length], dtype, lender);
     if (tensor.size !== data.length) {
       tensor.dispose();
       throw new AttentionError({
@@ -247,20 +251,22 @@ export class Runtime {
    *
    * @throws AttentionError INVALID_SHAPE, OUT_OF_MEMORY, DISPOSED
    */
-  empty(shape: readonly number[], dtype: DataType = 'float32'): Tensor {
+  empty(shape: readonly number[], dtype?: DataType): Tensor {
+    return this.place(shape, dtype);
+  }
+
+  /** @internal {@link empty}, of memory that is lent. */
+  place(shape: readonly number[], dtype: DataType = 'float32', lender?: Lender): Tensor {
     this.check();
     checkShape(shape);
-    const storage = new Storage(this.#linearMemory, sizeOf(shape) * elementBytes(dtype), (freed) => {
-      this.#storages.delete(freed);
-    });
-    this.#storages.add(storage);
+    const storage = new Storage(this.#linearMemory, sizeOf(shape) * elementBytes(dtype), lender);
     return new Tensor(storage, dtype, [...shape], contiguousStrides(shape), 0, true);
   }
 
   /** Ends every tensor and layer of this runtime, and its threads, and lets go of the memory. Safe to repeat. */
   dispose(): void {
     this.#threads?.end();
-    for (const storage of [...this.#storages]) storage.free();
+    this.#linearMemory.end();
     this.#disposed = true;
   }
 

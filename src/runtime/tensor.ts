@@ -20,29 +20,35 @@ export function elementBytes(dtype: DataType): number {
 /** The engine's Symbol.dispose, or a stand-in of the same name where it has none yet. */
 export const disposeSymbol: typeof Symbol.dispose = Symbol.dispose ?? Symbol.for('Symbol.dispose');
 
+/** Who gives memory: to keep until it is freed, or for as long as a call runs. */
+export interface Lender {
+  /** Address of `bytes` bytes at a multiple of 64. Throws OUT_OF_MEMORY. */
+  allocate(bytes: number): number;
+}
+
 /** A block of memory with one owner. */
 export class Storage {
   readonly memory: LinearMemory;
   readonly address: number;
-  readonly #onFree: (storage: Storage) => void;
+  readonly #lent: boolean;
   #live = true;
   #holds = 0;
 
-  constructor(memory: LinearMemory, bytes: number, onFree: (storage: Storage) => void) {
+  /** @param lender takes the memory back by itself; without one it is freed here */
+  constructor(memory: LinearMemory, bytes: number, lender?: Lender) {
     this.memory = memory;
-    this.address = memory.allocate(bytes);
-    this.#onFree = onFree;
+    this.address = (lender ?? memory).allocate(bytes);
+    this.#lent = lender !== undefined;
   }
 
   get live(): boolean {
-    return this.#live;
+    return this.#live && this.memory.live;
   }
 
   free(): void {
     if (!this.#live) return;
     this.#live = false;
-    if (this.#holds === 0) this.memory.free(this.address);
-    this.#onFree(this);
+    if (this.#holds === 0) this.#giveBack();
   }
 
   /** The memory is not given to others before as many calls of `release`. */
@@ -52,7 +58,11 @@ export class Storage {
 
   release(): void {
     this.#holds--;
-    if (this.#holds === 0 && !this.#live) this.memory.free(this.address);
+    if (this.#holds === 0 && !this.#live) this.#giveBack();
+  }
+
+  #giveBack(): void {
+    if (!this.#lent) this.memory.free(this.address);
   }
 }
 

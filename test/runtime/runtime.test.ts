@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import {
   AttentionError,
   createRuntime,
+  customMask,
   linear,
   LinearWeights,
   probeFeatures,
@@ -83,6 +84,46 @@ describe('memory', () => {
     weights.dispose();
     expect(runtime.memory.used).toBe(start);
     expect(runtime.memory.peak).toBeGreaterThan(start);
+  });
+});
+
+describe('temporary memory', () => {
+  it('of a call within a call is apart', async () => {
+    const runtime = await createRuntime();
+    const values = Float32Array.from({ length: 40 * 8 }, (_, i) => Math.sin(i));
+    const x = { data: values, shape: [1, 1, 40, 8] };
+    const attend = (keeps: () => boolean) => {
+      const mask = customMask({ keeps });
+      return scaledDotProductAttention(x, x, x, { runtime, mask }).output.toFloat32Array();
+    };
+    const alone = attend(() => true);
+    let calls = 0;
+    const nested = attend(() => {
+      if (calls++ % 100 === 0) expect(attend(() => true)).toEqual(alone);
+      return true;
+    });
+    expect(calls).toBeGreaterThan(1000);
+    expect(nested).toEqual(alone);
+  });
+
+  it('is returned by calls that fail', async () => {
+    const runtime = await createRuntime();
+    const ones = new Float32Array(64 * 64).fill(1);
+    const x = { data: ones, shape: [64, 64] };
+    const weights = new LinearWeights(runtime, x);
+    const expected = linear(x, weights).toFloat32Array();
+    // Each call copies its input in before it finds fault with the output: more than there is room for, were it kept.
+    const output = runtime.empty([1]);
+    const { peak } = runtime.memory;
+    for (let i = 0; i < 100; i++) {
+      expect(errorOf(() => linear(x, weights, { output })).argument).toBe('output');
+    }
+    expect(runtime.memory.peak).toBe(peak);
+    const { used } = runtime.memory;
+    const result = linear(x, weights);
+    expect(result.toFloat32Array()).toEqual(expected);
+    result.dispose();
+    expect(runtime.memory.used).toBe(used);
   });
 });
 

@@ -125,7 +125,7 @@ function attendLinearly(
   const rowCost = 8 * headDim * valueHeadDim;
   const run = (range: Parameters, rows: number) => {
     const block = scope.allocate(PARAMETER_BYTES);
-    writeParameters(linearMemory, block, { ...parameters, ...range });
+    writeParameters(linearMemory, block, [parameters, range]);
     scope.run({
       kernel: 'linearAttention',
       args: [block],

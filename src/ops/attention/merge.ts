@@ -94,9 +94,7 @@ function merge(scope: CallScope, parts: readonly PartialAttention[]): AttentionR
 function input(scope: CallScope, argument: string, given: TensorLike | undefined): Tensor {
   const tensor = scope.tensor(argument, given as TensorLike);
   checkDataType(argument, tensor, 'float32');
-  return tensor.contiguous
-    ? tensor
-    : scope.keep(scope.runtime.empty(tensor.shape)).set(tensor.toFloat32Array());
+  return tensor.contiguous ? tensor : scope.temporary(tensor.shape).set(tensor.toFloat32Array());
 }
 
 function checkShape(argument: string, tensor: Tensor, shape: readonly number[]): void {

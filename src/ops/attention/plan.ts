@@ -74,7 +74,7 @@ export function attentionInput(scope: CallScope, argument: string, input: Tensor
 }
 
 function contiguousCopy(scope: CallScope, tensor: Tensor): Tensor {
-  const copy = scope.keep(scope.runtime.empty(tensor.shape, tensor.dtype));
+  const copy = scope.temporary(tensor.shape, tensor.dtype);
   return copy.set(tensor.toFloat32Array());
 }
 
@@ -294,7 +294,7 @@ function placeMask(scope: CallScope, argument: string, tensor: Tensor, sizes: Si
     axis === 3 ? sizes.keys : stride === 0 ? 1 : [sizes.batch, sizes.heads, sizes.queries][axis]!,
   );
   const expanded = tensor.withLayout(shape, strides);
-  const copy = scope.keep(scope.runtime.empty(shape, tensor.dtype)).set(expanded.toFloat32Array());
+  const copy = scope.temporary(shape, tensor.dtype).set(expanded.toFloat32Array());
   return {
     address: copy.address,
     strides: copy.strides.map((stride, axis) => (shape[axis] === 1 ? 0 : stride)),
@@ -372,7 +372,7 @@ function combine(
   const joined = parts[0]!;
   for (const part of parts.slice(1))
     for (let i = 0; i < joined.length; i++) joined[i] = join(joined[i]!, part[i]!);
-  return scope.keep(scope.runtime.empty(shape, tensors[0]!.dtype)).set(joined);
+  return scope.temporary(shape, tensors[0]!.dtype).set(joined);
 }
 
 function placeSinks(

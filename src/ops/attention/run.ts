@@ -8,13 +8,21 @@ import type { Parameters } from './parameters.js';
 type AttentionKernel = TileKernel &
   ('attentionForward' | 'attentionWeights' | 'columnSums' | 'entropies' | 'topKeys');
 
-/** @internal Nothing runs without queries: then the parameters are empty. */
-export function runAttention(scope: CallScope, kernel: AttentionKernel, parameters: Parameters): void {
-  const { batch, queryHeads, queries, keys, headDim, valueHeadDim = 0 } = parameters;
+/**
+ * @internal Later parts go over earlier ones; the first is that of a plan. Nothing runs without queries: then it is empty.
+ */
+export function runAttention(
+  scope: CallScope,
+  kernel: AttentionKernel,
+  ...parts: readonly Parameters[]
+): void {
+  const { batch, queryHeads, queries, keys, headDim } = parts[0]!;
   if (!batch) return;
   const { kernels, linearMemory } = scope.runtime;
   const block = scope.allocate(PARAMETER_BYTES);
-  writeParameters(linearMemory, block, parameters);
+  writeParameters(linearMemory, block, parts);
+  let valueHeadDim = 0;
+  for (const part of parts) valueHeadDim = part.valueHeadDim ?? valueHeadDim;
   scope.run({
     kernel,
     args: [block],
@@ -23,9 +31,4 @@ export function runAttention(scope: CallScope, kernel: AttentionKernel, paramete
     // As if no key were removed.
     cost: 2 * batch * queryHeads! * queries! * (keys! + 1) * (headDim! + valueHeadDim),
   });
-}
-
-/** @internal */
-export function runForward(scope: CallScope, parameters: Parameters): void {
-  runAttention(scope, 'attentionForward', parameters);
 }

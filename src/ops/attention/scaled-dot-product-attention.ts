@@ -10,7 +10,7 @@ import { Tensor } from '../../runtime/tensor.js';
 import type { AttentionOptions } from './options.js';
 import { attentionInput, placeTensor, planAttention } from './plan.js';
 import type { PlacedTensor, Plan } from './plan.js';
-import { runForward } from './run.js';
+import { runAttention } from './run.js';
 import { writeWeights } from './weights.js';
 
 /** Options of `scaledDotProductAttention`: those of all attention, and what to return. */
@@ -142,14 +142,14 @@ export function attend(
     tensors.statistics?.address ?? (needed ? scope.allocate(batch * heads * queries * 8) : 0);
   if (output.size === 0 && !tensors.logSumExp && !statistics)
     return new AttentionResult(tensors, !options.output);
-  runForward(scope, {
-    ...plan.parameters,
-    ...placeTensor('value', value),
-    ...placeTensor('output', padded(output)),
-    valueHeadDim: value.shape[3]!,
-    statistics,
-    logSumExp: tensors.logSumExp?.address ?? 0,
-  });
+  runAttention(
+    scope,
+    'attentionForward',
+    plan.parameters,
+    placeTensor('value', value),
+    placeTensor('output', padded(output)),
+    { valueHeadDim: value.shape[3]!, statistics, logSumExp: tensors.logSumExp?.address ?? 0 },
+  );
   if (tensors.weights)
     writeWeights(scope, { ...plan.parameters, statistics }, plan.sizes, padded(tensors.weights));
   return new AttentionResult(tensors, !options.output);

@@ -216,7 +216,7 @@ function summarize<Options extends SummaryOptions>(
   const statistics = statisticsAddress(scope, plan, options.statistics);
   const { output, parameters, kernel } = prepare(scope, plan.sizes, options);
   if (output.size > 0 && plan.sizes.queries > 0) {
-    runAttention(scope, kernel, { ...plan.parameters, statistics, ...parameters });
+    runAttention(scope, kernel, plan.parameters, { statistics }, parameters);
   }
   return output;
 }

@@ -10,7 +10,7 @@ import type { AttentionOptions } from './options.js';
 import type { Parameters } from './parameters.js';
 import { attentionInput, placeTensor, planAttention } from './plan.js';
 import type { Plan, Sizes } from './plan.js';
-import { runAttention, runForward } from './run.js';
+import { runAttention } from './run.js';
 
 /** The kernels' modes, as in assembly/attention/weights.ts. */
 const SCORES = 0;
@@ -90,9 +90,7 @@ function planAndWrite(
   const { headFrom, headTo, queryFrom, queryTo, keyFrom, keyTo } = region;
   const output = scope.make([plan.sizes.batch, headTo - headFrom, queryTo - queryFrom, keyTo - keyFrom]);
   if (output.size > 0) {
-    runAttention(scope, 'attentionWeights', {
-      ...parameters,
-      ...placeTensor('output', output),
+    runAttention(scope, 'attentionWeights', parameters, placeTensor('output', output), {
       mode: stage === 'weights' ? WEIGHTS : SCORES,
     });
   }
@@ -103,10 +101,7 @@ function planAndWrite(
 export function writeWeights(scope: CallScope, parameters: Parameters, sizes: Sizes, output: Tensor): void {
   if (output.size === 0) return;
   const region = checkRegion(undefined, sizes);
-  runAttention(scope, 'attentionWeights', {
-    ...parameters,
-    ...region,
-    ...placeTensor('output', output),
+  runAttention(scope, 'attentionWeights', parameters, region, placeTensor('output', output), {
     mode: WEIGHTS,
   });
 }
@@ -132,7 +127,7 @@ export function statisticsAddress(scope: CallScope, plan: Plan, given: Tensor | 
     return tensor.address;
   }
   const address = scope.allocate(batch * heads * queries * 8);
-  runForward(scope, { ...plan.parameters, statistics: address });
+  runAttention(scope, 'attentionForward', plan.parameters, { statistics: address });
   return address;
 }
 
