@@ -16,10 +16,10 @@ import { checkRotaryDim, rotateInPlace } from '../positions/rotary.js';
 import type { PlacedRotary, RotaryOptions } from '../positions/rotary.js';
 import { Disposable } from '../runtime/disposable.js';
 import { checkInteger, checkOptions } from '../runtime/checks.js';
-import { AttentionError, describe } from '../runtime/errors.js';
+import { AttentionError, describe, invalidArgument, shapeError } from '../runtime/errors.js';
 import { callAsync, callNow } from '../runtime/call.js';
 import type { AsyncOptions } from '../runtime/call.js';
-import { checkRuntime, shapeError } from '../runtime/inputs.js';
+import { checkRuntime } from '../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
@@ -300,12 +300,11 @@ export class KeyValueCache extends Disposable {
     this.#sequences.forEach((layer, l) =>
       layer.forEach((sequence, row) => {
         if (target(row) > sequence.length) {
-          throw new AttentionError({
-            code: 'INVALID_ARGUMENT',
-            argument: 'length',
-            expected: `at most the ${sequence.length} tokens of row ${row} in layer ${l}`,
-            received: describe(target(row)),
-          });
+          throw invalidArgument(
+            'length',
+            `at most the ${sequence.length} tokens of row ${row} in layer ${l}`,
+            target(row),
+          );
         }
         const from = target(row) - (ring?.window ?? 0) + 1;
         if (target(row) < sequence.length && ring && !sequence.holdsFrom(Math.max(from, 0))) {
@@ -577,12 +576,7 @@ export class KeyValueCache extends Disposable {
     this.#check();
     const sequences = Number.isInteger(layer) ? this.#sequences[layer] : undefined;
     if (sequences) return sequences;
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'layer',
-      expected: `an integer from 0 to ${this.layout.layers - 1}`,
-      received: describe(layer),
-    });
+    throw invalidArgument('layer', `an integer from 0 to ${this.layout.layers - 1}`, layer);
   }
 
   #checkInputs(keys: Tensor, values: Tensor): void {
@@ -619,12 +613,7 @@ function readLayout(options: KeyValueCacheOptions): KeyValueCacheLayout {
   checkInteger('headDim', headDim, 1, MOST_CHANNELS);
   checkInteger('valueHeadDim', valueHeadDim, 1, MOST_CHANNELS);
   if (typeof storage !== 'string' || !Object.hasOwn(STORAGE_CODES, storage)) {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'storage',
-      expected: "'float32', 'float16' or 'int8'",
-      received: describe(storage),
-    });
+    throw invalidArgument('storage', "'float32', 'float16' or 'int8'", storage);
   }
   if (ring === undefined) return { ...sizes, storage, ring: null };
   checkOptions(ring, 'ring');
@@ -632,12 +621,7 @@ function readLayout(options: KeyValueCacheOptions): KeyValueCacheLayout {
   checkInteger('ring.sinkTokens', sinkTokens, 0, MOST);
   checkInteger('ring.window', window, 1, MOST);
   if (options.capacity !== undefined) {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'capacity',
-      expected: 'none with a ring, which never fills up',
-      received: describe(options.capacity),
-    });
+    throw invalidArgument('capacity', 'none with a ring, which never fills up', options.capacity);
   }
   return { ...sizes, storage, ring: { sinkTokens, window } };
 }

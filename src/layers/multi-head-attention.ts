@@ -16,8 +16,8 @@ import { callAsync, callNow } from '../runtime/call.js';
 import type { AsyncOptions } from '../runtime/call.js';
 import { Disposable } from '../runtime/disposable.js';
 import { checkOptions } from '../runtime/checks.js';
-import { AttentionError, describe } from '../runtime/errors.js';
-import { checkDataType, shapeError } from '../runtime/inputs.js';
+import { AttentionError, describe, invalidArgument, shapeError } from '../runtime/errors.js';
+import { checkDataType } from '../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
@@ -456,15 +456,10 @@ function readLayout(options: MultiHeadAttentionOptions): MultiHeadAttentionLayou
       argument === 'headDim' && options.headDim === undefined
         ? `an embedDim (${embedDim}) that numHeads (${numHeads}) divides, or headDim itself`
         : 'an integer >= 1';
-    throw new AttentionError({ code: 'INVALID_ARGUMENT', argument, expected, received: describe(size) });
+    throw invalidArgument(argument, expected, size);
   }
   if (numHeads % numKeyValueHeads !== 0) {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'numKeyValueHeads',
-      expected: `a divisor of numHeads (${numHeads})`,
-      received: describe(numKeyValueHeads),
-    });
+    throw invalidArgument('numKeyValueHeads', `a divisor of numHeads (${numHeads})`, numKeyValueHeads);
   }
   return { ...sizes, bias, outputDim: embedDim };
 }

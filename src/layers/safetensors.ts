@@ -1,7 +1,7 @@
 // Reads files in the safetensors format into named float tensors, and trusts no byte of them.
 // Touch: new dtypes (one row in `decoders`), stricter checks. What the names mean belongs in state-dict.ts.
 
-import { AttentionError, describe } from '../runtime/errors.js';
+import { AttentionError, describe, invalidArgument } from '../runtime/errors.js';
 import { float16BitsToFloat32Bits } from '../runtime/half.js';
 
 /** One named tensor of a checkpoint: row-major values and their shape. */
@@ -81,12 +81,7 @@ function toByteView(bytes: unknown): Uint8Array {
   if (tag === '[object ArrayBuffer]' || tag === '[object SharedArrayBuffer]') {
     return new Uint8Array(bytes as ArrayBufferLike);
   }
-  throw new AttentionError({
-    code: 'INVALID_ARGUMENT',
-    argument: 'bytes',
-    expected: 'an ArrayBuffer or a Uint8Array',
-    received: describe(bytes),
-  });
+  throw invalidArgument('bytes', 'an ArrayBuffer or a Uint8Array', bytes);
 }
 
 function readHeaderLength(file: Uint8Array): number {

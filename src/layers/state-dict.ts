@@ -1,7 +1,7 @@
 // Finds the attention projections in a checkpoint, whatever its authors called and packed them.
 // Touch: naming schemes (rows of `schemes`), refusals (`changesTheMeaning`). File formats belong elsewhere.
 
-import { AttentionError, describe } from '../runtime/errors.js';
+import { AttentionError, describe, invalidArgument, shapeError } from '../runtime/errors.js';
 
 /** What is known of the layer whose weights are looked for; sizes in channels. */
 export interface ProjectionLayout {
@@ -209,12 +209,7 @@ export function findProjections(
 
 function listNames(stateDict: unknown): ReadonlySet<string> {
   if (typeof stateDict !== 'object' || stateDict === null) {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'stateDict',
-      expected: 'an object of tensors by name',
-      received: describe(stateDict),
-    });
+    throw invalidArgument('stateDict', 'an object of tensors by name', stateDict);
   }
   return new Set(Object.keys(stateDict));
 }
@@ -222,12 +217,7 @@ function listNames(stateDict: unknown): ReadonlySet<string> {
 function normalizePrefix(prefix: unknown): string {
   if (prefix === undefined || prefix === '') return '';
   if (typeof prefix !== 'string') {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'prefix',
-      expected: 'a string',
-      received: describe(prefix),
-    });
+    throw invalidArgument('prefix', 'a string', prefix);
   }
   return prefix.endsWith('.') ? prefix : `${prefix}.`;
 }
@@ -404,12 +394,7 @@ function findShapeProblem(
   const received = shapeOf(stateDict, name);
   if (received.length === shape.length && received.every((size, axis) => size === shape[axis]))
     return undefined;
-  return new AttentionError({
-    code: 'INVALID_SHAPE',
-    argument: tensorLabel(name),
-    expected: `shape ${describe(shape)} (named as in ${scheme.name})`,
-    received: describe(received),
-  });
+  return shapeError(tensorLabel(name), `shape ${describe(shape)} (named as in ${scheme.name})`, received);
 }
 
 function weightParts({ scheme, prefix, output }: Match, layout: ProjectionLayout): Part[] {
@@ -545,12 +530,11 @@ function shapeOf(stateDict: Readonly<Record<string, StateDictTensor>>, name: str
   const sizes: unknown = shape ?? dims;
   if (Array.isArray(sizes) && sizes.every((size) => Number.isSafeInteger(size) && size >= 0))
     return sizes as number[];
-  throw new AttentionError({
-    code: 'INVALID_ARGUMENT',
-    argument: tensorLabel(name),
-    expected: 'a tensor with data and a shape (or dims) of integers >= 0',
-    received: describe(sizes ?? tensor),
-  });
+  throw invalidArgument(
+    tensorLabel(name),
+    'a tensor with data and a shape (or dims) of integers >= 0',
+    sizes ?? tensor,
+  );
 }
 
 function valuesOf(stateDict: Readonly<Record<string, StateDictTensor>>, { name, shape }: Part): Float32Array {

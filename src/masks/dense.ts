@@ -1,7 +1,7 @@
 // A dense boolean mask as a value, so that it can be combined with others. Passed to an operation on its own, a dense
 // mask needs none of this: the kernels read it where it lies.
 
-import { AttentionError, describe } from '../runtime/errors.js';
+import { AttentionError, describe, shapeError } from '../runtime/errors.js';
 import { contiguousStrides } from '../runtime/tensor.js';
 import { Mask, recorded } from './mask.js';
 import type { MaskContext } from './mask.js';
@@ -28,12 +28,11 @@ export class DenseMask extends Mask {
   override check({ batch, heads, queries, keys }: MaskContext): void {
     const target = [batch, heads, queries, keys].slice(4 - this.shape.length);
     if (this.shape.every((length, axis) => length === 1 || length === target[axis])) return;
-    throw new AttentionError({
-      code: 'INVALID_SHAPE',
-      argument: 'mask',
-      expected: `a shape that broadcasts to ${describe([batch, heads, queries, keys])}`,
-      received: describe(this.shape),
-    });
+    throw shapeError(
+      'mask',
+      `a shape that broadcasts to ${describe([batch, heads, queries, keys])}`,
+      this.shape,
+    );
   }
 
   keeps(_context: MaskContext, batch: number, head: number, query: number, key: number): boolean {
@@ -60,21 +59,11 @@ export function denseMask(data: readonly boolean[] | Uint8Array, shape: readonly
   }
   const isShape: boolean = Array.isArray(shape);
   if (!isShape || !shape.every((length) => Number.isInteger(length) && length >= 0)) {
-    throw new AttentionError({
-      code: 'INVALID_SHAPE',
-      argument: 'denseMask.shape',
-      expected: 'an array of integers >= 0',
-      received: describe(shape),
-    });
+    throw shapeError('denseMask.shape', 'an array of integers >= 0', shape);
   }
   const size = shape.reduce((product, length) => product * length, 1);
   if (shape.length > 4 || size !== data.length) {
-    throw new AttentionError({
-      code: 'INVALID_SHAPE',
-      argument: 'denseMask.shape',
-      expected: `at most 4 axes and ${data.length} elements`,
-      received: describe(shape),
-    });
+    throw shapeError('denseMask.shape', `at most 4 axes and ${data.length} elements`, shape);
   }
   const bytes = Uint8Array.from(data as ArrayLike<boolean | number> as ArrayLike<number>, Number);
   return recorded(new DenseMask(bytes, [...shape]), 'denseMask', bytes, shape);

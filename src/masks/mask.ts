@@ -1,7 +1,7 @@
 // Masks as values: each knows which keys a query keeps, and can say of a whole block that it is empty or full, so that
 // empty blocks are never computed and full ones never tested. `compile.ts` turns them into what the kernels read.
 
-import { AttentionError, describe } from '../runtime/errors.js';
+import { AttentionError, invalidArgument, shapeError } from '../runtime/errors.js';
 
 /** The call a mask is applied in. Query i of batch row b stands at key position i + offset(b). */
 export interface MaskContext {
@@ -157,12 +157,7 @@ class CausalMask extends IntervalMask {
  */
 export function causal(alignment?: CausalAlignment): Mask {
   if (alignment !== undefined && alignment !== 'upper-left' && alignment !== 'lower-right') {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'alignment',
-      expected: "'upper-left' or 'lower-right'",
-      received: describe(alignment),
-    });
+    throw invalidArgument('alignment', "'upper-left' or 'lower-right'", alignment);
   }
   return recorded(new CausalMask(alignment), 'causal', alignment);
 }
@@ -208,18 +203,13 @@ export function slidingWindow(window: Window): Mask {
 
 function checkObject(argument: string, value: unknown, expected: string): void {
   if (typeof value === 'object' && value !== null) return;
-  throw new AttentionError({ code: 'INVALID_ARGUMENT', argument, expected, received: describe(value) });
+  throw invalidArgument(argument, expected, value);
 }
 
 function checkSide(argument: string, side: number | undefined): number {
   if (side === undefined || side === Infinity) return 2 ** 31;
   if (Number.isInteger(side) && side >= 0) return side;
-  throw new AttentionError({
-    code: 'INVALID_ARGUMENT',
-    argument: `window.${argument}`,
-    expected: 'an integer >= 0, or undefined for unbounded',
-    received: describe(side),
-  });
+  throw invalidArgument(`window.${argument}`, 'an integer >= 0, or undefined for unbounded', side);
 }
 
 /** Integers from an option: an array, a typed array, BigInt64Array, or one number for all batch rows. */
@@ -234,24 +224,14 @@ export function integers(argument: string, list: IntegerList, lowest: number, hi
     typeof listed !== 'object' ||
     typeof listed.length !== 'number'
   ) {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument,
-      expected: 'a list of integers',
-      received: describe(list),
-    });
+    throw invalidArgument(argument, 'a list of integers', list);
   }
   const result = new Int32Array(listed.length);
   for (let i = 0; i < result.length; i++) {
     const given: unknown = listed[i];
     const value = typeof given === 'bigint' ? Number(given) : given;
     if (typeof value !== 'number' || !Number.isInteger(value) || value < lowest || value > highest) {
-      throw new AttentionError({
-        code: 'INVALID_ARGUMENT',
-        argument: `${argument}[${i}]`,
-        expected: `an integer from ${lowest} to ${highest}`,
-        received: describe(given),
-      });
+      throw invalidArgument(`${argument}[${i}]`, `an integer from ${lowest} to ${highest}`, given);
     }
     result[i] = value;
   }
@@ -272,12 +252,7 @@ class LengthMask extends IntervalMask {
   override check(context: MaskContext): void {
     const lengths = integers(this.argument, this.lengths, 0, context.keys);
     if (lengths.length !== 1 && lengths.length !== context.batch) {
-      throw new AttentionError({
-        code: 'INVALID_SHAPE',
-        argument: this.argument,
-        expected: `one length, or one a batch row (${context.batch})`,
-        received: describe(this.lengths),
-      });
+      throw shapeError(this.argument, `one length, or one a batch row (${context.batch})`, this.lengths);
     }
   }
   interval(_context: MaskContext, batch: number, _head: number, _query: number, into: Interval): boolean {
@@ -418,12 +393,7 @@ export function checkCumulative(argument: string, cumulative: IntegerList): Int3
   let rising = bounds.length >= 1 && bounds[0] === 0;
   for (let i = 1; i < bounds.length; i++) rising &&= bounds[i]! >= bounds[i - 1]!;
   if (rising) return bounds;
-  throw new AttentionError({
-    code: 'INVALID_ARGUMENT',
-    argument,
-    expected: 'integers that start at 0 and never fall',
-    received: describe(cumulative),
-  });
+  throw invalidArgument(argument, 'integers that start at 0 and never fall', cumulative);
 }
 
 function idsFromCumulative(argument: string, cumulative: IntegerList): Int32Array {
@@ -488,12 +458,7 @@ class StridedMask extends Mask {
 /** Query at position p keeps keys p, p - stride, p + stride, ... (the strided part of sparse transformers). */
 export function strided(stride: number): Mask {
   if (!Number.isInteger(stride) || stride < 1) {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'stride',
-      expected: 'an integer >= 1',
-      received: describe(stride),
-    });
+    throw invalidArgument('stride', 'an integer >= 1', stride);
   }
   return recorded(new StridedMask(stride), 'strided', stride);
 }
@@ -522,12 +487,11 @@ class BlockSparseMask extends Mask {
       (layout) => layout.length === rows && layout.every((row) => row.length === columns),
     );
     if (!fits || (this.perHead && this.#layouts.length !== context.heads)) {
-      throw new AttentionError({
-        code: 'INVALID_SHAPE',
-        argument: 'blockSparse.layout',
-        expected: `${rows} x ${columns} blocks${this.perHead ? ` for each of ${context.heads} heads` : ''}`,
-        received: describe(this.#layouts.map((layout) => [layout.length, layout[0]?.length ?? 0]).flat()),
-      });
+      throw shapeError(
+        'blockSparse.layout',
+        `${rows} x ${columns} blocks${this.perHead ? ` for each of ${context.heads} heads` : ''}`,
+        this.#layouts.map((layout) => [layout.length, layout[0]?.length ?? 0]).flat(),
+      );
     }
   }
   keeps(_context: MaskContext, _batch: number, head: number, query: number, key: number): boolean {
@@ -556,20 +520,10 @@ class BlockSparseMask extends Mask {
  */
 export function blockSparse(layout: BlockLayout, blockSize: number): Mask {
   if (!Number.isInteger(blockSize) || blockSize < 1) {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'blockSize',
-      expected: 'an integer >= 1',
-      received: describe(blockSize),
-    });
+    throw invalidArgument('blockSize', 'an integer >= 1', blockSize);
   }
   if (!Array.isArray(layout) || !layout.every((row) => Array.isArray(row))) {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'blockSparse.layout',
-      expected: 'rows of blocks, or that for each head',
-      received: describe(layout),
-    });
+    throw invalidArgument('blockSparse.layout', 'rows of blocks, or that for each head', layout);
   }
   return recorded(new BlockSparseMask(layout, blockSize), 'blockSparse', layout, blockSize);
 }
@@ -607,20 +561,10 @@ class PredicateMask extends Mask {
 /** A mask from a predicate. It is asked only where `block` answers 'mixed', once for all calls of the same sizes. */
 export function customMask(custom: CustomMask): Mask {
   if (typeof custom?.keeps !== 'function') {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'customMask.keeps',
-      expected: 'a function of batch, head, query and key',
-      received: describe(custom?.keeps),
-    });
+    throw invalidArgument('customMask.keeps', 'a function of batch, head, query and key', custom?.keeps);
   }
   if (custom.block !== undefined && typeof custom.block !== 'function') {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'customMask.block',
-      expected: 'a function of a block, or none',
-      received: describe(custom.block),
-    });
+    throw invalidArgument('customMask.block', 'a function of a block, or none', custom.block);
   }
   return new PredicateMask(custom);
 }
@@ -732,12 +676,7 @@ export function or(...masks: readonly Mask[]): Mask {
 function checkMasks(argument: string, masks: readonly Mask[]): readonly Mask[] {
   for (const mask of masks) {
     if (mask instanceof Mask) continue;
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument,
-      expected: 'masks (a dense one is made with denseMask)',
-      received: describe(mask),
-    });
+    throw invalidArgument(argument, 'masks (a dense one is made with denseMask)', mask);
   }
   if (masks.length > 0) return masks;
   throw new AttentionError({

@@ -6,8 +6,8 @@ import { callAsync, callNow } from '../runtime/call.js';
 import type { AsyncOptions } from '../runtime/call.js';
 import { Disposable } from '../runtime/disposable.js';
 import { checkOptions } from '../runtime/checks.js';
-import { AttentionError, describe } from '../runtime/errors.js';
-import { checkDataType, checkTensor, shapeError } from '../runtime/inputs.js';
+import { describe, invalidArgument, shapeError } from '../runtime/errors.js';
+import { checkDataType, checkTensor } from '../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { Tensor } from '../runtime/tensor.js';
@@ -162,12 +162,7 @@ export async function linearAsync(
 
 function runtimeOfWeights(weights: LinearWeights): Runtime {
   if (!(weights instanceof LinearWeights)) {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'weights',
-      expected: 'LinearWeights (new LinearWeights(runtime, weight, bias))',
-      received: describe(weights),
-    });
+    throw invalidArgument('weights', 'LinearWeights (new LinearWeights(runtime, weight, bias))', weights);
   }
   return weights.runtime;
 }

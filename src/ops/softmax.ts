@@ -2,7 +2,7 @@
 
 import { callAsync, callNow } from '../runtime/call.js';
 import type { AsyncOptions } from '../runtime/call.js';
-import { AttentionError, describe } from '../runtime/errors.js';
+import { invalidArgument } from '../runtime/errors.js';
 import { checkDataType, findRuntime } from '../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
@@ -69,10 +69,5 @@ function runSoftmax(scope: CallScope, x: Tensor, y: Tensor): void {
 function checkAxis(axis: number, last: number): number {
   const positive = Number.isInteger(axis) && axis < 0 ? axis + last + 1 : axis;
   if (Number.isInteger(positive) && positive >= 0 && positive <= last) return positive;
-  throw new AttentionError({
-    code: 'INVALID_ARGUMENT',
-    argument: 'axis',
-    expected: `an axis of a tensor of rank ${last + 1}`,
-    received: describe(axis),
-  });
+  throw invalidArgument('axis', `an axis of a tensor of rank ${last + 1}`, axis);
 }

@@ -1,7 +1,7 @@
 // Positions that are added to the input: the sinusoidal encoding, and a table of learned ones.
 
-import { checkInteger, checkOptions, invalidArgument } from '../runtime/checks.js';
-import { AttentionError, describe } from '../runtime/errors.js';
+import { checkInteger, checkOptions } from '../runtime/checks.js';
+import { invalidArgument, shapeError } from '../runtime/errors.js';
 import { power, sineAndCosine } from './elementary.js';
 
 /** Options of `sinusoidalEncoding`. */
@@ -28,21 +28,11 @@ export function sinusoidalEncoding(
   const { base = 10000, offset = 0 } = options;
   for (const [argument, value] of Object.entries({ length, dim, offset })) {
     if (Number.isInteger(value) && value >= 0 && value < 2 ** 31) continue;
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument,
-      expected: 'an integer >= 0',
-      received: describe(value),
-    });
+    throw invalidArgument(argument, 'an integer >= 0', value);
   }
   if (length * dim >= 2 ** 31) throw invalidArgument('length', 'fewer than 2^31 numbers in all', length);
   if (!(Number.isFinite(base) && base > 0)) {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'base',
-      expected: 'a finite number > 0',
-      received: describe(base),
-    });
+    throw invalidArgument('base', 'a finite number > 0', base);
   }
   const table = new Float32Array(length * dim);
   for (let channel = 0; channel < dim; channel += 2) {
@@ -80,23 +70,13 @@ export function addPositions(
     checkInteger(`shape.${name}`, size, 1, 2 ** 31);
   }
   if (x.length !== batch * length * dim) {
-    throw new AttentionError({
-      code: 'INVALID_SHAPE',
-      argument: 'x',
-      expected: `${batch} x ${length} x ${dim} numbers`,
-      received: describe(x),
-    });
+    throw shapeError('x', `${batch} x ${length} x ${dim} numbers`, x);
   }
   const rows = table.length / dim;
   for (let i = 0; i < length; i++) {
     const row = positions ? positions[i]! : i;
     if (Number.isInteger(row) && row >= 0 && row < rows) continue;
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: `positions[${i}]`,
-      expected: `a row of a table of ${rows} positions`,
-      received: describe(row),
-    });
+    throw invalidArgument(`positions[${i}]`, `a row of a table of ${rows} positions`, row);
   }
   for (let b = 0, at = 0; b < batch; b++) {
     for (let i = 0; i < length; i++) {

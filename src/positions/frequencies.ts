@@ -1,7 +1,7 @@
 // The frequencies of rotary embedding, with the ways of stretching them to longer contexts. Float64 throughout.
 
 import { checkOptions } from '../runtime/checks.js';
-import { AttentionError, describe } from '../runtime/errors.js';
+import { AttentionError, invalidArgument } from '../runtime/errors.js';
 import { logarithm, power } from './elementary.js';
 
 /** How frequencies are stretched beyond the length a model was trained with. `factor` is how many times longer. */
@@ -174,5 +174,5 @@ function checkPositive(argument: string, value: unknown): void {
 }
 
 function invalid(argument: string, expected: string, received: unknown): AttentionError {
-  return new AttentionError({ code: 'INVALID_ARGUMENT', argument, expected, received: describe(received) });
+  return invalidArgument(argument, expected, received);
 }

@@ -3,8 +3,8 @@
 import { integers } from '../masks/mask.js';
 import type { IntegerList } from '../masks/mask.js';
 import { callNow } from '../runtime/call.js';
-import { AttentionError, describe } from '../runtime/errors.js';
-import { checkDataType, findRuntime, shapeError } from '../runtime/inputs.js';
+import { AttentionError, describe, invalidArgument, shapeError } from '../runtime/errors.js';
+import { checkDataType, findRuntime } from '../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
@@ -180,12 +180,7 @@ export function rotateInPlace(
 export function checkRotaryDim(rotaryDim: number | undefined, headDim: number): number {
   const dim = rotaryDim ?? headDim;
   if (Number.isInteger(dim) && dim >= 2 && dim % 2 === 0 && dim <= headDim) return dim;
-  throw new AttentionError({
-    code: 'INVALID_ARGUMENT',
-    argument: 'rotaryDim',
-    expected: `an even integer from 2 to the head size (${headDim})`,
-    received: describe(dim),
-  });
+  throw invalidArgument('rotaryDim', `an even integer from 2 to the head size (${headDim})`, dim);
 }
 
 /** Position of each token, [length] or [batch][length], checked. */
@@ -203,12 +198,7 @@ export function readPositions(
   length: number,
 ): CheckedPositions {
   if (!Number.isInteger(offset) || offset < 0) {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'offset',
-      expected: 'an integer >= 0',
-      received: describe(offset),
-    });
+    throw invalidArgument('offset', 'an integer >= 0', offset);
   }
   const nested = Array.isArray(positions) && positions.length > 0 && typeof positions[0] === 'object';
   const rows = (

@@ -4,7 +4,7 @@
 //   callNow      steps run where they stand
 //   callAsync    steps go on a list, and run in slices of a few milliseconds between turns of the event loop
 
-import { describe, AttentionError } from './errors.js';
+import { invalidArgument } from './errors.js';
 import { CallScope } from './inputs.js';
 import type { Step } from './inputs.js';
 import type { Runtime } from './runtime.js';
@@ -66,20 +66,10 @@ export async function callAsync<Result>(
 
 function checkOptions({ signal, onProgress }: AsyncOptions): void {
   if (signal !== undefined && typeof signal?.throwIfAborted !== 'function') {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'signal',
-      expected: 'an AbortSignal',
-      received: describe(signal),
-    });
+    throw invalidArgument('signal', 'an AbortSignal', signal);
   }
   if (onProgress !== undefined && typeof onProgress !== 'function') {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'onProgress',
-      expected: 'a function',
-      received: describe(onProgress),
-    });
+    throw invalidArgument('onProgress', 'a function', onProgress);
   }
 }
 

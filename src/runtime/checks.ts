@@ -1,11 +1,6 @@
 // Checks of plain arguments: what comes from callers without types may be anything.
 
-import { AttentionError, describe } from './errors.js';
-
-/** The error of an argument that makes no sense. */
-export function invalidArgument(argument: string, expected: string, received: unknown): AttentionError {
-  return new AttentionError({ code: 'INVALID_ARGUMENT', argument, expected, received: describe(received) });
-}
+import { invalidArgument } from './errors.js';
 
 /** Throws unless the options are an object. */
 export function checkOptions(options: unknown, argument = 'options'): void {

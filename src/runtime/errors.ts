@@ -169,3 +169,13 @@ function describeKeys(value: object): string {
     .map((key) => (key.length > longestString ? describeString(key) : key));
   return `{ ${shown.join(', ')}${keys.length > mostItems ? ', ...' : ''} }`;
 }
+
+/** The error of an argument that makes no sense. */
+export function invalidArgument(argument: string, expected: string, received: unknown): AttentionError {
+  return new AttentionError({ code: 'INVALID_ARGUMENT', argument, expected, received: describe(received) });
+}
+
+/** The error of an argument whose sizes do not fit. */
+export function shapeError(argument: string, expected: string, received: unknown): AttentionError {
+  return new AttentionError({ code: 'INVALID_SHAPE', argument, expected, received: describe(received) });
+}

@@ -1,13 +1,13 @@
 // What operations accept as input, and how it becomes a tensor: tensors as they are; anything with data and a shape
 // (tensors of other libraries) by a copy that lives as long as the call. And the scope of a call: its memory and its steps.
 
-import { AttentionError, describe } from './errors.js';
+import { AttentionError, describe, invalidArgument } from './errors.js';
 import { floatsOfHalves } from './half.js';
 import { Runtime, runtimeOf } from './runtime.js';
 import type { ArrayInput } from './runtime.js';
 import { Tensor } from './tensor.js';
 import type { DataType } from './tensor.js';
-import { checkOptions, invalidArgument } from './checks.js';
+import { checkOptions } from './checks.js';
 import { runTiles } from './tiles.js';
 import type { Work } from './tiles.js';
 
@@ -257,9 +257,4 @@ export function checkDataType(argument: string, tensor: Tensor, ...kinds: readon
       received: tensor.dtype,
     });
   }
-}
-
-/** A shape error in the usual words. */
-export function shapeError(argument: string, expected: string, received: readonly number[]): AttentionError {
-  return new AttentionError({ code: 'INVALID_SHAPE', argument, expected, received: describe(received) });
 }

@@ -1,7 +1,7 @@
 // A runtime: the kernels, one linear memory, its threads, and what lives in it. Runtimes are independent of each other.
 
 import type { MemoryStatistics } from './allocator.js';
-import { AttentionError, describe } from './errors.js';
+import { AttentionError, describe, invalidArgument, shapeError } from './errors.js';
 import { probeFeatures } from './features.js';
 import type { Features } from './features.js';
 import { loadKernels } from './kernels.js';
@@ -125,12 +125,7 @@ async function createThreaded(
 function chooseBuild(options: SlimRuntimeOptions, features: Features): { build: Build; reason: string } {
   const { build, deterministic, wasm } = options;
   if (build !== undefined && build !== 'simd' && build !== 'relaxed') {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'build',
-      expected: "'simd' or 'relaxed'",
-      received: describe(build),
-    });
+    throw invalidArgument('build', "'simd' or 'relaxed'", build);
   }
   if (!features.simd) {
     const lacks = features.webAssembly
@@ -169,12 +164,7 @@ function chooseBuild(options: SlimRuntimeOptions, features: Features): { build: 
 function checkMaximum(bytes: number | undefined): number {
   if (bytes === undefined) return MAXIMUM_BYTES;
   if (!(Number.isFinite(bytes) && bytes >= 1 << 20 && bytes <= MAXIMUM_BYTES)) {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'maximumMemory',
-      expected: `bytes between ${1 << 20} and ${MAXIMUM_BYTES}`,
-      received: describe(bytes),
-    });
+    throw invalidArgument('maximumMemory', `bytes between ${1 << 20} and ${MAXIMUM_BYTES}`, bytes);
   }
   return bytes;
 }
@@ -233,12 +223,7 @@ export class Runtime {
     const tensor = this.place(shape ?? [data.length], dtype, lender);
     if (tensor.size !== data.length) {
       tensor.dispose();
-      throw new AttentionError({
-        code: 'INVALID_SHAPE',
-        argument: 'shape',
-        expected: `${data.length} elements`,
-        received: describe(shape),
-      });
+      throw shapeError('shape', `${data.length} elements`, shape);
     }
     const target = tensor.data;
     if (data instanceof BigInt64Array) for (let i = 0; i < data.length; i++) target[i] = Number(data[i]);
@@ -323,11 +308,6 @@ function dataTypeOf(data: unknown): DataType {
 
 function checkShape(shape: readonly number[]): void {
   if (!Array.isArray(shape) || !shape.every((length) => Number.isInteger(length) && length >= 0)) {
-    throw new AttentionError({
-      code: 'INVALID_SHAPE',
-      argument: 'shape',
-      expected: 'an array of integers >= 0',
-      received: describe(shape),
-    });
+    throw shapeError('shape', 'an array of integers >= 0', shape);
   }
 }

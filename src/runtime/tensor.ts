@@ -1,7 +1,7 @@
 // A tensor: a shaped, possibly strided view of a block of linear memory. Views share their block; disposing the tensor
 // that owns the block ends them all.
 
-import { AttentionError, describe } from './errors.js';
+import { AttentionError, describe, invalidArgument, shapeError } from './errors.js';
 import type { LinearMemory } from './memory.js';
 
 /** Element kinds: 32-bit floats, 32-bit integers, and bytes that are 0 or not (masks). */
@@ -191,12 +191,7 @@ export class Tensor {
   /** Overwrites the elements, given in order of the shape. */
   set(values: ArrayLike<number | boolean>): this {
     if (values.length !== this.size) {
-      throw new AttentionError({
-        code: 'INVALID_SHAPE',
-        argument: 'values',
-        expected: `${this.size} elements`,
-        received: describe(values),
-      });
+      throw shapeError('values', `${this.size} elements`, values);
     }
     this.#check();
     if (this.contiguous) {
@@ -298,12 +293,7 @@ export class Tensor {
     const rank = this.shape.length;
     const positive = axis < 0 ? axis + rank : axis;
     if (!Number.isInteger(positive) || positive < 0 || positive >= rank) {
-      throw new AttentionError({
-        code: 'INVALID_ARGUMENT',
-        argument,
-        expected: `an axis of a tensor of rank ${rank}`,
-        received: describe(axis),
-      });
+      throw invalidArgument(argument, `an axis of a tensor of rank ${rank}`, axis);
     }
     return positive;
   }

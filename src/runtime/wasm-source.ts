@@ -1,7 +1,7 @@
 // What the kernels may be brought as, and how that becomes a module of this very version.
 
 import { identity, sharedFlag } from '../../build/identity.js';
-import { AttentionError, describe } from './errors.js';
+import { AttentionError, invalidArgument } from './errors.js';
 import type { Build } from './kernels.js';
 
 /** One build of the kernels: compiled, as bytes, as an answer of the network, or the address to fetch it from. */
@@ -73,12 +73,7 @@ async function read(build: Build, content: WasmContent | undefined): Promise<Byt
   if (isA<ArrayBuffer>(content, 'ArrayBuffer') || ArrayBuffer.isView(content)) return content as Bytes;
   const response = isAddress(content) ? await fetchFrom(build, content) : (content as Response | undefined);
   if (typeof response?.arrayBuffer !== 'function') {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: `wasm.${build}`,
-      expected: 'a WebAssembly.Module, bytes, a Response or an address',
-      received: describe(content),
-    });
+    throw invalidArgument(`wasm.${build}`, 'a WebAssembly.Module, bytes, a Response or an address', content);
   }
   if (!response.ok) throw notTheBuild(build, `status ${response.status} from ${response.url}`);
   return response.arrayBuffer();

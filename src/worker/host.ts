@@ -17,7 +17,7 @@ import {
   Tensor,
 } from '../index.js';
 import type { Mask, Progress, Runtime, RuntimeOptions, TensorData } from '../index.js';
-import { describe } from '../runtime/errors.js';
+import { invalidArgument } from '../runtime/errors.js';
 import { packError } from './errors.js';
 import { findOperation, propertiesOf } from './operations.js';
 import { nameOf } from './pack.js';
@@ -281,12 +281,7 @@ function findPlace(
 }
 
 function invalidMessage(part: string, value: unknown): AttentionError {
-  return new AttentionError({
-    code: 'INVALID_ARGUMENT',
-    argument: `message.${part}`,
-    expected: 'a message of this version of wasm-attention',
-    received: describe(value),
-  });
+  return invalidArgument(`message.${part}`, 'a message of this version of wasm-attention', value);
 }
 
 /** Resolves in a later task, after the messages that are waiting. */

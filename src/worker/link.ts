@@ -1,7 +1,7 @@
 // The program's side of a worker: calls that wait for their answers, and what becomes of them when the worker ends.
 
 import type { AsyncOptions, Progress, RuntimeInfo, RuntimeOptions } from '../index.js';
-import { AttentionError, describe } from '../runtime/errors.js';
+import { AttentionError, invalidArgument } from '../runtime/errors.js';
 import { unpackError } from './errors.js';
 import { WorkerHandle, WorkerTensor } from './handle.js';
 import { packInputs } from './pack.js';
@@ -238,7 +238,7 @@ export class Link {
 
 function checkCallOptions(options: unknown): void {
   const fail = (argument: string, expected: string, value: unknown) => {
-    throw new AttentionError({ code: 'INVALID_ARGUMENT', argument, expected, received: describe(value) });
+    throw invalidArgument(argument, expected, value);
   };
   if (typeof options !== 'object' || options === null) fail('options', 'an object', options);
   const { signal, onProgress, transfer, read } = options as Record<keyof CallOptions, unknown>;

@@ -18,7 +18,7 @@ import {
   variableLengthAttentionAsync,
 } from '../index.js';
 import type { Runtime, TensorData } from '../index.js';
-import { AttentionError, describe } from '../runtime/errors.js';
+import { invalidArgument } from '../runtime/errors.js';
 
 type InputName =
   | ('data' | 'shape' | 'dtype' | 'tensor' | 'values')
@@ -88,22 +88,12 @@ function cacheOf(value: unknown): KeyValueCache {
 /** @throws AttentionError INVALID_ARGUMENT if there is no such operation */
 export function findOperation(name: unknown): (call: Call) => unknown {
   if (typeof name === 'string' && Object.hasOwn(operations, name)) return operations[name]!;
-  throw new AttentionError({
-    code: 'INVALID_ARGUMENT',
-    argument: 'operation',
-    expected: `one of ${Object.keys(operations).join(', ')}`,
-    received: describe(name),
-  });
+  throw invalidArgument('operation', `one of ${Object.keys(operations).join(', ')}`, name);
 }
 
 function only<T>(kind: abstract new (...args: never[]) => T, argument: string, value: unknown): T {
   if (value instanceof kind) return value;
-  throw new AttentionError({
-    code: 'INVALID_ARGUMENT',
-    argument,
-    expected: `a ${kind.name}`,
-    received: describe(value),
-  });
+  throw invalidArgument(argument, `a ${kind.name}`, value);
 }
 
 /** What lives in the worker and is known outside by a handle, with what the handle says of it; undefined for the rest. */

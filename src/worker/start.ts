@@ -1,7 +1,7 @@
 // Starting a worker: worker_threads where the platform has them (Node, Bun, Deno), else a Web Worker. From the source
 // carried along, or from what the caller names.
 
-import { AttentionError, describe } from '../runtime/errors.js';
+import { AttentionError, describe, invalidArgument } from '../runtime/errors.js';
 
 /** A worker of either kind: a Web Worker, or one of node:worker_threads. */
 export type AnyWorker = Worker | NodeWorker;
@@ -50,12 +50,7 @@ export async function startWorker(
   listeners: Listeners,
 ): Promise<Connection> {
   if (source !== undefined && !['string', 'function'].includes(typeof source) && !(source instanceof URL)) {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'worker',
-      expected: 'an address or a function that returns a worker',
-      received: describe(source),
-    });
+    throw invalidArgument('worker', 'an address or a function that returns a worker', source);
   }
   try {
     const worker = await makeWorker(source, inlined);

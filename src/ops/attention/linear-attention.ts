@@ -4,8 +4,8 @@ import { integers } from '../../masks/mask.js';
 import type { IntegerList } from '../../masks/mask.js';
 import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
-import { AttentionError, describe } from '../../runtime/errors.js';
-import { findRuntime, shapeError } from '../../runtime/inputs.js';
+import { AttentionError, invalidArgument, shapeError } from '../../runtime/errors.js';
+import { findRuntime } from '../../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../../runtime/inputs.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { Tensor } from '../../runtime/tensor.js';
@@ -71,12 +71,7 @@ function attendLinearly(
 ): Tensor {
   const { featureMap = 'elu', causal = false } = options;
   if (!FEATURE_MAPS.includes(featureMap)) {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'featureMap',
-      expected: "'elu' or 'relu'",
-      received: describe(featureMap),
-    });
+    throw invalidArgument('featureMap', "'elu' or 'relu'", featureMap);
   }
   const q = attentionInput(scope, 'query', query);
   const k = attentionInput(scope, 'key', key);

@@ -3,8 +3,8 @@
 import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
 import { checkOptions } from '../../runtime/checks.js';
-import { AttentionError, describe } from '../../runtime/errors.js';
-import { checkDataType, findRuntime, shapeError } from '../../runtime/inputs.js';
+import { describe, invalidArgument, shapeError } from '../../runtime/errors.js';
+import { checkDataType, findRuntime } from '../../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../../runtime/inputs.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { Tensor } from '../../runtime/tensor.js';
@@ -49,12 +49,7 @@ export async function mergeAttentionAsync(
 
 function runtimeOfParts(parts: readonly PartialAttention[], options: MergeOptions): Runtime {
   if (!(parts instanceof Array) || parts.length === 0) {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'parts',
-      expected: 'at least one result',
-      received: describe(parts),
-    });
+    throw invalidArgument('parts', 'at least one result', parts);
   }
   parts.forEach((part, i) => checkOptions(part, `parts[${i}]`));
   return findRuntime(

@@ -5,8 +5,8 @@ import { compileMasks } from '../../masks/compile.js';
 import type { BlockTable, CompiledMask, Intervals } from '../../masks/compile.js';
 import { causal, integers, keyLengths, Mask, slidingWindow } from '../../masks/mask.js';
 import { readNumbers } from '../../runtime/checks.js';
-import { AttentionError, describe } from '../../runtime/errors.js';
-import { checkDataType, shapeError } from '../../runtime/inputs.js';
+import { describe, invalidArgument, shapeError } from '../../runtime/errors.js';
+import { checkDataType } from '../../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../../runtime/inputs.js';
 import type { Tensor } from '../../runtime/tensor.js';
 import type { AttentionOptions } from './options.js';
@@ -142,12 +142,7 @@ function checkSizes(query: PlacedTensor, key: PlacedTensor): Sizes {
 function readScale(options: AttentionOptions, headDim: number): number {
   const { scale = 1 / Math.sqrt(headDim), temperature = 1, softcap } = options;
   if (typeof scale !== 'number' || !Number.isFinite(scale)) {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'scale',
-      expected: 'a finite number',
-      received: describe(scale),
-    });
+    throw invalidArgument('scale', 'a finite number', scale);
   }
   checkPositive('temperature', temperature);
   if (softcap !== undefined) checkPositive('softcap', softcap);
@@ -156,12 +151,7 @@ function readScale(options: AttentionOptions, headDim: number): number {
 
 function checkPositive(argument: string, value: number): void {
   if (typeof value === 'number' && Number.isFinite(value) && value > 0) return;
-  throw new AttentionError({
-    code: 'INVALID_ARGUMENT',
-    argument,
-    expected: 'a finite number > 0',
-    received: describe(value),
-  });
+  throw invalidArgument(argument, 'a finite number > 0', value);
 }
 
 /** Key position of query 0 of each batch row. */
@@ -174,12 +164,7 @@ function readOffsets(options: AttentionOptions, sizes: Sizes): number[] {
     alignment !== 'upper-left' &&
     alignment !== 'lower-right'
   ) {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'causal',
-      expected: "a boolean, 'upper-left' or 'lower-right'",
-      received: describe(alignment),
-    });
+    throw invalidArgument('causal', "a boolean, 'upper-left' or 'lower-right'", alignment);
   }
   if (queryOffset !== undefined) return readQueryOffset(queryOffset, batch);
   if (alignment === 'lower-right') {
@@ -192,12 +177,11 @@ function readOffsets(options: AttentionOptions, sizes: Sizes): number[] {
     options.relativePositionBias ??
     (alignment === true ? alignment : undefined);
   if (queries !== keys && alignment !== 'upper-left' && positional !== undefined && positional !== false) {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'causal',
-      expected: `'upper-left', 'lower-right' or queryOffset, because ${queries} queries meet ${keys} keys`,
-      received: describe(alignment),
-    });
+    throw invalidArgument(
+      'causal',
+      `'upper-left', 'lower-right' or queryOffset, because ${queries} queries meet ${keys} keys`,
+      alignment,
+    );
   }
   return new Array<number>(batch).fill(0);
 }
@@ -384,12 +368,7 @@ function placeSinks(
   if (sinks === undefined) return;
   const values = readNumbers('sinks', sinks);
   if (values.length !== sizes.heads || !values.every(Number.isFinite)) {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'sinks',
-      expected: `${sizes.heads} finite numbers, one a query head`,
-      received: describe(sinks),
-    });
+    throw invalidArgument('sinks', `${sizes.heads} finite numbers, one a query head`, sinks);
   }
   parameters.sinks = scope.floats(values);
 }

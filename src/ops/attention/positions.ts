@@ -9,7 +9,7 @@
 // Where the queries stand (offset) shifts what the table holds, not its shape.
 
 import { checkInteger, checkOptions, readNumbers } from '../../runtime/checks.js';
-import { AttentionError, describe } from '../../runtime/errors.js';
+import { invalidArgument, shapeError } from '../../runtime/errors.js';
 import type { AttentionOptions, RelativePositionBias } from './options.js';
 
 /** Sizes the tables depend on. */
@@ -104,12 +104,7 @@ function readSlopes(
     ? rows.length === batch && rows.every((row) => row.length === heads)
     : flat.length === heads;
   if (fits && flat.every(Number.isFinite)) return { values: flat, perBatch: rows !== undefined };
-  throw new AttentionError({
-    code: 'INVALID_ARGUMENT',
-    argument: 'alibi',
-    expected: `true, ${heads} finite slopes, or ${batch} x ${heads} of them`,
-    received: describe(alibi),
-  });
+  throw invalidArgument('alibi', `true, ${heads} finite slopes, or ${batch} x ${heads} of them`, alibi);
 }
 
 function readRelative(bias: RelativePositionBias, heads: number): (distance: number, head: number) => number {
@@ -118,29 +113,18 @@ function readRelative(bias: RelativePositionBias, heads: number): (distance: num
   const table = readNumbers('relativePositionBias.table', bias.table);
   const sides = bidirectional ? 2 : 1;
   if (!Number.isInteger(buckets) || buckets < 2 * sides || buckets % sides !== 0) {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'relativePositionBias.buckets',
-      expected: bidirectional ? 'an even integer >= 4' : 'an integer >= 2',
-      received: describe(buckets),
-    });
+    throw invalidArgument(
+      'relativePositionBias.buckets',
+      bidirectional ? 'an even integer >= 4' : 'an integer >= 2',
+      buckets,
+    );
   }
   if (table.length !== buckets * heads || !table.every(Number.isFinite)) {
-    throw new AttentionError({
-      code: 'INVALID_SHAPE',
-      argument: 'relativePositionBias.table',
-      expected: `${buckets} x ${heads} finite numbers`,
-      received: describe(bias.table),
-    });
+    throw shapeError('relativePositionBias.table', `${buckets} x ${heads} finite numbers`, bias.table);
   }
   const exact = Math.floor(buckets / sides / 2);
   if (!Number.isInteger(maxDistance) || maxDistance <= exact) {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'relativePositionBias.maxDistance',
-      expected: `an integer above ${exact}`,
-      received: describe(maxDistance),
-    });
+    throw invalidArgument('relativePositionBias.maxDistance', `an integer above ${exact}`, maxDistance);
   }
   return (distance, head) => table[bucketOf(distance, buckets, maxDistance, bidirectional) * heads + head]!;
 }

@@ -3,8 +3,8 @@
 import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
 import { Disposable } from '../../runtime/disposable.js';
-import { AttentionError, describe } from '../../runtime/errors.js';
-import { checkDataType, checkTensor, findRuntime, shapeError } from '../../runtime/inputs.js';
+import { AttentionError, describe, shapeError } from '../../runtime/errors.js';
+import { checkDataType, checkTensor, findRuntime } from '../../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../../runtime/inputs.js';
 import { Tensor } from '../../runtime/tensor.js';
 import type { AttentionOptions } from './options.js';

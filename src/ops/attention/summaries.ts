@@ -3,7 +3,7 @@
 
 import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
-import { AttentionError, describe } from '../../runtime/errors.js';
+import { invalidArgument } from '../../runtime/errors.js';
 import { findRuntime } from '../../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../../runtime/inputs.js';
 import type { Tensor } from '../../runtime/tensor.js';
@@ -159,12 +159,7 @@ const entropies: Prepare<SummaryOptions> = (scope, sizes) => {
 
 function largest(count: number): Prepare<SummaryOptions> {
   if (!Number.isInteger(count) || count < 1) {
-    throw new AttentionError({
-      code: 'INVALID_ARGUMENT',
-      argument: 'count',
-      expected: 'an integer >= 1',
-      received: describe(count),
-    });
+    throw invalidArgument('count', 'an integer >= 1', count);
   }
   return (scope, sizes) => {
     const output = scope.make([sizes.batch, sizes.heads, sizes.queries, 2 * count]);

@@ -4,8 +4,8 @@ import { checkCumulative } from '../../masks/mask.js';
 import type { IntegerList } from '../../masks/mask.js';
 import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
-import { AttentionError, describe } from '../../runtime/errors.js';
-import { checkDataType, findRuntime, shapeError } from '../../runtime/inputs.js';
+import { invalidArgument, shapeError } from '../../runtime/errors.js';
+import { checkDataType, findRuntime } from '../../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../../runtime/inputs.js';
 import type { Tensor } from '../../runtime/tensor.js';
 import type { AttentionOptions } from './options.js';
@@ -105,12 +105,7 @@ function bounds(argument: string, cumulative: IntegerList, tensor: Tensor): Int3
   const checked = checkCumulative(argument, cumulative);
   const total = tensor.shape[0]!;
   if (checked.at(-1) === total) return checked;
-  throw new AttentionError({
-    code: 'INVALID_ARGUMENT',
-    argument,
-    expected: `a last bound of ${total}, the packed length`,
-    received: describe(checked.at(-1)),
-  });
+  throw invalidArgument(argument, `a last bound of ${total}, the packed length`, checked.at(-1));
 }
 
 /** Tokens [from, to) as [1, heads, length, dim]. */

@@ -2,8 +2,8 @@
 
 import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
-import { AttentionError, describe } from '../../runtime/errors.js';
-import { checkDataType, findRuntime, shapeError } from '../../runtime/inputs.js';
+import { describe, invalidArgument, shapeError } from '../../runtime/errors.js';
+import { checkDataType, findRuntime } from '../../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../../runtime/inputs.js';
 import type { Tensor } from '../../runtime/tensor.js';
 import type { AttentionOptions } from './options.js';
@@ -133,12 +133,7 @@ export function statisticsAddress(scope: CallScope, plan: Plan, given: Tensor | 
 
 function checkStage(stage: AttentionStage): AttentionStage {
   if (['raw', 'scaled', 'capped', 'masked', 'weights'].includes(stage)) return stage;
-  throw new AttentionError({
-    code: 'INVALID_ARGUMENT',
-    argument: 'stage',
-    expected: "'raw', 'scaled', 'capped', 'masked' or 'weights'",
-    received: describe(stage),
-  });
+  throw invalidArgument('stage', "'raw', 'scaled', 'capped', 'masked' or 'weights'", stage);
 }
 
 /** @internal The region as the kernels' bounds. */
@@ -162,12 +157,7 @@ function checkRange(argument: string, range: Range | undefined, length: number):
   ) {
     return range;
   }
-  throw new AttentionError({
-    code: 'INVALID_ARGUMENT',
-    argument,
-    expected: `[from, to] with 0 <= from <= to <= ${length}`,
-    received: describe(range),
-  });
+  throw invalidArgument(argument, `[from, to] with 0 <= from <= to <= ${length}`, range);
 }
 
 /** Parameters in natural units with only what the stage includes. */

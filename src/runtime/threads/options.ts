@@ -1,6 +1,6 @@
 // The option `threads`: what it may be, and what it asks for.
 
-import { AttentionError, describe } from '../errors.js';
+import { AttentionError, invalidArgument } from '../errors.js';
 import { processors } from './spawn.js';
 import type { WorkerSource } from './spawn.js';
 
@@ -56,5 +56,5 @@ export function readThreads(threads: 'auto' | number | ThreadOptions | undefined
 }
 
 function invalid(argument: string, expected: string, received: unknown): AttentionError {
-  return new AttentionError({ code: 'INVALID_ARGUMENT', argument, expected, received: describe(received) });
+  return invalidArgument(argument, expected, received);
 }
