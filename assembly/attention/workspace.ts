@@ -27,12 +27,13 @@ const TILE_ELEMENTS: i32 = 480 * 4096 * 64;
 const LEAST_BLOCK_ROWS: i32 = 120;
 
 /**
- * Pages of more bytes than this do not wait in the second-level cache from one token to the next, the less so with several
- * layers: one row or two then read panel after panel, because the hardware fetches ahead of one long stream, but not of
- * several that end after 4 kB. On Zen 5 that is 1.4 times as fast for one row and 1.6 to 2 times for two with 6 MB and more;
- * where 0.5 MB lie in the cache it would take 1.5 times as long.
+ * Pages do not wait in a cache from one token to the next where they have more bytes than this, in a memory of more pages
+ * of 64 kB (16 MB: all layers, weights included). One row or two then read panel after panel, because the hardware fetches
+ * ahead of one long stream, but not of several that end after 4 kB. On Zen 5 that is 1.4 times as fast for one row and 1.6
+ * to 2 times for two with 6 MB and more that come from memory; where they lie in a cache it would take 1.5 times as long.
  */
 const FAR_BYTES: f64 = 2e6;
+const FAR_MEMORY: i32 = 256;
 
 @unmanaged
 export class Workspace {
@@ -106,6 +107,10 @@ function pagesBytes(p: AttentionParameters): f64 {
   return <f64>p.batch * <f64>p.keyHeads * <f64>p.keys * <f64>(p.headDim + p.valueHeadDim) * 4;
 }
 
+function isFar(p: AttentionParameters): bool {
+  return p.pages != 0 && p.storage == FLOAT32 && memory.size() > FAR_MEMORY && pagesBytes(p) > FAR_BYTES;
+}
+
 // @ts-ignore: decorator
 @inline
 function aligned(bytes: usize): usize {
@@ -164,7 +169,7 @@ export function layOut(p: AttentionParameters, scratch: usize): usize {
     w.sums = sums;
     w.sumRowBytes = <usize>valueDim * 4;
     w.valueDim = valueDim;
-    w.far = p.pages && p.storage == FLOAT32 && pagesBytes(p) > FAR_BYTES ? 1 : 0;
+    w.far = isFar(p) ? 1 : 0;
     w.quantized = quantized ? 1 : 0;
     w.weightIntegers = integers;
     w.weightSteps = weightSteps;

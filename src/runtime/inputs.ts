@@ -104,16 +104,16 @@ export class CallScope {
   }
 
   /** Copies 32-bit integers into temporary memory. */
-  integers(values: Int32Array): number {
-    const address = this.allocate(values.byteLength);
-    new Int32Array(this.runtime.linearMemory.buffer, address, values.length).set(values);
+  integers(values: ArrayLike<number>): number {
+    const address = this.allocate(values.length * 4);
+    this.runtime.linearMemory.words.integers.set(values, address >>> 2);
     return address;
   }
 
   /** Copies floats into temporary memory. */
-  floats(values: Float32Array): number {
-    const address = this.allocate(values.byteLength);
-    new Float32Array(this.runtime.linearMemory.buffer, address, values.length).set(values);
+  floats(values: ArrayLike<number>): number {
+    const address = this.allocate(values.length * 4);
+    this.runtime.linearMemory.words.floats.set(values, address >>> 2);
     return address;
   }
 

@@ -44,7 +44,7 @@ export function appendTokens(
 ): void {
   const { kernels } = scope.runtime;
   const { row, count, place, pages, rotary } = tokens;
-  const words = Int32Array.of(
+  const words = [
     keys.address + row * keys.strides[0]! * 4,
     keys.strides[1]! * 4,
     keys.strides[2]! * 4,
@@ -63,7 +63,7 @@ export function appendTokens(
     rotary?.sin ?? 0,
     rotary?.pairs ?? 0,
     rotary?.interleaved ? 1 : 0,
-  );
+  ];
   const block = scope.integers(words);
   const scratch = scope.allocate(kernels.appendScratchBytes(block));
   scope.then(() => kernels.cacheAppend(block, scratch));
