@@ -10,7 +10,7 @@ export const help = `Usage: npm run bench [-- options]      or: node bench/main.
 
 Times this library and its peers on fixed workloads: interleaved rounds, medians. Each peer has a process of its own.
 
-  --quick            a few workloads and short rounds, under a minute; all of them take under 8
+  --quick            a few workloads and short rounds, under a minute; all of them take some 12
   --workloads REGEX  only workloads whose id matches; --list shows the ids
   --peers A,B        compare with these only, or with none
                      ${peerNames.join(', ')}
