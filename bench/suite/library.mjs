@@ -8,38 +8,21 @@ import { projectedWidth } from './workloads.mjs';
 /** @typedef {any} Library the module as built: its types are checked by its own tests */
 /** @typedef {{ library: Library, runtime: any, shapes: any, inputs: import('./inputs.mjs').Inputs }} Given */
 
-/**
- * A copy that outlives the tensor; frees it and what it came from.
- *
- * @param {any} output
- * @param {any[]} operands
- */
-function takeOut(output, operands) {
+/** A copy that outlives the tensor, which is freed. @param {any} output */
+function takeOut(output) {
   const result = output.toFloat32Array();
   output.dispose();
-  for (const operand of operands) operand.dispose();
   return result;
 }
 
 /** @param {Given} given */
-function attentionTensors({ runtime, shapes, inputs }) {
-  const { batch, heads, keyValueHeads, queries, keys, headDim, valueHeadDim } = shapes;
-  return {
-    query: () => runtime.tensor(inputs.query, [batch, heads, queries, headDim]),
-    key: () => runtime.tensor(inputs.key, [batch, keyValueHeads, keys, headDim]),
-    value: () => runtime.tensor(inputs.value, [batch, keyValueHeads, keys, valueHeadDim]),
-  };
-}
-
-/** @param {Given} given */
-function prepareAttention(given) {
-  const { causal, window } = given.shapes;
-  const options = window > 0 ? { window: { left: window - 1, right: 0 } } : { causal };
-  const { query, key, value } = attentionTensors(given);
-  return () => {
-    const operands = [query(), key(), value()];
-    return takeOut(given.library.scaledDotProductAttention(...operands, options).output, operands);
-  };
+function prepareAttention({ library, runtime, shapes, inputs }) {
+  const { batch, heads, keyValueHeads, queries, keys, headDim, valueHeadDim, causal, window } = shapes;
+  const options = { runtime, ...(window > 0 ? { window: { left: window - 1, right: 0 } } : { causal }) };
+  const query = { data: inputs.query, shape: [batch, heads, queries, headDim] };
+  const key = { data: inputs.key, shape: [batch, keyValueHeads, keys, headDim] };
+  const value = { data: inputs.value, shape: [batch, keyValueHeads, keys, valueHeadDim] };
+  return () => takeOut(library.scaledDotProductAttention(query, key, value, options).output);
 }
 
 /** Keys and values stay in a cache, where tokens before the clock have put them. @param {Given} given */
@@ -52,10 +35,8 @@ function prepareDecode({ library, runtime, shapes, inputs }) {
     { data: inputs.key, shape: [batch, keyValueHeads, keys, headDim] },
     { data: inputs.value, shape: [batch, keyValueHeads, keys, valueHeadDim] },
   );
-  return () => {
-    const query = runtime.tensor(inputs.query, [batch, heads, queries, headDim]);
-    return takeOut(cache.attend(0, query).output, [query]);
-  };
+  const query = { data: inputs.query, shape: [batch, heads, queries, headDim] };
+  return () => takeOut(cache.attend(0, query).output);
 }
 
 /** @param {Given} given */
@@ -70,34 +51,28 @@ function prepareLayer({ library, runtime, shapes, inputs }) {
     'out_proj.weight': { data: inputs['out_proj.weight'], shape: [embedDim, heads * valueHeadDim] },
     'out_proj.bias': { data: inputs['out_proj.bias'], shape: [embedDim] },
   });
-  return () => {
-    const x = runtime.tensor(inputs.x, [batch, queries, embedDim]);
-    return takeOut(layer.forward(x).output, [x]);
-  };
+  const x = { data: inputs.x, shape: [batch, queries, embedDim] };
+  return () => takeOut(layer.forward(x).output);
 }
 
 /** Packs outside the clock, as a layer does once. @param {Given} given */
 function prepareProduct({ library, runtime, shapes: { rows, columns, inner }, inputs }) {
   const weights = new library.LinearWeights(runtime, { data: inputs.weight, shape: [columns, inner] });
-  return () => {
-    const x = runtime.tensor(inputs.x, [rows, inner]);
-    return takeOut(library.linear(x, weights), [x]);
-  };
+  const x = { data: inputs.x, shape: [rows, inner] };
+  return () => takeOut(library.linear(x, weights));
 }
 
 /** @param {Given} given */
 function prepareSoftmax({ library, runtime, shapes: { rows, columns }, inputs }) {
-  return () => {
-    const x = runtime.tensor(inputs.x, [rows, columns]);
-    return takeOut(library.softmax(x), [x]);
-  };
+  const x = { data: inputs.x, shape: [rows, columns] };
+  return () => takeOut(library.softmax(x, { runtime }));
 }
 
 /** @param {Given} given */
 const prepareCopy =
   ({ runtime, shapes: { rows, columns }, inputs }) =>
   () =>
-    takeOut(runtime.tensor(inputs.x, [rows, columns]), []);
+    takeOut(runtime.tensor(inputs.x, [rows, columns]));
 
 /** @type {Record<string, (given: Given) => () => Float32Array>} */
 const makers = {

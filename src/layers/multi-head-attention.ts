@@ -254,13 +254,11 @@ export class MultiHeadAttention extends Disposable {
         : layerInput(scope, 'valueContext', options.valueContext, vdim);
     this.#checkContexts(input, keyInput, valueInput);
     const parts = project(scope, [
-      [input, packed.query],
-      [keyInput, packed.key],
-      [valueInput, packed.value],
+      { input, part: packed.query, heads: numHeads, dim: headDim },
+      { input: keyInput, part: packed.key, heads: numKeyValueHeads, dim: headDim },
+      { input: valueInput, part: packed.value, heads: numKeyValueHeads, dim: valueHeadDim },
     ]);
-    const query = splitHeads(parts[0]!, numHeads, headDim);
-    const key = splitHeads(parts[1]!, numKeyValueHeads, headDim);
-    const value = splitHeads(parts[2]!, numKeyValueHeads, valueHeadDim);
+    const [query, key, value] = parts as [Tensor, Tensor, Tensor];
     checkValue(value, key);
 
     const [batch, queries] = input.shape as [number, number, number];
@@ -491,11 +489,11 @@ function layerInput(scope: CallScope, argument: string, input: TensorLike, chann
   return scope.temporary(whole.shape).set(whole.toFloat32Array());
 }
 
-/** [batch, length, heads * dim] as [batch, heads, length, dim], without a copy. */
-function splitHeads(tensor: Tensor, heads: number, dim: number): Tensor {
+/** [batch, length, heads * dim], which begins at a column, as [batch, heads, length, dim], without a copy. */
+function splitHeads(tensor: Tensor, heads: number, dim: number, from = 0): Tensor {
   const [batch, length] = tensor.shape as [number, number, number];
   const [batchStride, rowStride] = tensor.strides as [number, number, number];
-  return tensor.withLayout([batch, heads, length, dim], [batchStride, dim, rowStride, 1]);
+  return tensor.withLayout([batch, heads, length, dim], [batchStride, dim, rowStride, 1], from);
 }
 
 /** Weights and biases of several projections of one input as one matrix; each part begins at a panel. */
@@ -516,14 +514,22 @@ function fuse(projections: readonly Projection[], inFeatures: number) {
   return { weight, bias, from };
 }
 
+/** An input, the weights it meets, and how the product is split. */
+interface Job {
+  readonly input: Tensor;
+  readonly part: Part;
+  readonly heads: number;
+  readonly dim: number;
+}
+
 /** Projects each input by its part; neighbouring parts of the same weights and input are one product. */
-function project(scope: CallScope, jobs: readonly (readonly [Tensor, Part])[]): Tensor[] {
+function project(scope: CallScope, jobs: readonly Job[]): Tensor[] {
   const results: Tensor[] = [];
   for (let first = 0; first < jobs.length;) {
-    const [input, part] = jobs[first]!;
+    const { input, part } = jobs[first]!;
     let end = first + 1;
-    while (end < jobs.length && jobs[end]![0] === input && jobs[end]![1].weights === part.weights) end++;
-    const to = jobs[end - 1]![1].to;
+    while (end < jobs.length && jobs[end]!.input === input && jobs[end]!.part.weights === part.weights) end++;
+    const { to } = jobs[end - 1]!.part;
     const width = Math.ceil(to / PANEL) * PANEL - part.from;
     const [batch, length] = input.shape as [number, number, number];
     const product = scope.temporary([batch, length, width]);
@@ -537,8 +543,8 @@ function project(scope: CallScope, jobs: readonly (readonly [Tensor, Part])[]): 
       );
     }
     for (; first < end; first++) {
-      const own = jobs[first]![1];
-      results.push(product.slice(2, own.from - part.from, own.to - part.from));
+      const job = jobs[first]!;
+      results.push(splitHeads(product, job.heads, job.dim, job.part.from - part.from));
     }
   }
   return results;

@@ -257,9 +257,9 @@ export class Tensor {
     return this.#viewOf(shape, this.strides, this.#offset + from * this.strides[along]!);
   }
 
-  /** @internal The same block under any shape and strides, from the first element. The caller answers for the bounds. */
-  withLayout(shape: readonly number[], strides: readonly number[]): Tensor {
-    return this.#viewOf(shape, strides, this.#offset);
+  /** @internal The same block under any shape and strides, from any element on. The caller answers for the bounds. */
+  withLayout(shape: readonly number[], strides: readonly number[], from = 0): Tensor {
+    return this.#viewOf(shape, strides, this.#offset + from);
   }
 
   /** @internal Holds the memory, whoever disposes it, until `release`. */
