@@ -90,4 +90,6 @@ export class AttentionParameters {
   storage: i32;
   /** Keys before this one are seen whatever rowBegin says (attention sinks of a sliding window). */
   firstKeys: i32;
+  /** Bytes in use of all the memory: whether pages may still lie in a cache from the call before. */
+  memoryBytes: u32;
 }

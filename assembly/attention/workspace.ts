@@ -27,13 +27,13 @@ const TILE_ELEMENTS: i32 = 480 * 4096 * 64;
 const LEAST_BLOCK_ROWS: i32 = 120;
 
 /**
- * Pages do not wait in a cache from one token to the next where they have more bytes than this, in a memory of more pages
- * of 64 kB (16 MB: all layers, weights included). One row or two then read panel after panel, because the hardware fetches
- * ahead of one long stream, but not of several that end after 4 kB. On Zen 5 that is 1.4 times as fast for one row and 1.6
- * to 2 times for two with 6 MB and more that come from memory; where they lie in a cache it would take 1.5 times as long.
+ * Pages do not wait in a cache from one token to the next where they have more than FAR_BYTES and all that is in use, other
+ * layers and weights included, more than FAR_MEMORY. One row or two then read panel after panel, because the hardware
+ * fetches ahead of one long stream, but not of two that end after 4 kB. On Zen 5 that is 1.4 times as fast for one row and
+ * 1.6 to 2 times for two where pages come from memory; where they lie in a cache it would take 1.5 times as long.
  */
 const FAR_BYTES: f64 = 2e6;
-const FAR_MEMORY: i32 = 256;
+const FAR_MEMORY: u32 = 12000000;
 
 @unmanaged
 export class Workspace {
@@ -108,7 +108,7 @@ function pagesBytes(p: AttentionParameters): f64 {
 }
 
 function isFar(p: AttentionParameters): bool {
-  return p.pages != 0 && p.storage == FLOAT32 && memory.size() > FAR_MEMORY && pagesBytes(p) > FAR_BYTES;
+  return p.pages != 0 && p.storage == FLOAT32 && p.memoryBytes > FAR_MEMORY && pagesBytes(p) > FAR_BYTES;
 }
 
 // @ts-ignore: decorator

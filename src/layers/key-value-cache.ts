@@ -486,6 +486,7 @@ export class KeyValueCache extends Disposable {
       pagesBatchStride: blocks * 4,
       storage: STORAGE_CODES[storage],
       firstKeys: ring?.sinkTokens ?? 0,
+      memoryBytes: this.runtime.memory.used,
       valueHeadDim, // where the heads of a page begin depends on it
     };
     const values = {

@@ -44,6 +44,7 @@ export const FIELDS = [
   'pagesBatchStride',
   'storage',
   'firstKeys',
+  'memoryBytes',
 ] as const;
 
 type Strided = 'query' | 'key' | 'value' | 'output' | 'booleanMask' | 'bias' | 'secondBias';
