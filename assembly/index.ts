@@ -6,6 +6,7 @@ import { PRODUCT_SCRATCH_BYTES } from './gemm/product';
 import { integerTiles } from './attention/integers';
 import { AttentionParameters } from './attention/parameters';
 import { tileCount } from './attention/scores';
+import { headsTogether } from './attention/workspace';
 import { exp2Row, writeConstants } from './math/exp2';
 import { tanh } from './math/tanh';
 
@@ -37,6 +38,10 @@ export function attentionParametersBytes(): i32 {
 }
 export function attentionTiles(parameters: usize): i32 {
   return tileCount(changetype<AttentionParameters>(parameters));
+}
+/** Tiles that had better run in one call. */
+export function attentionGrain(parameters: usize): i32 {
+  return headsTogether(changetype<AttentionParameters>(parameters));
 }
 
 // Key/value cache

@@ -1,13 +1,14 @@
 // Fused attention, forward: softmax(scores) V without ever holding more scores than a tile of rows by a block of keys.
 //
-//   tile (batch row, key/value head, query block):
+//   tile (batch row, key/value head, query block), or several key/value heads of one batch row together:
 //     queries, scaled -> scratch
 //     for block of keys that any row can see, ascending:
-//       K and V of the block as panels: packed, or as they lie in a page of the cache      (blocks.ts)
-//       for tile of 4 to 6 rows:
-//         scores = Q K^T, modified and masked                          (scores.ts)
-//         m' = max(m, scores);  P = 2^(scores - m');  l = l * 2^(m - m') + sum P
-//         sums = sums * 2^(m - m') + P V                               (the micro-kernel: scales, then chains)
+//       for key/value head:
+//         K and V of the block as panels: packed, or as they lie in a page of the cache    (blocks.ts)
+//         for tile of 4 to 6 rows:
+//           scores = Q K^T, modified and masked                        (scores.ts)
+//           m' = max(m, scores);  P = 2^(scores - m');  l = l * 2^(m - m') + sum P
+//           sums = sums * 2^(m - m') + P V                             (the micro-kernel: scales, then chains)
 //     output = sums / l
 //
 // A row's bits depend on its own keys alone: blocks start at multiples of KEY_BLOCK, and what a row does not see adds
@@ -24,8 +25,8 @@ import { openKeys, openValues } from './blocks';
 import { addIntegerValues } from './integers';
 import { readBlock } from './masks';
 import { AttentionParameters } from './parameters';
-import { blockStart, firstBit, firstKey, lastBit, lastKey, loadRows, scoreRows } from './scores';
-import { KEY_BLOCK, layOut, queriesInBlock, SCORE_ROW_BYTES, Workspace } from './workspace';
+import { addRows, blockStart, firstBit, firstKey, lastBit, lastKey, scoreRows } from './scores';
+import { headsTogether, KEY_BLOCK, layOut, queriesInBlock, SCORE_ROW_BYTES, Workspace } from './workspace';
 
 const LOG2_E: f32 = 1.4426950408889634;
 const LN_2: f64 = 0.6931471805599453;
@@ -38,18 +39,24 @@ export function attentionForward(parameters: usize, scratch: usize, tileFrom: i3
   const group = p.queryHeads / p.keyHeads;
   const perBlock = queriesInBlock(p);
   const blocks = (p.queries + perBlock - 1) / perBlock;
-  for (let index = tileFrom; index < tileTo; index++) {
+  const together = headsTogether(p);
+  for (let index = tileFrom; index < tileTo; index += w.heads) {
     const queryBlock = index % blocks;
     const head = index / blocks;
-    w.keyHead = head % p.keyHeads;
+    w.keyHeadFrom = head % p.keyHeads;
+    w.heads = min(together, min(tileTo - index, p.keyHeads - w.keyHeadFrom));
     w.batch = head / p.keyHeads;
     const queryFrom = queryBlock * perBlock;
-    loadRows(p, w, w.keyHead * group, (w.keyHead + 1) * group, queryFrom, min(p.queries, queryFrom + perBlock));
+    const queryTo = min(p.queries, queryFrom + perBlock);
+    w.rows = 0;
+    for (let keyHead = w.keyHeadFrom; keyHead < w.keyHeadFrom + w.heads; keyHead++) {
+      addRows(p, w, keyHead * group, (keyHead + 1) * group, queryFrom, queryTo);
+    }
     if (!attend(p, w, queryBlock, perBlock, false)) attend(p, w, queryBlock, perBlock, true);
   }
 }
 
-/** The whole of a tile whose rows are loaded. Returns false if a sum is NaN or infinite. */
+/** The whole of the tiles whose rows are loaded. Returns false if a sum is NaN or infinite. */
 function attend(p: AttentionParameters, w: Workspace, queryBlock: i32, perBlock: i32, careful: bool): bool {
   startRows(p, w);
   const keyTo = lastKey(w, 0, w.rows);
@@ -59,24 +66,32 @@ function attend(p: AttentionParameters, w: Workspace, queryBlock: i32, perBlock:
     const holdsFirst = keyFrom < p.firstKeys;
     if (p.firstKeys && !holdsFirst && firstKey(w, 0, w.rows, keyEnd) == keyEnd) continue;
     if (!readBlock(p, w, queryBlock, perBlock, keyFrom, count)) continue;
-    openKeys(p, w, keyFrom, count);
-    openValues(p, w, keyFrom, count, careful);
-    let row = 0;
-    let tiles = (w.rows + tileRows() - 1) / tileRows();
-    while (tiles > 0) {
-      const rows = (w.rows - row + tiles - 1) / tiles;
-      let from = holdsFirst ? 0 : max(0, firstKey(w, row, rows, keyEnd) - keyFrom);
-      let to = min(count, lastKey(w, row, rows) - keyFrom);
-      if (w.hasBits) {
-        from = max(from, firstBit(w, row, rows));
-        to = min(to, lastBit(w, row, rows));
-      }
-      if (from < to) attendTile(p, w, row, rows, keyFrom, from, to, careful);
-      row += rows;
-      tiles--;
+    const rowsOfHead = w.rows / w.heads;
+    for (let head = 0; head < w.heads; head++) {
+      w.keyHead = w.keyHeadFrom + head;
+      openKeys(p, w, keyFrom, count);
+      openValues(p, w, keyFrom, count, careful);
+      attendBlock(p, w, head * rowsOfHead, (head + 1) * rowsOfHead, keyFrom, count, careful);
     }
   }
   return finishRows(p, w) || careful;
+}
+
+/** Rows [row, end), those of one key head, over the block of its keys that is open. */
+function attendBlock(p: AttentionParameters, w: Workspace, row: i32, end: i32, keyFrom: i32, count: i32, careful: bool): void {
+  let tiles = (end - row + tileRows() - 1) / tileRows();
+  while (tiles > 0) {
+    const rows = (end - row + tiles - 1) / tiles;
+    let from = keyFrom < p.firstKeys ? 0 : max(0, firstKey(w, row, rows, keyFrom + KEY_BLOCK) - keyFrom);
+    let to = min(count, lastKey(w, row, rows) - keyFrom);
+    if (w.hasBits) {
+      from = max(from, firstBit(w, row, rows));
+      to = min(to, lastBit(w, row, rows));
+    }
+    if (from < to) attendTile(p, w, row, rows, keyFrom, from, to, careful);
+    row += rows;
+    tiles--;
+  }
 }
 
 function startRows(p: AttentionParameters, w: Workspace): void {

@@ -42,14 +42,14 @@ function storeQuad(target: usize, four: v128): void {
   }
 }
 
-/** Rounds the loaded queries: w.queries -> w.queryIntegers, and what one step of a row is worth -> w.querySteps. */
-export function roundQueries(p: AttentionParameters, w: Workspace): void {
+/** Rounds the queries of rows from `first` on: w.queries -> w.queryIntegers, and what one step of a row is worth -> w.querySteps. */
+export function roundQueries(p: AttentionParameters, w: Workspace, first: i32): void {
   const dim = p.headDim;
   const last = dim & 3;
   const lanes = i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(last));
   const magnitude = i32x4.splat(0x7fffffff);
-  let target = w.queryIntegers;
-  for (let r = 0; r < w.rows; r++) {
+  let target = w.queryIntegers + <usize>first * (<usize>quads(dim) << 3);
+  for (let r = first; r < w.rows; r++) {
     const row = w.queries + <usize>r * (<usize>dim << 2);
     const whole = row + (<usize>(dim & ~3) << 2);
     let largest = f32x4.splat(0);

@@ -11,11 +11,18 @@ import { KEY_BLOCK, queriesInBlock, SCORE_ROW_BYTES, Workspace } from './workspa
 
 /** Loads queries [queryFrom, queryTo) of heads [headFrom, headTo) into the workspace, scaled, with each row's key interval. */
 export function loadRows(p: AttentionParameters, w: Workspace, headFrom: i32, headTo: i32, queryFrom: i32, queryTo: i32): void {
+  w.rows = 0;
+  addRows(p, w, headFrom, headTo, queryFrom, queryTo);
+}
+
+/** `loadRows` behind the rows that are there. */
+export function addRows(p: AttentionParameters, w: Workspace, headFrom: i32, headTo: i32, queryFrom: i32, queryTo: i32): void {
   const headDim = p.headDim;
+  const first = w.rows;
   const scale = p.scoreScale;
   const scales = f32x4.splat(scale);
-  let target = w.queries;
-  let row: usize = 0;
+  let target = w.queries + <usize>first * (<usize>headDim << 2);
+  let row = <usize>first << 2;
   for (let query = queryFrom; query < queryTo; query++) {
     for (let head = headFrom; head < headTo; head++) {
       const source =
@@ -42,7 +49,7 @@ export function loadRows(p: AttentionParameters, w: Workspace, headFrom: i32, he
     }
   }
   w.rows = <i32>(row >> 2);
-  if (w.quantized) roundQueries(p, w);
+  if (w.quantized) roundQueries(p, w, first);
 }
 
 /** Smallest begin of `count` i32 intervals that are not empty; `none` if all are. */

@@ -41,6 +41,8 @@ export interface Kernels {
   attentionForward(parameters: number, scratch: number, tileFrom: number, tileTo: number): void;
   attentionWeights(parameters: number, scratch: number, tileFrom: number, tileTo: number): void;
   attentionTiles(parameters: number): number;
+  /** Tiles that had better run in one call. */
+  attentionGrain(parameters: number): number;
   columnSums(parameters: number, scratch: number, tileFrom: number, tileTo: number): void;
   columnTiles(parameters: number): number;
   entropies(parameters: number, scratch: number, tileFrom: number, tileTo: number): void;

@@ -346,6 +346,38 @@ await eachBuild('a key/value cache', (runtime) => {
     expect(other.disposed).toBe(true);
   });
 
+  it('keeps heads apart, which run together over a page: masks of their own, keys that are not finite', () => {
+    const random = new Random(17);
+    const [heads, keyHeads, length, dim] = [6, 3, 300, 8];
+    const tensor = (count: number, rows: number) => ({
+      data: random.array(count * rows * dim, 'normal'),
+      shape: [1, count, rows, dim],
+    });
+    const [keys, values, query] = [tensor(keyHeads, length), tensor(keyHeads, length), tensor(heads, 2)];
+    const spoilt = 40;
+    for (let d = 0; d < dim; d++) values.data[(1 * length + spoilt) * dim + d] = d % 2 ? NaN : Infinity;
+    const cache = new KeyValueCache(runtime, { numKeyValueHeads: keyHeads, headDim: dim });
+    cache.append(0, keys, values);
+    // Head 2 removes the spoilt key for its second query only, head 3 for both; head 4 has no key, head 5 none of a page.
+    const kept = (head: number, row: number, key: number) =>
+      !(key === spoilt && (head === 3 || (head === 2 && row === 1))) &&
+      head !== 4 &&
+      !(head === 5 && key >= 128 && key < 256);
+    const data = Uint8Array.from({ length: heads * 2 * length }, (_, i) =>
+      kept(Math.floor(i / (2 * length)), Math.floor(i / length) % 2, i % length) ? 1 : 0,
+    );
+    const mask = { data, shape: [1, heads, 2, length] };
+    const cached = cache.attend(0, query, { mask });
+    const plain = scaledDotProductAttention(query, keys, values, { mask, causal: 'lower-right', runtime });
+    expect(cached.output.toFloat32Array()).toEqual(plain.output.toFloat32Array());
+    const finite = Array.from({ length: 2 * heads }, (_, row) =>
+      cached.output.data.subarray(row * dim, (row + 1) * dim).every(Number.isFinite),
+    );
+    expect(finite.indexOf(false)).toBe(4); // the first query of head 2
+    expect(finite.lastIndexOf(false)).toBe(4);
+    for (const one of [cached, plain, cache]) one.dispose();
+  });
+
   it('gives the options of attention their meaning', () => {
     const random = new Random(7);
     const [heads, keyHeads, length, dim] = [4, 2, 150, 8];

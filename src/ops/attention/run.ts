@@ -18,15 +18,17 @@ export function runAttention(
 ): void {
   const { batch, queryHeads, queries, keys, headDim } = parts[0]!;
   if (!batch) return;
-  const { kernels, linearMemory } = scope.runtime;
+  const { kernels, linearMemory, threads } = scope.runtime;
   const block = scope.allocate(PARAMETER_BYTES);
   writeParameters(linearMemory, block, parts);
   let valueHeadDim = 0;
   for (const part of parts) valueHeadDim = part.valueHeadDim ?? valueHeadDim;
+  const tiles = kernel === 'columnSums' ? kernels.columnTiles(block) : kernels.attentionTiles(block);
   scope.run({
     kernel,
     args: [block],
-    tiles: kernel === 'columnSums' ? kernels.columnTiles(block) : kernels.attentionTiles(block),
+    tiles,
+    grain: Math.min(kernels.attentionGrain(block), Math.ceil(tiles / (threads?.count ?? 1))),
     scratchBytes: kernels.workspaceBytes(block),
     // As if no key were removed.
     cost: 2 * batch * queryHeads! * queries! * (keys! + 1) * (headDim! + valueHeadDim),
