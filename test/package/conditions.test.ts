@@ -108,9 +108,12 @@ describe('an engine', () => {
     );
   });
 
-  it('that forbids to compile is told what would allow it', async () => {
-    const change = `const refuse = () => { throw new WebAssembly.CompileError('blocked by policy'); };
-      WebAssembly.Module = refuse; WebAssembly.compile = async () => refuse();`;
+  const refuse = `function refuse() { throw new WebAssembly.CompileError('blocked by policy'); }`;
+
+  it.each([
+    ['to compile', `${refuse} WebAssembly.Module = refuse; WebAssembly.compile = async () => refuse();`],
+    ['to make an instance, as WebKit does,', `${refuse} WebAssembly.Instance = refuse;`],
+  ])('that forbids %s is told what would allow it', async (_, change) => {
     const printed = await inEngine(change, printError);
     expect(printed).toMatch(/^true UNSUPPORTED .*'wasm-unsafe-eval'.*blocked by policy/);
   });
