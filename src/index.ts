@@ -5,7 +5,7 @@
  */
 
 import { packed, places, unpacker } from '../build/embedded.js'; // first, so that bundles begin with it
-import { AttentionError, createRuntime as createRuntimeFrom } from './slim.js';
+import { createRuntime as createRuntimeFrom } from './slim.js';
 import type { Runtime, RuntimeOptions } from './slim.js';
 
 export * from './slim.js';
@@ -31,28 +31,14 @@ interface Unpacker {
 
 /** The bytes of a build: unpacked by a small module of its own, which engines run at speed from its first instruction. */
 function embedded(build: keyof typeof places): Uint8Array<ArrayBuffer> {
-  const { memory, start, unpack } = unpackerHere();
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytesOf(unpacker)));
+  const { memory, start, unpack } = exports as unknown as Unpacker;
   const content = bytesOf(packed);
   const target = start() + content.length;
   new Uint8Array(memory.buffer).set(content, start());
   const [from, to] = places[build];
   unpack(target, to);
   return new Uint8Array(memory.buffer.slice(target + from, target + to));
-}
-
-/** Where a page forbids to compile, some engines refuse the module, others its instance. */
-function unpackerHere(): Unpacker {
-  try {
-    return new WebAssembly.Instance(new WebAssembly.Module(bytesOf(unpacker))).exports as unknown as Unpacker;
-  } catch (cause) {
-    throw new AttentionError({
-      code: 'UNSUPPORTED',
-      message:
-        `this page or engine forbids to compile WebAssembly: a Content-Security-Policy needs 'wasm-unsafe-eval' in ` +
-        `script-src: ${String((cause as Error)?.message ?? cause)}`,
-      cause,
-    });
-  }
 }
 
 function bytesOf(base64: string): Uint8Array<ArrayBuffer> {

@@ -2,6 +2,7 @@
 
 import { identity, sharedFlag } from '../../build/identity.js';
 import { AttentionError, invalidArgument } from './errors.js';
+import { probeFeatures } from './features.js';
 import type { Build } from './kernels.js';
 
 /** One build of the kernels: compiled, as bytes, as an answer of the network, or the address to fetch it from. */
@@ -37,8 +38,14 @@ export async function compile(
 type Content = WasmContent | PromiseLike<WasmContent> | undefined;
 
 /** The type of modules is empty, so functions cannot be told from them by types. */
-function bring(source: unknown): Content {
-  return typeof source === 'function' ? (source as () => Content)() : (source as Content);
+async function bring(source: unknown): Promise<WasmContent | undefined> {
+  try {
+    return await (typeof source === 'function' ? (source as () => Content)() : (source as Content));
+  } catch (error) {
+    // What a program brings may compile something itself, as the embedded builds do to unpack themselves.
+    if (!(error instanceof WebAssembly.CompileError) || probeFeatures().compiles) throw error;
+    throw compilingForbidden(error);
+  }
 }
 
 async function toModule(
@@ -102,15 +109,19 @@ async function compileBytes(build: Build, bytes: Bytes): Promise<WebAssembly.Mod
   } catch (cause) {
     if (!WebAssembly.validate(bytes))
       throw notTheBuild(build, `${bytes.byteLength} bytes that are no whole module`);
-    // The bytes are sound, so it is not they that are refused.
-    throw new AttentionError({
-      code: 'UNSUPPORTED',
-      message:
-        `this page or engine forbids to compile WebAssembly: a Content-Security-Policy needs 'wasm-unsafe-eval' in ` +
-        `script-src, an edge runtime a compiled module (wasm-attention/slim): ${String((cause as Error)?.message ?? cause)}`,
-      cause,
-    });
+    throw compilingForbidden(cause); // the bytes are sound, so it is not they that are refused
   }
+}
+
+/** Some engines refuse the module, others its instance. */
+function compilingForbidden(cause: unknown): AttentionError {
+  return new AttentionError({
+    code: 'UNSUPPORTED',
+    message:
+      `this page or engine forbids to compile WebAssembly: a Content-Security-Policy needs 'wasm-unsafe-eval' in ` +
+      `script-src, an edge runtime a compiled module (wasm-attention/slim): ${String((cause as Error)?.message ?? cause)}`,
+    cause,
+  });
 }
 
 function notTheBuild(build: Build, received: string, cause?: unknown): AttentionError {

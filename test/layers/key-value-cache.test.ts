@@ -86,6 +86,12 @@ interface World {
 
 const pick = <T>(items: readonly T[], number: number): T => items[number % items.length]!;
 
+/** Makes [1, heads, rows, dim] of normal numbers. */
+const normalTensors = (random: Random, dim: number) => (heads: number, rows: number) => ({
+  data: random.array(heads * rows * dim, 'normal'),
+  shape: [1, heads, rows, dim],
+});
+
 function make(runtime: Runtime, { storage, ring }: Setup, batch: number): KeyValueCache {
   return new KeyValueCache(runtime, {
     ...SIZES,
@@ -299,10 +305,7 @@ await eachBuild('a key/value cache', (runtime) => {
   it('has the bits of attention over tensors, whether pages are thought to be in a processor cache or not', () => {
     const random = new Random(13);
     const [keyHeads, length, dim] = [4, 1100, 64]; // 2.25 MB
-    const tensor = (heads: number, rows: number) => ({
-      data: random.array(heads * rows * dim, 'normal'),
-      shape: [1, heads, rows, dim],
-    });
+    const tensor = normalTensors(random, dim);
     const [keys, values] = [tensor(keyHeads, length), tensor(keyHeads, length)];
     const cache = new KeyValueCache(runtime, { numKeyValueHeads: keyHeads, headDim: dim, capacity: length });
     cache.append(0, keys, values);
@@ -349,10 +352,7 @@ await eachBuild('a key/value cache', (runtime) => {
   it('keeps heads apart, which run together over a page: masks of their own, keys that are not finite', () => {
     const random = new Random(17);
     const [heads, keyHeads, length, dim] = [6, 3, 300, 8];
-    const tensor = (count: number, rows: number) => ({
-      data: random.array(count * rows * dim, 'normal'),
-      shape: [1, count, rows, dim],
-    });
+    const tensor = normalTensors(random, dim);
     const [keys, values, query] = [tensor(keyHeads, length), tensor(keyHeads, length), tensor(heads, 2)];
     const spoilt = 40;
     for (let d = 0; d < dim; d++) values.data[(1 * length + spoilt) * dim + d] = d % 2 ? NaN : Infinity;
@@ -381,10 +381,7 @@ await eachBuild('a key/value cache', (runtime) => {
   it('gives the options of attention their meaning', () => {
     const random = new Random(7);
     const [heads, keyHeads, length, dim] = [4, 2, 150, 8];
-    const tensor = (count: number, rows: number) => ({
-      data: random.array(count * rows * dim, 'normal'),
-      shape: [1, count, rows, dim],
-    });
+    const tensor = normalTensors(random, dim);
     const [keys, values, query] = [tensor(keyHeads, length), tensor(keyHeads, length), tensor(heads, 3)];
     const options = {
       scale: 0.3,
