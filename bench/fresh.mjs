@@ -5,7 +5,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { makeInputs } from './suite/inputs.mjs';
 import { peerModule } from './peers/peer.mjs';
-import { maximumError, referenceRows } from './suite/reference.mjs';
+import { measureErrors, referenceRows } from './suite/reference.mjs';
 import { workloads } from './suite/workloads.mjs';
 
 /** Forgets the highest mark so far (making the inputs set it); only Linux can. */
@@ -47,6 +47,8 @@ const milliseconds = performance.now() - start;
 const growth = Math.max(0, residentPeak() - residentBefore);
 
 // -1 stands for a wrong result, because JSON has no infinity, and null for a peer that does not do this.
-const found = output ? maximumError(output, referenceRows(workload, inputs), workload.outputLength) : null;
-const error = found === Infinity ? -1 : found;
-process.stdout.write(`${JSON.stringify({ milliseconds, growth, error })}\n`, () => process.exit());
+const found = output && measureErrors(output, referenceRows(workload, inputs), workload.outputLength);
+const error = found?.error === Infinity ? -1 : (found?.error ?? null);
+const rootMeanSquareError = found?.rootMeanSquareError;
+const line = JSON.stringify({ milliseconds, growth, error, rootMeanSquareError });
+process.stdout.write(`${line}\n`, () => process.exit());

@@ -10,8 +10,8 @@ const LONGEST = 120_000;
 
 /** @typedef {import('./suite/result.mjs').Entry} Entry */
 /** @typedef {{ peer: string, variant: string }} Name */
-/** @typedef {{ milliseconds: number, growth: number, error: number | null }} Call what fresh.mjs prints: an error of -1
- * is a wrong result, null a peer that does not do this */
+/** @typedef {{ milliseconds: number, growth: number, error: number | null, rootMeanSquareError?: number }} Call what
+ * fresh.mjs prints: an error of -1 is a wrong result, null a peer that does not do this */
 
 /** @param {string[]} given @returns {Promise<Call>} */
 async function runFresh(given) {
@@ -77,8 +77,10 @@ function measuredEntry(workload, { peer, variant }, calls) {
   const growths = calls.map(({ growth }) => growth).sort((a, b) => a - b);
   const rounds = calls.map(({ milliseconds }) => ({ milliseconds, limit: null }));
   const error = Math.max(...calls.map((call) => call.error ?? 0));
+  const rootMeanSquareError = Math.max(...calls.map((call) => call.rootMeanSquareError ?? 0));
   return {
-    ...{ peer, variant, threads: 1, state: 'measured', error, growth: growths[growths.length >> 1] },
+    ...{ peer, variant, threads: 1, state: 'measured', error, rootMeanSquareError },
+    growth: growths[growths.length >> 1],
     ...timing(rounds, rounds.length, workload, 1),
   };
 }

@@ -51,8 +51,8 @@ async function open(workload, warmupTime) {
   if (!best && failure !== undefined) throw failure;
   current = best?.opened;
   if (!best) return null;
-  const { error, fastest } = best.opened;
-  return { variant: best.variant, error, fastest };
+  const { error, rootMeanSquareError, fastest } = best.opened;
+  return { variant: best.variant, error, rootMeanSquareError, fastest };
 }
 
 /** @type {Record<string, (...given: any[]) => unknown>} */

@@ -38,6 +38,7 @@ export function remoteCandidate(peer, url, patience = PATIENCE) {
         ...opened,
         // JSON has no infinity: what is infinitely wrong arrives as null.
         error: opened.error ?? Infinity,
+        rootMeanSquareError: opened.rootMeanSquareError ?? Infinity,
         turn: (/** @type {number} */ milliseconds) => ask('turn', milliseconds),
         close: async () => void (child?.isAlive && (await ask('close'))),
       };

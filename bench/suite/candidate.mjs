@@ -4,7 +4,7 @@
 import { Bench } from 'tinybench';
 import { shortestSample, timeOnce } from './clock.mjs';
 import { makeInputs } from './inputs.mjs';
-import { maximumError, referenceRows } from './reference.mjs';
+import { measureErrors, referenceRows } from './reference.mjs';
 import { summarize } from './statistics.mjs';
 
 /** @typedef {import('./workloads.mjs').Workload} Workload */
@@ -20,6 +20,7 @@ import { summarize } from './statistics.mjs';
 /**
  * @typedef {object} Opened checked and warm
  * @property {number} error largest absolute difference from float64 on sampled rows
+ * @property {number} rootMeanSquareError of the same differences
  * @property {number} fastest milliseconds of the fastest call so far
  * @property {string} [variant] the way that was chosen, where there are several
  * @property {(milliseconds: number) => Promise<{ milliseconds: number, samples: number }>} turn times calls for about so
@@ -81,12 +82,12 @@ function dataOf(workload) {
  * @returns {Promise<Opened>}
  */
 async function openPrepared({ run, dispose }, expected, outputLength, clock, warmupTime) {
-  const error = maximumError(await run(), expected, outputLength);
+  const errors = measureErrors(await run(), expected, outputLength);
   const fastest = await warmUp(run, clock, warmupTime);
   const calls = Math.max(1, Math.ceil(shortestSample(clock) / fastest));
   const task = batchTask(run, calls, clock);
   return {
-    error,
+    ...errors,
     fastest,
     async turn(milliseconds) {
       // An untimed sample first brings the candidate's data back into the caches, where that is not most of the work.

@@ -31,25 +31,34 @@ export function referenceRows({ kind, shapes }, inputs) {
   return layerRows(shapes, inputs);
 }
 
+/** @typedef {{ error: number, rootMeanSquareError: number }} Errors largest and root mean square absolute difference */
+
+/** @type {Errors} */
+const WRONG = { error: Infinity, rootMeanSquareError: Infinity };
+
 /**
- * Largest absolute difference over the sampled rows; infinite when the output has the wrong length or holds
- * NaN.
+ * Differences over the sampled rows; infinite when the output has the wrong length or holds NaN.
  *
  * @param {Float32Array} output
  * @param {ReferenceRow[]} rows
  * @param {number} outputLength
+ * @returns {Errors}
  */
-export function maximumError(output, rows, outputLength) {
-  if (output.length !== outputLength) return Infinity;
+export function measureErrors(output, rows, outputLength) {
+  if (output.length !== outputLength) return WRONG;
   let largest = 0;
+  let squares = 0;
+  let count = 0;
   for (const { offset, values } of rows) {
     for (let i = 0; i < values.length; i++) {
       const error = Math.abs(output[offset + i] - values[i]);
-      if (Number.isNaN(error)) return Infinity;
+      if (Number.isNaN(error)) return WRONG;
       largest = Math.max(largest, error);
+      squares += error * error;
     }
+    count += values.length;
   }
-  return largest;
+  return { error: largest, rootMeanSquareError: Math.sqrt(squares / count) };
 }
 
 /**

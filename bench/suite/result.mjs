@@ -16,6 +16,7 @@ import { SUITE_VERSION } from './workloads.mjs';
  * @property {'measured' | 'failed' | 'unsupported' | 'skipped'} state
  * @property {string} [reason] why there is no measurement
  * @property {number} [error] largest absolute difference from float64 on sampled rows
+ * @property {number} [rootMeanSquareError] of the same differences; not in files of former versions
  * @property {import('./statistics.mjs').Summary} [time] milliseconds of a call, over the rounds
  * @property {Round[]} [rounds]
  * @property {number} [gflops] live arithmetic only
@@ -50,7 +51,7 @@ const METHOD = {
   limit:
     'rate of f32x4 multiply-adds (or of reading as many bytes), before and after each turn; share round by round',
   spread: '(p75 - p25) / median over the rounds',
-  error: 'largest absolute difference from float64 on sampled rows',
+  error: 'absolute difference from float64 on sampled rows: the largest, and the root mean square',
   units: {
     time: 'ms',
     gflops: 'GFLOP/s of live arithmetic',

@@ -174,7 +174,9 @@ export const absent = ({ peer, variant, threads }, state, reason) => ({
 function measuredEntry({ candidate, opened, rounds, samples }, workload) {
   const { peer, variant, threads } = candidate;
   const name = { peer, variant: opened.variant ?? variant, threads };
-  return { ...name, state: 'measured', error: opened.error, ...timing(rounds, samples, workload, threads) };
+  const { error, rootMeanSquareError } = opened;
+  const times = timing(rounds, samples, workload, threads);
+  return { ...name, state: 'measured', error, rootMeanSquareError, ...times };
 }
 
 /**

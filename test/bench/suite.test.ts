@@ -2,7 +2,7 @@
 
 import { expect, test } from 'vitest';
 import { makeInputs } from '../../bench/suite/inputs.mjs';
-import { maximumError, referenceRows } from '../../bench/suite/reference.mjs';
+import { measureErrors, referenceRows } from '../../bench/suite/reference.mjs';
 import { timing } from '../../bench/suite/run.mjs';
 import { countBytes, countFlop, livePairs, workloads } from '../../bench/suite/workloads.mjs';
 import type { Workload } from '../../bench/suite/workloads.mjs';
@@ -115,10 +115,15 @@ test.each([
   );
   const rows = referenceRows(workload, inputs);
   const exact = Float32Array.from(output);
-  expect(maximumError(exact, rows, exact.length)).toBeLessThan(1e-6);
+  const errors = (output: Float32Array) => measureErrors(output, rows, exact.length);
+  expect(errors(exact).error).toBeLessThan(1e-6);
+  expect(errors(exact).rootMeanSquareError).toBeLessThan(errors(exact).error);
   exact[exact.length - 1]! += 0.01;
-  expect(maximumError(exact, rows, exact.length)).toBeGreaterThan(0.009);
-  expect(maximumError(exact.subarray(1), rows, exact.length)).toBe(Infinity);
+  expect(errors(exact).error).toBeGreaterThan(0.009);
+  const sampled = rows.reduce((count, { values }) => count + values.length, 0);
+  expect(errors(exact).rootMeanSquareError).toBeCloseTo(0.01 / Math.sqrt(sampled), 6);
+  const wrong = { error: Infinity, rootMeanSquareError: Infinity };
+  expect(errors(exact.subarray(1))).toEqual(wrong);
   exact[0] = NaN;
-  expect(maximumError(exact, rows, exact.length)).toBe(Infinity);
+  expect(errors(exact)).toEqual(wrong);
 });
