@@ -556,7 +556,7 @@ function averageHeads(scope: CallScope, weights: Tensor): Tensor {
   const mean = scope.make([batch, queries, keys]);
   scope.then(() => {
     const source = weights.data as Float32Array;
-    const target = mean.data as Float32Array;
+    const target = mean.data;
     const size = queries * keys;
     for (let b = 0; b < batch; b++) {
       for (let i = 0; i < size; i++) {

@@ -67,7 +67,7 @@ function pack(scope: CallScope, weight: TensorLike, bias: TensorLike | undefined
   const packed = scope.make([columns * inFeatures + columns]);
   const { kernels } = scope.runtime;
   kernels.packColumns(matrix.address, inFeatures * 4, outFeatures, inFeatures, packed.address);
-  const biases = (packed.data as Float32Array).subarray(columns * inFeatures);
+  const biases = packed.data.subarray(columns * inFeatures);
   biases.fill(0);
   if (vector) biases.set(vector.data);
   return { packed, inFeatures, outFeatures };

@@ -5,8 +5,8 @@ import { AttentionError, describe, invalidArgument } from './errors.js';
 import { floatsOfHalves } from './half.js';
 import { Runtime, runtimeOf } from './runtime.js';
 import type { ArrayInput } from './runtime.js';
-import { Tensor } from './tensor.js';
-import type { DataType } from './tensor.js';
+import { isTensor } from './tensor.js';
+import type { DataType, Tensor } from './tensor.js';
 import { checkOptions } from './checks.js';
 import { runTiles } from './tiles.js';
 import type { Work } from './tiles.js';
@@ -72,7 +72,7 @@ export class CallScope {
   }
 
   /** A tensor for the caller; disposed if the call fails. */
-  make(shape: readonly number[], dtype?: DataType): Tensor {
+  make<Type extends DataType = 'float32'>(shape: readonly number[], dtype?: Type): Tensor<Type> {
     const tensor = this.runtime.empty(shape, dtype);
     this.#made.push(tensor);
     return tensor;
@@ -118,18 +118,18 @@ export class CallScope {
   }
 
   /** A tensor that lives as long as the call. Its elements are whatever the memory held. */
-  temporary(shape: readonly number[], dtype?: DataType): Tensor {
+  temporary<Type extends DataType = 'float32'>(shape: readonly number[], dtype?: Type): Tensor<Type> {
     return this.#keep(this.runtime.place(shape, dtype, this));
   }
 
-  #keep(tensor: Tensor): Tensor {
+  #keep<Type extends DataType>(tensor: Tensor<Type>): Tensor<Type> {
     this.#tensors.push(tensor);
     return tensor;
   }
 
   /** The input as a tensor of this runtime. */
   tensor(argument: string, input: TensorLike): Tensor {
-    if (input instanceof Tensor) return this.use(checkTensor(argument, input, this.runtime));
+    if (isTensor(input)) return this.use(checkTensor(argument, input, this.runtime));
     const { data, shape } = dataAndShape(argument, input);
     try {
       return this.#keep(this.runtime.copyOf(data, shape, this));
@@ -166,7 +166,7 @@ export function findRuntime(
   checkOptions(options);
   if (options.runtime !== undefined) return options.runtime;
   for (const input of inputs) {
-    if (!(input instanceof Tensor)) continue;
+    if (!isTensor(input)) continue;
     return runtimeOf(input);
   }
   throw new AttentionError({
@@ -248,8 +248,12 @@ export function nameArgument(error: unknown, argument: string): unknown {
 }
 
 /** Throws unless the tensor has the element kind. */
-export function checkDataType(argument: string, tensor: Tensor, ...kinds: readonly string[]): void {
-  if (!kinds.includes(tensor.dtype)) {
+export function checkDataType<Type extends DataType>(
+  argument: string,
+  tensor: Tensor,
+  ...kinds: readonly Type[]
+): asserts tensor is Tensor<Type> {
+  if (!kinds.includes(tensor.dtype as Type)) {
     throw new AttentionError({
       code: 'INVALID_DTYPE',
       argument,

@@ -213,6 +213,10 @@ export class Runtime {
    * @param shape default: one axis
    * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, OUT_OF_MEMORY, DISPOSED
    */
+  tensor(data: Float32Array | Float64Array | readonly number[], shape?: readonly number[]): Tensor<'float32'>;
+  tensor(data: Int32Array | BigInt64Array, shape?: readonly number[]): Tensor<'int32'>;
+  tensor(data: Uint8Array | readonly boolean[], shape?: readonly number[]): Tensor<'bool'>;
+  tensor(data: ArrayInput, shape?: readonly number[]): Tensor;
   tensor(data: ArrayInput, shape?: readonly number[]): Tensor {
     return this.copyOf(data, shape);
   }
@@ -236,12 +240,16 @@ export class Runtime {
    *
    * @throws AttentionError INVALID_SHAPE, OUT_OF_MEMORY, DISPOSED
    */
-  empty(shape: readonly number[], dtype?: DataType): Tensor {
+  empty<Type extends DataType = 'float32'>(shape: readonly number[], dtype?: Type): Tensor<Type> {
     return this.place(shape, dtype);
   }
 
   /** @internal {@link empty}, of memory that is lent. */
-  place(shape: readonly number[], dtype: DataType = 'float32', lender?: Lender): Tensor {
+  place<Type extends DataType = 'float32'>(
+    shape: readonly number[],
+    dtype: Type = 'float32' as Type,
+    lender?: Lender,
+  ): Tensor<Type> {
     this.check();
     checkShape(shape);
     const storage = new Storage(this.#linearMemory, sizeOf(shape) * elementBytes(dtype), lender);

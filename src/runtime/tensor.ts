@@ -7,10 +7,18 @@ import type { LinearMemory } from './memory.js';
 /** Element kinds: 32-bit floats, 32-bit integers, and bytes that are 0 or not (masks). */
 export type DataType = 'float32' | 'int32' | 'bool';
 
-/** The view of a tensor's elements: of 'float32', 'int32' and 'bool'. */
-export type TensorData = Float32Array | Int32Array | Uint8Array;
+interface DataOf {
+  readonly float32: Float32Array;
+  readonly int32: Int32Array;
+  readonly bool: Uint8Array;
+}
 
-const ARRAYS = { float32: Float32Array, int32: Int32Array, bool: Uint8Array } as const;
+/** The view of a tensor's elements: a Float32Array of 'float32', an Int32Array of 'int32', a Uint8Array of 'bool'. */
+export type TensorData<Type extends DataType = DataType> = DataOf[Type];
+
+const ARRAYS: {
+  readonly [Type in DataType]: new (buffer: ArrayBuffer, from: number, length?: number) => DataOf[Type];
+} = { float32: Float32Array, int32: Int32Array, bool: Uint8Array };
 
 /** Bytes of an element. */
 export function elementBytes(dtype: DataType): number {
@@ -87,10 +95,12 @@ export function contiguousStrides(shape: readonly number[]): number[] {
 /**
  * A shaped view of linear memory. Made by `runtime.tensor` (copies in), `runtime.empty` (to be written through `data`)
  * and by operations. Sizes may be 0.
+ *
+ * @typeParam Type kind of the elements, which `data` is an array of; where it is not known, any
  */
-export class Tensor {
+export class Tensor<Type extends DataType = DataType> {
   /** Kind of the elements. */
-  readonly dtype: DataType;
+  readonly dtype: Type;
   /** Length of each axis; the last one varies fastest. */
   readonly shape: readonly number[];
   /** Steps along each axis, in elements. */
@@ -99,12 +109,12 @@ export class Tensor {
   readonly #offset: number;
   readonly #owner: boolean;
   #disposed = false;
-  #view: TensorData | undefined;
+  #view: TensorData<Type> | undefined;
 
   /** @internal */
   constructor(
     storage: Storage,
-    dtype: DataType,
+    dtype: Type,
     shape: readonly number[],
     strides: readonly number[],
     offset: number,
@@ -155,7 +165,7 @@ export class Tensor {
    *
    * @throws AttentionError DISPOSED; INVALID_STATE if the tensor is not contiguous (use `toFloat32Array`).
    */
-  get data(): TensorData {
+  get data(): TensorData<Type> {
     this.#check();
     const buffer = this.#storage.memory.buffer;
     if (this.#view === undefined || this.#view.buffer !== buffer) {
@@ -208,7 +218,7 @@ export class Tensor {
   }
 
   /** The same elements under another shape, without a copy. The tensor must be contiguous, or only its last axis split. */
-  reshape(shape: readonly number[]): Tensor {
+  reshape(shape: readonly number[]): Tensor<Type> {
     this.#check();
     const last = this.shape.length - 1;
     const kept = this.shape.slice(0, last);
@@ -231,7 +241,7 @@ export class Tensor {
   }
 
   /** A view with two axes exchanged. Negative axes count from the end. */
-  transpose(first: number, second: number): Tensor {
+  transpose(first: number, second: number): Tensor<Type> {
     const a = this.#axis('first', first);
     const b = this.#axis('second', second);
     const shape = [...this.shape];
@@ -242,7 +252,7 @@ export class Tensor {
   }
 
   /** A view of the places [from, to) along an axis. */
-  slice(axis: number, from: number, to: number): Tensor {
+  slice(axis: number, from: number, to: number): Tensor<Type> {
     const along = this.#axis('axis', axis);
     const length = this.shape[along]!;
     if (!(Number.isInteger(from) && Number.isInteger(to) && 0 <= from && from <= to && to <= length)) {
@@ -258,7 +268,7 @@ export class Tensor {
   }
 
   /** @internal The same block under any shape and strides, from any element on. The caller answers for the bounds. */
-  withLayout(shape: readonly number[], strides: readonly number[], from = 0): Tensor {
+  withLayout(shape: readonly number[], strides: readonly number[], from = 0): Tensor<Type> {
     return this.#viewOf(shape, strides, this.#offset + from);
   }
 
@@ -284,7 +294,7 @@ export class Tensor {
     this.dispose();
   }
 
-  #viewOf(shape: readonly number[], strides: readonly number[], offset: number): Tensor {
+  #viewOf(shape: readonly number[], strides: readonly number[], offset: number): Tensor<Type> {
     this.#check();
     return new Tensor(this.#storage, this.dtype, shape, strides, offset, false);
   }
@@ -301,6 +311,11 @@ export class Tensor {
   #check(): void {
     if (this.disposed) throw new AttentionError({ code: 'DISPOSED', message: 'the tensor was disposed' });
   }
+}
+
+/** Of any kind: `instanceof` alone would leave the kind of the elements unchecked. */
+export function isTensor(value: unknown): value is Tensor {
+  return value instanceof Tensor;
 }
 
 function lastAxis(shape: readonly number[], strides: readonly number[]): { length: number; stride: number } {

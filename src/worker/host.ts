@@ -14,10 +14,10 @@ import {
   prefix,
   slidingWindow,
   strided,
-  Tensor,
 } from '../index.js';
 import type { Mask, Progress, Runtime, RuntimeOptions, TensorData } from '../index.js';
 import { invalidArgument } from '../runtime/errors.js';
+import { isTensor } from '../runtime/tensor.js';
 import { packError } from './errors.js';
 import { findOperation, propertiesOf } from './operations.js';
 import { nameOf } from './pack.js';
@@ -194,7 +194,7 @@ export class Host {
       const properties = propertiesOf(value);
       if (properties) {
         made.push({ path, handle: this.#handleOf(value as Disposable), properties });
-        if (value instanceof Tensor && request.read) {
+        if (isTensor(value) && request.read) {
           properties['data'] = give(copyOf(value.data, spares));
         }
         return undefined;

@@ -17,8 +17,9 @@ import {
   topKeysAsync,
   variableLengthAttentionAsync,
 } from '../index.js';
-import type { Runtime, TensorData } from '../index.js';
+import type { DataType, Runtime, TensorData } from '../index.js';
 import { invalidArgument } from '../runtime/errors.js';
+import { isTensor } from '../runtime/tensor.js';
 
 type InputName =
   | ('data' | 'shape' | 'dtype' | 'tensor' | 'values')
@@ -39,9 +40,8 @@ export interface Call {
 const operations: Record<string, (call: Call) => unknown> = {
   tensor: ({ runtime, inputs: { data, shape } }) => runtime.tensor(data, shape),
   empty: ({ runtime, inputs: { shape, dtype } }) => runtime.empty(shape, dtype),
-  set: ({ inputs: { tensor, values } }) =>
-    void only(Tensor, 'tensor', tensor).set((values as { data: TensorData }).data),
-  read: ({ inputs: { tensor } }) => only(Tensor, 'tensor', tensor).data.slice(),
+  set: ({ inputs: { tensor, values } }) => void tensorOf(tensor).set((values as { data: TensorData }).data),
+  read: ({ inputs: { tensor } }) => tensorOf(tensor).data.slice(),
   memory: ({ runtime, handles }) => ({ ...runtime.memory, handles }),
 
   scaledDotProductAttention: ({ inputs: { query, key, value }, options }) =>
@@ -81,6 +81,10 @@ const operations: Record<string, (call: Call) => unknown> = {
   cacheRestore: ({ inputs: { cache, snapshot } }) => cacheOf(cache).restore(snapshot),
 };
 
+function tensorOf(value: unknown): Tensor {
+  return only(Tensor<DataType>, 'tensor', value);
+}
+
 function cacheOf(value: unknown): KeyValueCache {
   return only(KeyValueCache, 'cache', value);
 }
@@ -98,7 +102,7 @@ function only<T>(kind: abstract new (...args: never[]) => T, argument: string, v
 
 /** What lives in the worker and is known outside by a handle, with what the handle says of it; undefined for the rest. */
 export function propertiesOf(value: unknown): Record<string, unknown> | undefined {
-  if (value instanceof Tensor) return { shape: value.shape, dtype: value.dtype };
+  if (isTensor(value)) return { shape: value.shape, dtype: value.dtype };
   if (value instanceof LinearWeights) {
     return { inFeatures: value.inFeatures, outFeatures: value.outFeatures };
   }

@@ -1,6 +1,6 @@
 // Runtimes and tensors: what is chosen and why, what is freed, what happens when memory ends.
 
-import { describe, expect, it } from 'vitest';
+import { describe, expect, expectTypeOf, it } from 'vitest';
 import {
   AttentionError,
   createRuntime,
@@ -10,6 +10,7 @@ import {
   probeFeatures,
   scaledDotProductAttention,
 } from 'wasm-attention';
+import type { Tensor } from 'wasm-attention';
 
 /** The error a call ends with. */
 function errorOf(call: () => unknown): AttentionError {
@@ -124,6 +125,22 @@ describe('temporary memory', () => {
     expect(result.toFloat32Array()).toEqual(expected);
     result.dispose();
     expect(runtime.memory.used).toBe(used);
+  });
+});
+
+describe('types', () => {
+  it('know the array of a kind of elements', async () => {
+    const runtime = await createRuntime();
+    expectTypeOf(runtime.tensor([1]).data).toEqualTypeOf<Float32Array>();
+    expectTypeOf(runtime.tensor(new Float64Array(1)).reshape([1, 1]).data).toEqualTypeOf<Float32Array>();
+    expectTypeOf(runtime.tensor([true]).transpose(0, 0).data).toEqualTypeOf<Uint8Array>();
+    expectTypeOf(runtime.tensor(new BigInt64Array(1)).slice(0, 0, 1).data).toEqualTypeOf<Int32Array>();
+    expectTypeOf(runtime.empty([1]).data).toEqualTypeOf<Float32Array>();
+    expectTypeOf(runtime.empty([1], 'bool').data).toEqualTypeOf<Uint8Array>();
+    expectTypeOf(runtime.empty([1]) as Tensor).toEqualTypeOf<Tensor>(); // any kind, where it does not matter
+    expectTypeOf<Tensor['data']>().toEqualTypeOf<Float32Array | Int32Array | Uint8Array>();
+    expect(runtime.empty([1], 'int32').data).toBeInstanceOf(Int32Array);
+    runtime.dispose();
   });
 });
 
