@@ -45,7 +45,6 @@ export function compileMasks(
   queriesInBlock: number,
 ): CompiledMask {
   if (masks.length === 0) return {};
-  for (const mask of masks) mask.check(context);
   const whole: Mask[] = [];
   const rest: Mask[] = [];
   for (const part of masks.flatMap(flatten)) (isInterval(part, context) ? whole : rest).push(part);
@@ -57,8 +56,8 @@ export function compileMasks(
 
 function knownTable(parts: readonly Mask[], context: MaskContext, queriesInBlock: number): BlockTable {
   const { batch, heads, queries, keys } = context;
-  const offsets = Array.from({ length: batch }, (_, b) => context.offset(b));
-  const key = [batch, heads, queries, keys, queriesInBlock, ...offsets].join();
+  const places = Array.from({ length: batch }, (_, b) => [context.offset(b), context.length(b)]);
+  const key = [batch, heads, queries, keys, queriesInBlock, ...places].join();
   const first = parts[0]!;
   const known = tables.get(first);
   if (
@@ -92,9 +91,11 @@ function isInterval(mask: Mask, context: MaskContext): boolean {
 /** Masks by position differ between batch rows only where the positions do; lengths and documents where given so. */
 function differsByBatch(mask: AndMask, context: MaskContext): boolean {
   if (context.batch < 2) return false;
-  const offset = context.offset(0);
-  const sameOffsets = Array.from({ length: context.batch }).every((_, b) => context.offset(b) === offset);
-  return mask.parts.some((part) => part.perBatch && !(part.positional && sameOffsets));
+  const [offset, length] = [context.offset(0), context.length(0)];
+  const samePlaces = Array.from({ length: context.batch }).every(
+    (_, b) => context.offset(b) === offset && context.length(b) === length,
+  );
+  return mask.parts.some((part) => part.perBatch && !(part.positional && samePlaces));
 }
 
 function compileIntervals(mask: AndMask, context: MaskContext): Intervals {

@@ -15,7 +15,12 @@ export interface MaskContext {
   readonly keys: number;
   /** Key position of query 0 of a batch row. */
   readonly offset: (batch: number) => number;
+  /** Keys of a batch row that are not padding (`keyLengths`). */
+  readonly length: (batch: number) => number;
 }
+
+/** What a mask is checked against, before positions are known. */
+type MaskSizes = Pick<MaskContext, 'batch' | 'heads' | 'queries' | 'keys'>;
 
 /** What a mask says about a block of queries by keys. */
 export type BlockAnswer = 'empty' | 'full' | 'mixed';
@@ -58,8 +63,11 @@ export abstract class Mask {
   /** @internal What lets a mask be made again in a worker; absent for masks that hold functions. */
   recipe: MaskRecipe | undefined;
 
-  /** Whether batch rows differ only because their queries stand at other positions (MaskContext.offset). */
+  /** Whether batch rows differ only because their queries stand at other positions (MaskContext.offset, length). */
   readonly positional: boolean = false;
+
+  /** @internal Whether it asks where queries stand (MaskContext.offset). */
+  readonly needsPositions: boolean = false;
 
   static {
     Object.defineProperty(this.prototype, brand, { value: true });
@@ -72,7 +80,12 @@ export abstract class Mask {
   }
 
   /** Throws if the mask does not fit the call. */
-  check(_context: MaskContext): void {}
+  check(_sizes: MaskSizes): void {}
+
+  /** @internal Key from which on all are padding in a batch row; Infinity where the mask knows of none. */
+  length(_batch: number): number {
+    return Infinity;
+  }
 
   /** Whether query i keeps key j. */
   abstract keeps(context: MaskContext, batch: number, head: number, query: number, key: number): boolean;
@@ -132,8 +145,10 @@ export type CausalAlignment = 'upper-left' | 'lower-right';
 class CausalMask extends IntervalMask {
   readonly perBatch = true;
   override readonly positional = true;
+  override readonly needsPositions: boolean;
   constructor(readonly alignment: CausalAlignment | undefined) {
     super();
+    this.needsPositions = alignment === undefined;
   }
   interval(context: MaskContext, batch: number, _head: number, query: number, into: Interval): boolean {
     const offset =
@@ -141,7 +156,7 @@ class CausalMask extends IntervalMask {
         ? context.offset(batch)
         : this.alignment === 'upper-left'
           ? 0
-          : context.keys - context.queries;
+          : context.length(batch) - context.queries;
     into.begin = 0;
     into.end = query + offset + 1;
     return true;
@@ -150,10 +165,10 @@ class CausalMask extends IntervalMask {
 
 /**
  * Query i keeps keys up to its own position. Without an alignment, positions are those of the call: with as many
- * queries as keys nothing more is needed.
+ * queries as keys nothing more is needed, and otherwise the call has to say them (`queryOffset`).
  *
  * @param alignment 'upper-left': query i is at key i (PyTorch's is_causal); 'lower-right': the last query is at the last
- *   key (FlashAttention)
+ *   key of its row, `keyLengths` minded (FlashAttention). Whatever the positions of the call are.
  */
 export function causal(alignment?: CausalAlignment): Mask {
   if (alignment !== undefined && alignment !== 'upper-left' && alignment !== 'lower-right') {
@@ -173,6 +188,7 @@ export interface Window {
 class SlidingWindowMask extends IntervalMask {
   readonly perBatch = true;
   override readonly positional = true;
+  override readonly needsPositions = true;
   constructor(
     readonly left: number,
     readonly right: number,
@@ -189,7 +205,8 @@ class SlidingWindowMask extends IntervalMask {
 
 /**
  * Query at position p keeps keys p - left to p + right: that many beside the own one (FlashAttention, ONNX).
- * A window w of Hugging Face or onnxruntime counts the own key: left = w - 1.
+ * A window w of Hugging Face or onnxruntime counts the own key: left = w - 1. Positions are those of the call, as for
+ * `causal()`.
  */
 export function slidingWindow(window: Window): Mask {
   checkObject('window', window, '{ left, right }');
@@ -207,7 +224,7 @@ function checkObject(argument: string, value: unknown, expected: string): void {
 }
 
 function checkSide(argument: string, side: number | undefined): number {
-  if (side === undefined || side === Infinity) return 2 ** 31;
+  if (side === undefined || side === Infinity) return Infinity;
   if (Number.isInteger(side) && side >= 0) return side;
   throw invalidArgument(`window.${argument}`, 'an integer >= 0, or undefined for unbounded', side);
 }
@@ -249,16 +266,22 @@ class LengthMask extends IntervalMask {
     integers(argument, lengths, 0, 2 ** 31 - 1);
     this.perBatch = lengths.length > 1;
   }
-  override check(context: MaskContext): void {
-    const lengths = integers(this.argument, this.lengths, 0, context.keys);
-    if (lengths.length !== 1 && lengths.length !== context.batch) {
-      throw shapeError(this.argument, `one length, or one a batch row (${context.batch})`, this.lengths);
+  override check(sizes: MaskSizes): void {
+    const lengths = integers(this.argument, this.lengths, 0, sizes.keys);
+    if (lengths.length !== 1 && lengths.length !== sizes.batch) {
+      throw shapeError(this.argument, `one length, or one a batch row (${sizes.batch})`, this.lengths);
     }
   }
   interval(_context: MaskContext, batch: number, _head: number, _query: number, into: Interval): boolean {
     into.begin = 0;
-    into.end = Number(this.lengths[this.lengths.length === 1 ? 0 : batch]);
+    into.end = this.#of(batch);
     return true;
+  }
+  override length(batch: number): number {
+    return this.argument === 'keyLengths' ? this.#of(batch) : Infinity;
+  }
+  #of(batch: number): number {
+    return Number(this.lengths[this.lengths.length === 1 ? 0 : batch]);
   }
 }
 
@@ -290,6 +313,7 @@ export type Documents =
 class DocumentsMask extends Mask {
   readonly perBatch = true;
   override readonly positional: boolean;
+  override readonly needsPositions = true;
   readonly perHead = false;
   readonly #ids: readonly Int32Array[];
   /** First key and the key after the last of each position's document, where documents are runs. */
@@ -309,13 +333,13 @@ class DocumentsMask extends Mask {
     }
   }
 
-  override check(context: MaskContext): void {
-    const fits = this.#ids.every((row) => row.length === context.keys);
-    if (!fits || (this.#ids.length !== 1 && this.#ids.length !== context.batch)) {
+  override check(sizes: MaskSizes): void {
+    const fits = this.#ids.every((row) => row.length === sizes.keys);
+    if (!fits || (this.#ids.length !== 1 && this.#ids.length !== sizes.batch)) {
       throw new AttentionError({
         code: 'INVALID_SHAPE',
         argument: 'documents',
-        expected: `${context.keys} positions, for all or each of ${context.batch} batch rows`,
+        expected: `${sizes.keys} positions, for all or each of ${sizes.batch} batch rows`,
         received: `${this.#ids.length} x ${this.#ids[0]?.length ?? 0}`,
       });
     }
@@ -369,7 +393,8 @@ function runsOf(ids: Int32Array): { begins: Int32Array; ends: Int32Array } | und
 }
 
 /**
- * Queries keep the keys of their own document: packed sequences that must not see each other.
+ * Queries keep the keys of their own document: packed sequences that must not see each other. Positions are those of the
+ * call, as for `causal()`.
  *
  * @param documents `ids`: one integer a position (one list, or one a batch row); or `cumulativeLengths`:
  *   [0, end of the first, ..., number of keys]
@@ -406,6 +431,7 @@ function idsFromCumulative(argument: string, cumulative: IntegerList): Int32Arra
 class GlobalTokensMask extends Mask {
   readonly perBatch = true;
   override readonly positional = true;
+  override readonly needsPositions = true;
   readonly perHead = false;
   readonly #tokens: Set<number>;
   readonly #sorted: Int32Array;
@@ -414,8 +440,8 @@ class GlobalTokensMask extends Mask {
     this.#tokens = new Set(integers('globalTokens', indices, 0, 2 ** 31 - 1));
     this.#sorted = Int32Array.from(this.#tokens).sort(); // each once: they are counted
   }
-  override check(context: MaskContext): void {
-    integers('globalTokens', this.#sorted, 0, Math.max(context.keys, context.queries) - 1);
+  override check(sizes: MaskSizes): void {
+    integers('globalTokens', this.#sorted, 0, Math.max(sizes.keys, sizes.queries) - 1);
   }
   keeps(context: MaskContext, batch: number, _head: number, query: number, key: number): boolean {
     return this.#tokens.has(key) || this.#tokens.has(query + context.offset(batch));
@@ -435,7 +461,10 @@ class GlobalTokensMask extends Mask {
   }
 }
 
-/** These tokens see every key and are seen by every query (Longformer). Usually in `or(slidingWindow(...), globalTokens(...))`. */
+/**
+ * These tokens see every key and are seen by every query (Longformer). Usually in `or(slidingWindow(...), globalTokens(...))`.
+ * Positions are those of the call, as for `causal()`.
+ */
 export function globalTokens(indices: IntegerList): Mask {
   return recorded(new GlobalTokensMask(indices), 'globalTokens', indices);
 }
@@ -443,6 +472,7 @@ export function globalTokens(indices: IntegerList): Mask {
 class StridedMask extends Mask {
   readonly perBatch = true;
   override readonly positional = true;
+  override readonly needsPositions = true;
   readonly perHead = false;
   constructor(readonly stride: number) {
     super();
@@ -455,7 +485,10 @@ class StridedMask extends Mask {
   }
 }
 
-/** Query at position p keeps keys p, p - stride, p + stride, ... (the strided part of sparse transformers). */
+/**
+ * Query at position p keeps keys p, p - stride, p + stride, ... (the strided part of sparse transformers). Positions are
+ * those of the call, as for `causal()`.
+ */
 export function strided(stride: number): Mask {
   if (!Number.isInteger(stride) || stride < 1) {
     throw invalidArgument('stride', 'an integer >= 1', stride);
@@ -480,16 +513,16 @@ class BlockSparseMask extends Mask {
     this.#layouts = (this.perHead ? layout : [layout]) as HeadLayouts;
     this.#blockSize = blockSize;
   }
-  override check(context: MaskContext): void {
-    const rows = Math.ceil(context.queries / this.#blockSize);
-    const columns = Math.ceil(context.keys / this.#blockSize);
+  override check(sizes: MaskSizes): void {
+    const rows = Math.ceil(sizes.queries / this.#blockSize);
+    const columns = Math.ceil(sizes.keys / this.#blockSize);
     const fits = this.#layouts.every(
       (layout) => layout.length === rows && layout.every((row) => row.length === columns),
     );
-    if (!fits || (this.perHead && this.#layouts.length !== context.heads)) {
+    if (!fits || (this.perHead && this.#layouts.length !== sizes.heads)) {
       throw shapeError(
         'blockSparse.layout',
-        `${rows} x ${columns} blocks${this.perHead ? ` for each of ${context.heads} heads` : ''}`,
+        `${rows} x ${columns} blocks${this.perHead ? ` for each of ${sizes.heads} heads` : ''}`,
         this.#layouts.map((layout) => [layout.length, layout[0]?.length ?? 0]).flat(),
       );
     }
@@ -513,7 +546,7 @@ class BlockSparseMask extends Mask {
 }
 
 /**
- * Keeps the blocks whose entry is true.
+ * Keeps the blocks whose entry is true. Blocks go by the indices of queries and keys in the call, not by positions.
  *
  * @param layout    [ceil(queries / blockSize)][ceil(keys / blockSize)], or that for each head
  * @param blockSize queries and keys a block
@@ -530,7 +563,10 @@ export function blockSparse(layout: BlockLayout, blockSize: number): Mask {
 
 /** A mask of one's own. */
 export interface CustomMask {
-  /** Whether a query keeps a key. Must always give the same answer. */
+  /**
+   * Whether a query keeps a key: indices in the call, from 0, whatever `queryOffset` or `causal` say of positions. Must
+   * always give the same answer.
+   */
   readonly keeps: (batch: number, head: number, query: number, key: number) => boolean;
   /** What holds for a whole block, where that is known; saves asking for each pair. Default: 'mixed'. */
   readonly block?: (block: Block) => BlockAnswer;
@@ -573,13 +609,18 @@ export function customMask(custom: CustomMask): Mask {
 export class AndMask extends Mask {
   readonly perBatch: boolean;
   readonly perHead: boolean;
+  override readonly needsPositions: boolean;
   constructor(readonly parts: readonly Mask[]) {
     super();
+    this.needsPositions = parts.some((part) => part.needsPositions);
     this.perBatch = parts.some((part) => part.perBatch);
     this.perHead = parts.some((part) => part.perHead);
   }
-  override check(context: MaskContext): void {
-    for (const part of this.parts) part.check(context);
+  override check(sizes: MaskSizes): void {
+    for (const part of this.parts) part.check(sizes);
+  }
+  override length(batch: number): number {
+    return Math.min(...this.parts.map((part) => part.length(batch)));
   }
   keeps(context: MaskContext, batch: number, head: number, query: number, key: number): boolean {
     return this.parts.every((part) => part.keeps(context, batch, head, query, key));
@@ -615,13 +656,15 @@ export class AndMask extends Mask {
 class OrMask extends Mask {
   readonly perBatch: boolean;
   readonly perHead: boolean;
+  override readonly needsPositions: boolean;
   constructor(readonly parts: readonly Mask[]) {
     super();
+    this.needsPositions = parts.some((part) => part.needsPositions);
     this.perBatch = parts.some((part) => part.perBatch);
     this.perHead = parts.some((part) => part.perHead);
   }
-  override check(context: MaskContext): void {
-    for (const part of this.parts) part.check(context);
+  override check(sizes: MaskSizes): void {
+    for (const part of this.parts) part.check(sizes);
   }
   keeps(context: MaskContext, batch: number, head: number, query: number, key: number): boolean {
     return this.parts.some((part) => part.keeps(context, batch, head, query, key));

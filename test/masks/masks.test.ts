@@ -81,6 +81,7 @@ describe('masks', () => {
           queries: n,
           keys: n,
           offset: (batch) => batch * shift,
+          length: () => n,
         };
         mask.check(context);
         const random = new Random(given.seed + 1);
@@ -144,7 +145,7 @@ await eachBuild('masked attention', (runtime) => {
         };
         const query = random.array(2 * 2 * n * 4, 'normal');
         const key = random.array(2 * n * 4, 'normal');
-        const context = { batch: 2, heads: 2, queries: n, keys: n, offset: () => 0 };
+        const context = { batch: 2, heads: 2, queries: n, keys: n, offset: () => 0, length: () => n };
         const result = scaledDotProductAttention(
           { data: query, shape: [2, 2, n, 4] },
           { data: key, shape: [2, 1, n, 4] },

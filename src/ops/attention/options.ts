@@ -29,8 +29,10 @@ export interface AttentionOptions {
   readonly softcap?: number | undefined;
   /**
    * Query i keeps keys up to its own position. With another number of keys than queries, say where the queries stand:
-   * 'upper-left' (query i at key i: PyTorch's is_causal), 'lower-right' (the last query at the last key of its row:
-   * FlashAttention), or `queryOffset`.
+   * 'upper-left' (query i at key i: PyTorch's is_causal), 'lower-right' (the last query at the last key of its row, which
+   * `keyLengths` may shorten: FlashAttention), or `queryOffset`. All that depends on positions follows the same rule:
+   * `window`, `alibi`, `relativePositionBias` and masks such as causal() or slidingWindow() take the positions given here
+   * or by `queryOffset`; without them, and with another number of keys than queries, they are an error.
    */
   readonly causal?: boolean | 'upper-left' | 'lower-right' | undefined;
   /** Keys beside the own one that are kept on each side. Positions as for `causal`. */

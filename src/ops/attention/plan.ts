@@ -3,12 +3,13 @@
 
 import { compileMasks } from '../../masks/compile.js';
 import type { BlockTable, CompiledMask, Intervals } from '../../masks/compile.js';
-import { causal, integers, keyLengths, Mask, slidingWindow } from '../../masks/mask.js';
+import { causal, keyLengths, Mask, slidingWindow } from '../../masks/mask.js';
 import { readNumbers } from '../../runtime/checks.js';
 import { describe, invalidArgument, shapeError } from '../../runtime/errors.js';
 import { checkDataType } from '../../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../../runtime/inputs.js';
 import type { Tensor } from '../../runtime/tensor.js';
+import { alignQueries, lengthsOf } from './alignment.js';
 import type { AttentionOptions } from './options.js';
 import type { Parameters } from './parameters.js';
 import { distanceTables } from './positions.js';
@@ -88,11 +89,12 @@ export function planAttention(
 ): Plan {
   const sizes = checkSizes(query, key);
   const scale = readScale(options, sizes.headDim);
-  const offsets = readOffsets(options, sizes);
   const { masks, dense, floats } = collectMasks(scope, options);
-  if (sizes.queries === 0 || sizes.batch === 0 || sizes.heads === 0) {
-    return { sizes, parameters: {}, scale, rank };
-  }
+  const empty = sizes.queries === 0 || sizes.batch === 0 || sizes.heads === 0;
+  if (!empty) for (const mask of masks) mask.check(sizes);
+  const lengths = lengthsOf(masks, sizes);
+  const offsets = alignQueries(options, masks, lengths, sizes);
+  if (empty) return { sizes, parameters: {}, scale, rank };
   const parameters: Parameters = {
     ...placeTensor('query', query),
     ...placeTensor('key', key),
@@ -114,7 +116,11 @@ export function planAttention(
     sizes.heads / sizes.keyHeads,
     sizes.keys * sizes.headDim,
   );
-  const context = { ...sizes, offset: (batch: number) => offsets[batch]! };
+  const context = {
+    ...sizes,
+    offset: (batch: number) => offsets[batch]!,
+    length: (batch: number) => lengths[batch]!,
+  };
   placeCompiled(scope, parameters, sizes, compileMasks(masks, context, queriesInBlock));
   placeBooleanMasks(scope, parameters, sizes, dense);
   placeBiases(scope, parameters, sizes, floats, distanceTables(options, { ...sizes, offsets }));
@@ -154,47 +160,6 @@ function checkPositive(argument: string, value: number): void {
   throw invalidArgument(argument, 'a finite number > 0', value);
 }
 
-/** Key position of query 0 of each batch row. */
-function readOffsets(options: AttentionOptions, sizes: Sizes): number[] {
-  const { causal: alignment, queryOffset, keyLengths: lengths } = options;
-  const { batch, queries, keys } = sizes;
-  if (
-    alignment !== undefined &&
-    typeof alignment !== 'boolean' &&
-    alignment !== 'upper-left' &&
-    alignment !== 'lower-right'
-  ) {
-    throw invalidArgument('causal', "a boolean, 'upper-left' or 'lower-right'", alignment);
-  }
-  if (queryOffset !== undefined) return readQueryOffset(queryOffset, batch);
-  if (alignment === 'lower-right') {
-    const ends = lengths ? integers('keyLengths', lengths, 0, keys) : new Int32Array(batch).fill(keys);
-    return Array.from({ length: batch }, (_, b) => ends[ends.length === 1 ? 0 : b]! - queries);
-  }
-  const positional =
-    options.window ??
-    options.alibi ??
-    options.relativePositionBias ??
-    (alignment === true ? alignment : undefined);
-  if (queries !== keys && alignment !== 'upper-left' && positional !== undefined && positional !== false) {
-    throw invalidArgument(
-      'causal',
-      `'upper-left', 'lower-right' or queryOffset, because ${queries} queries meet ${keys} keys`,
-      alignment,
-    );
-  }
-  return new Array<number>(batch).fill(0);
-}
-
-function readQueryOffset(queryOffset: NonNullable<AttentionOptions['queryOffset']>, batch: number): number[] {
-  const list = typeof queryOffset === 'number' ? [queryOffset] : queryOffset;
-  const offsets = integers('queryOffset', list, -(2 ** 31), 2 ** 31 - 1);
-  if (offsets.length !== 1 && offsets.length !== batch) {
-    throw shapeError('queryOffset', `one position, or one a batch row (${batch})`, [offsets.length]);
-  }
-  return Array.from({ length: batch }, (_, b) => offsets[offsets.length === 1 ? 0 : b]!);
-}
-
 function collectMasks(
   scope: CallScope,
   options: AttentionOptions,
@@ -203,8 +168,8 @@ function collectMasks(
   const dense: Tensor[] = [];
   const floats: [string, Tensor][] = [];
   if (options.causal) masks.push(causal());
-  if (options.window) masks.push(slidingWindow(options.window));
-  if (options.keyLengths) masks.push(keyLengths(options.keyLengths));
+  if (options.window !== undefined) masks.push(slidingWindow(options.window));
+  if (options.keyLengths !== undefined) masks.push(keyLengths(options.keyLengths));
   const given = options.mask === undefined ? [] : Array.isArray(options.mask) ? options.mask : [options.mask];
   for (const mask of given as readonly (Mask | TensorLike)[]) {
     if (mask instanceof Mask) {
