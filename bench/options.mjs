@@ -65,7 +65,7 @@ function parse(given) {
 }
 
 /** @param {string} option @param {string | undefined} text @param {readonly string[]} known */
-function parseNames(option, text, known) {
+export function parseNames(option, text, known) {
   if (text === undefined) return [...known];
   if (text === 'none' || text === '') return [];
   const names = text.split(',').map((name) => name.trim());

@@ -263,6 +263,7 @@ async function runAlone() {
     ids: runnable.flatMap(({ id }) => (pattern.test(id) ? [id] : [])),
     threads: (wishes.get('threads') ?? '1').split(',').map(Number),
     quick: wishes.get('effort') === 'quick',
+    peers: (wishes.get('peers') ?? '').split(',').filter(Boolean),
   });
   const body = how === 'done' ? json() : JSON.stringify({ failed: element('message').textContent });
   await fetch(report, { method: 'POST', body });

@@ -23,6 +23,9 @@ export const peerNames = /** @type {const} */ ([
   'onnxruntime-node',
 ]);
 
+/** Those that run in a page, too. */
+export const pagePeers = peerNames.filter((name) => name !== 'onnxruntime-node');
+
 /** URL of a peer's module. @param {string} name */
 export const peerModule = (name) => new URL(`${name}.mjs`, import.meta.url).href;
 
