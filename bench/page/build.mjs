@@ -5,7 +5,7 @@ import { copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promi
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
-import { pagePeers } from '../peers/peer.mjs';
+import { pagePeers } from '../peers/names.mjs';
 import { readResults } from '../report/results.mjs';
 
 /** What peers load by themselves, by where they look for it. @type {Record<string, string>} */

@@ -6,7 +6,7 @@ import { visit, whyNot } from '../../test/matrix/browsers.mjs';
 import { run } from '../../test/matrix/processes.mjs';
 import { buildPage } from '../page/build.mjs';
 import { servePage } from '../page/server.mjs';
-import { pagePeers } from '../peers/peer.mjs';
+import { pagePeers } from '../peers/names.mjs';
 
 const here = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.meta.url));
 const benchmark = here('../main.mjs');

@@ -4,7 +4,7 @@ import { mkdirSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { install } from '../../scripts/install.mjs';
 import { parseNames } from '../options.mjs';
-import { peerNames } from '../peers/peer.mjs';
+import { peerNames } from '../peers/names.mjs';
 import { makeReport } from '../report/document.mjs';
 import { toMarkdown } from '../report/markdown.mjs';
 import { collect } from './collect.mjs';
