@@ -2,8 +2,11 @@
 
 import { writeFileSync } from 'node:fs';
 import { describeEngine, describeMachine, libraryVersion } from './facts.mjs';
-import { openPeers, runHere } from './node.mjs';
+import { runHere } from './node.mjs';
 import { UsageError, help, parseOptions } from './options.mjs';
+import { peerModule } from './peers/peer.mjs';
+import { inProcess } from './peers/process.mjs';
+import { openPeers, remoteCandidate } from './peers/remote.mjs';
 import { makeResultFile } from './suite/result.mjs';
 import { OWN } from './suite/analysis.mjs';
 import { fullEffort, quickEffort } from './suite/run.mjs';
@@ -12,7 +15,9 @@ import { formatGroup, formatHead } from './tables.mjs';
 /** @param {import('./options.mjs').Options} options @returns {Promise<import('./suite/result.mjs').Result[]>} */
 async function run({ workloads, quick, json, ...options }) {
   const effort = quick ? quickEffort : fullEffort;
-  const { peers, versions, absent } = await openPeers(options.peers);
+  const { peers, versions, absent } = await openPeers(
+    options.peers.map((name) => remoteCandidate(name, inProcess(peerModule(name)))),
+  );
   /** @type {import('./suite/result.mjs').Facts} */
   const facts = {
     machine: describeMachine(),

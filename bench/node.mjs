@@ -2,40 +2,12 @@
 
 import * as library from '../dist/index.mjs';
 import { measureProcesses } from './processes.mjs';
-import { peerModule } from './peers/peer.mjs';
-import { remoteCandidate } from './peers/remote.mjs';
 import { engineClock } from './suite/clock.mjs';
 import { ownCandidates } from './suite/library.mjs';
 import { openLimits } from './suite/limits.mjs';
 import { describeWorkload, runSuite } from './suite/run.mjs';
 
 /** @typedef {import('./peers/remote.mjs').RemoteCandidate} RemoteCandidate */
-
-/**
- * @param {readonly string[]} names
- * @returns {Promise<{ peers: RemoteCandidate[], versions: Record<string, string>, absent: Record<string, string> }>}
- */
-export async function openPeers(names) {
-  const peers = [];
-  /** @type {Record<string, string>} */
-  const versions = {};
-  /** @type {Record<string, string>} */
-  const absent = {};
-  for (const name of names) {
-    const peer = remoteCandidate(name, peerModule(name));
-    const { available, version } = await peer
-      .describe()
-      .catch(({ message }) => ({ available: message, version: '' }));
-    if (available === true) {
-      peers.push(peer);
-      versions[name] = version;
-    } else {
-      peer.stop();
-      absent[name] = available;
-    }
-  }
-  return { peers, versions, absent };
-}
 
 /**
  * @param {object} options

@@ -1,7 +1,7 @@
 // The command line of the benchmarks.
 
 import { parseArgs } from 'node:util';
-import { peerNames } from './peers/peer.mjs';
+import { peerNames } from './peers/names.mjs';
 import { workloads } from './suite/workloads.mjs';
 
 export const ALL_BUILDS = ['simd', 'relaxed'];
@@ -23,8 +23,9 @@ Times this library and its peers on fixed workloads: interleaved rounds, medians
 A call takes typed arrays in and gives a fresh typed array out; weights, models and a decoder's keys and
 values are prepared ahead. GFLOP/s count only what the mask leaves. "limit" is the share of the f32x4
 multiply-add rate of the same engine, measured before and after each turn, or, followed by r, of the rate
-at which it reads as many bytes. "x ours" is a time over that of our fastest build, round by round. Errors
-are the largest absolute differences from float64 on sampled rows. A * marks a spread above 15 %.
+at which it reads as many bytes. "x ours" is the time relative to our fastest build, round by round: below 1
+they are faster. "error" is the root mean square difference from float64 on sampled rows, "largest" the
+largest one. A * marks a spread above 15 %.
 onnxruntime-node is native code: an outside line, not a peer.`;
 
 /** A mistake in how the program was called. */
@@ -65,7 +66,7 @@ function parse(given) {
 }
 
 /** @param {string} option @param {string | undefined} text @param {readonly string[]} known */
-function parseNames(option, text, known) {
+export function parseNames(option, text, known) {
   if (text === undefined) return [...known];
   if (text === 'none' || text === '') return [];
   const names = text.split(',').map((name) => name.trim());

@@ -48,7 +48,7 @@ function resultRows({ workload, entries }, hasMemory) {
   return entries
     .filter(({ state }) => state === 'measured')
     .map((entry, index) => {
-      const { time, share, error, gflops, growth } = entry;
+      const { time, share, error, rootMeanSquareError, gflops, growth } = entry;
       const mark = (time?.spread ?? 0) > WIDE_SPREAD ? ' *' : '';
       return [
         index === 0 ? workload.label : '',
@@ -59,7 +59,8 @@ function resultRows({ workload, entries }, hasMemory) {
         percent(share?.median) + (share && workload.limit === 'memory' ? ' r' : ''),
         ...(hasMemory ? [growth === undefined ? NONE : (growth / 2 ** 20).toFixed(0)] : []),
         digits(factorOver(entry, best)?.median),
-        error === undefined ? NONE : error.toExponential(1),
+        rootMeanSquareError?.toExponential(1) ?? NONE,
+        error?.toExponential(1) ?? NONE,
       ];
     });
 }
@@ -93,6 +94,7 @@ export function formatGroup(results) {
     ...(hasMemory ? ['MB'] : []),
     'x ours',
     'error',
+    'largest',
   ];
   const parts = [groupTitles[results[0].workload.group]];
   if (rows.length > 0) parts.push(table(head, rows, 2));

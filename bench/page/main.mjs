@@ -1,12 +1,15 @@
 // The page: what is chosen goes to the worker, what comes back is shown, kept and handed on.
 
 import schema from '../suite/result.schema.json';
-import { entryName, ownBest, OWN } from '../suite/analysis.mjs';
+import { pagePeers } from '../peers/names.mjs';
+import { entryName, factorOver, ownBest, OWN } from '../suite/analysis.mjs';
+import { headline } from '../suite/headline.mjs';
 import { makeResultFile } from '../suite/result.mjs';
 import { fullEffort, quickEffort } from '../suite/run.mjs';
 import { WIDE_SPREAD } from '../suite/statistics.mjs';
 import { resultFileReader } from '../suite/validate.mjs';
-import { groupTitles, workloads } from '../suite/workloads.mjs';
+import { groupsInWords, inWords, peerInWords, phrase, shortReason } from '../suite/words.mjs';
+import { workloads } from '../suite/workloads.mjs';
 import { drawPlot } from '../report/plots.mjs';
 import { plotsFor } from '../report/which-plots.mjs';
 import { pageFacts, whyNoThreads } from './facts.mjs';
@@ -41,14 +44,15 @@ let worker;
 function fillChoices() {
   for (const group of new Set(runnable.map((workload) => workload.group))) {
     const members = runnable.filter((workload) => workload.group === group);
-    const boxes = members.map(({ id, label, quick }) => {
+    const boxes = members.map((workload) => {
+      const { id, quick } = workload;
       const box = make('input', { type: 'checkbox', name: 'workload', value: id, checked: quick });
-      return make('label', {}, box, ` ${label}`);
+      return make('label', {}, box, ` ${group === 'odd' ? phrase(workload) : inWords(workload).size}`);
     });
-    const title = (groupTitles[group] ?? group).split(':')[0];
     const count = make('span', { className: 'count' });
     count.dataset.group = group;
-    element('choices').append(make('details', {}, make('summary', {}, `${title} `, count), ...boxes));
+    const title = make('summary', {}, `${groupsInWords[group] ?? group} `, count);
+    element('choices').append(make('details', {}, title, ...boxes));
   }
   countChoices();
 }
@@ -61,8 +65,27 @@ function countChoices() {
     const all = [...(count.closest('details')?.querySelectorAll('input') ?? [])];
     count.textContent = `${all.filter(({ checked }) => checked).length} of ${all.length}`;
   }
-  element('run').disabled = chosen().length === 0 || worker !== undefined;
+  const count = chosen().length;
+  element('summary').textContent = `${count} of ${runnable.length} workloads chosen`;
+  element('run').disabled = count === 0 || worker !== undefined;
 }
+
+/** How much a peer's page loads once, where that is worth a word. @type {Record<string, string>} */
+const DOWNLOADS = { 'onnxruntime-web': '14 MB' };
+
+function fillPeers() {
+  for (const peer of pagePeers) {
+    const checked = peer in DOWNLOADS;
+    const box = make('input', { type: 'checkbox', name: 'peer', value: peer, checked });
+    const note = DOWNLOADS[peer] ? ` (${DOWNLOADS[peer]})` : '';
+    element('peers').append(make('label', {}, box, ` ${peerInWords(peer)}${note}`));
+  }
+}
+
+const chosenPeers = () =>
+  /** @type {HTMLInputElement[]} */ ([...document.querySelectorAll('[name=peer]:checked')]).map(
+    ({ value }) => value,
+  );
 
 /** @param {string} which */
 function choose(which) {
@@ -84,10 +107,11 @@ function fillThreads() {
 
 // -- Running
 
-/** @param {{ ids: string[], threads: number[], quick: boolean }} order @returns {Promise<string>} how it ended */
+/** @param {import('./worker.mjs').Order} order @returns {Promise<string>} how it ended */
 function run(order) {
   const effort = order.quick ? quickEffort : fullEffort;
-  const file = makeResultFile(facts, [], effort);
+  const file = makeResultFile({ ...facts, versions: { ...facts.versions }, absent: {} }, [], effort);
+  element('elsewhere').hidden = true;
   shown = { file, origin: 'Measured in this page, just now.' };
   element('results').hidden = true;
   element('progress').hidden = false;
@@ -109,11 +133,16 @@ function run(order) {
     const running = /** @type {Worker} */ (worker);
     running.onerror = (event) =>
       end('failed', `The worker failed: ${event.message ?? 'no reason given'}`, true);
-    running.onmessage = ({ data: { progress, result, end: how, reason } }) => {
+    running.onmessage = ({ data: { progress, result, versions, absent, end: how, reason } }) => {
+      if (versions) {
+        Object.assign(file.versions, versions);
+        Object.assign(file.absent, absent);
+      }
       if (progress) {
-        element('bar').value = progress.index / progress.count;
-        element('step').textContent =
-          `${progress.index + 1} of ${progress.count}: ${progress.id}, ${progress.step}`;
+        const { index, count, id, step } = progress;
+        const workload = runnable.find((one) => one.id === id);
+        element('bar').value = index / count;
+        element('step').textContent = `${index + 1} of ${count}: ${workload && phrase(workload)}; ${step}`;
       }
       if (result) {
         file.results.push(result);
@@ -146,26 +175,40 @@ function show() {
   const { file, origin } = shown;
   const reference = references.find(({ name }) => name === element('reference').value);
   element('results').hidden = false;
-  const { engine, machine, date } = file;
+  element('elsewhere').hidden = true;
+  const { engine, machine, date, absent } = file;
   const cores = machine.cores ? `, ${machine.cores} cores` : '';
+  const [first, ...others] = headline(file.results);
+  element('headline').textContent = first ?? '';
+  const without = Object.entries(absent).map(([peer, why]) => `Without ${peerInWords(peer)}: ${why}.`);
+  element('more').textContent = [...others, ...without].join(' ');
   element('origin').textContent =
     `${origin} ${engine.name} ${engine.version}${cores}, wasm-attention ${file.versions[OWN]}, ${date.slice(0, 10)}.`;
   element('table').replaceChildren(...tableOf(file, reference));
-  drawAll(element('plots'), file);
-  const referenceTitle =
-    reference && `${reference.name}: ${reference.file.engine.name} ${reference.file.engine.version}`;
   element('reference-plots').replaceChildren();
   if (reference) {
-    element('reference-plots').append(make('h2', {}, `Beside it, measured elsewhere: ${referenceTitle}`));
-    const place = make('div');
-    element('reference-plots').append(place);
-    drawAll(place, reference.file);
+    const { engine: theirs } = reference.file;
+    element('reference-plots').append(
+      make('h2', {}, `Measured elsewhere: ${theirs.name} ${theirs.version}`),
+      make('p', {}, headline(reference.file.results).join(' ')),
+      make('div', { className: 'plots' }),
+    );
   }
+  draw();
+}
+
+/** Plots as wide as there is room. */
+function draw() {
+  const reference = references.find(({ name }) => name === element('reference').value);
+  if (shown) drawInto(element('plots'), shown.file);
+  const place = document.querySelector('#reference-plots .plots');
+  if (reference && place) drawInto(/** @type {HTMLElement} */ (place), reference.file);
 }
 
 /** @param {HTMLElement} place @param {ResultFile} file */
-function drawAll(place, file) {
-  const width = Math.min(860, document.body.clientWidth - 32);
+function drawInto(place, file) {
+  const width = Math.min(960, place.clientWidth);
+  if (width === 0) return;
   place.replaceChildren(
     ...plotsFor(file).map(({ plot, title }) =>
       make('figure', {}, make('figcaption', {}, title), drawPlot({ plot, file }, { width })),
@@ -173,32 +216,59 @@ function drawAll(place, file) {
   );
 }
 
+/** Draws again whenever the width has changed. */
+function followWidth() {
+  let last = document.body.clientWidth;
+  new window.ResizeObserver(() => {
+    if (document.body.clientWidth === last) return;
+    last = document.body.clientWidth;
+    draw();
+  }).observe(document.body);
+}
+
 /** @param {ResultFile} file @param {{ name: string, file: ResultFile } | undefined} reference */
 function tableOf(file, reference) {
-  const head = ['workload', 'who', 'ms', 'spread', 'GFLOP/s', 'limit', 'error'];
+  const head = ['work', 'who', 'ms', 'time, ours = 1', 'spread', 'GFLOP/s', 'limit', 'error', 'largest'];
   if (reference) head.push(`limit, ${reference.name}`);
-  const cell = (/** @type {string} */ tag) => (/** @type {string} */ text, /** @type {number} */ column) =>
-    make(tag, { className: column < 2 ? 'left' : '' }, text);
   const rows = file.results.flatMap(({ workload, entries }) => {
     const there = reference?.file.results.find((result) => result.workload.id === workload.id);
-    const best = there && ownBest(there.entries)?.share?.median;
+    const theirs = there && ownBest(there.entries)?.share?.median;
+    const best = ownBest(entries);
     return entries.map((entry, index) => {
-      const { time, gflops, share, error, state, reason } = entry;
-      const name = entryName(entry).replace(`${OWN} `, '');
+      const { peer, time, gflops, share, error, rootMeanSquareError, state, reason } = entry;
+      const name = peer === OWN ? entryName(entry) : peerInWords(peer);
       const cells = time
         ? [
             digits(time.median),
+            digits(factorOver(entry, best)?.median),
             percent(time.spread) + (time.spread > WIDE_SPREAD ? ' *' : ''),
             digits(gflops),
             share ? percent(share.median) + (workload.limit === 'memory' ? ' r' : '') : '',
+            rootMeanSquareError?.toExponential(1) ?? '',
             error?.toExponential(1) ?? '',
-          ]
-        : [state, reason ?? '', '', '', ''];
-      if (reference) cells.push(index === 0 ? percent(best) : '');
-      return make('tr', {}, ...[index === 0 ? workload.id : '', name, ...cells].map(cell('td')));
+          ].map((text) => make('td', {}, text))
+        : [make('td', { className: 'reason', colSpan: 7 }, `${state}: ${shortReason(reason)}`)];
+      if (reference) cells.push(make('td', {}, index === 0 ? percent(theirs) : ''));
+      cells.unshift(make('td', { className: 'left' }, name));
+      if (index === 0)
+        cells.unshift(
+          make('th', { className: 'left', rowSpan: entries.length, scope: 'row' }, phrase(workload)),
+        );
+      return make('tr', { className: index === 0 ? 'first' : '' }, ...cells);
     });
   });
-  return [make('thead', {}, make('tr', {}, ...head.map(cell('th')))), make('tbody', {}, ...rows)];
+  return [
+    make(
+      'thead',
+      {},
+      make(
+        'tr',
+        {},
+        ...head.map((text, column) => make('th', { className: column < 2 ? 'left' : '' }, text)),
+      ),
+    ),
+    make('tbody', {}, ...rows),
+  ];
 }
 
 // -- Handing on
@@ -249,8 +319,26 @@ async function loadReferences() {
   references = response?.ok ? await response.json() : [];
   for (const { name, file } of references)
     element('reference').append(
-      make('option', { value: name }, `${name} (${file.engine.name} ${file.engine.version})`),
+      make('option', { value: name }, `${file.engine.name} ${file.engine.version}, by the project`),
     );
+  showElsewhere();
+}
+
+/** Until something was measured here: what the project measured, in a browser if there is a comparison from one. */
+function showElsewhere() {
+  const found = ['chromium', 'node-24'].flatMap((name) => references.find((one) => one.name === name) ?? []);
+  const compared = found.find(({ file }) =>
+    file.results.some(({ entries }) => entries.some(({ peer }) => peer !== OWN)),
+  );
+  const reference = compared ?? found[0];
+  if (!reference || shown) return;
+  const { engine, machine, date } = reference.file;
+  const [first, ...others] = headline(reference.file.results);
+  const [large, small] = element('elsewhere').querySelectorAll('p');
+  const where = [`${engine.name} ${engine.version}`, machine.processor].filter(Boolean).join(', ');
+  large.textContent = first ?? '';
+  small.textContent = [...others, `${where}, ${date.slice(0, 10)}.`].join(' ');
+  element('elsewhere').hidden = first === undefined;
 }
 
 /** `?run=PATTERN&effort=quick&report=ADDRESS`: runs by itself and sends the results, for programs that drive the page. */
@@ -263,11 +351,13 @@ async function runAlone() {
     ids: runnable.flatMap(({ id }) => (pattern.test(id) ? [id] : [])),
     threads: (wishes.get('threads') ?? '1').split(',').map(Number),
     quick: wishes.get('effort') === 'quick',
+    peers: (wishes.get('peers') ?? '').split(',').filter(Boolean),
   });
   const body = how === 'done' ? json() : JSON.stringify({ failed: element('message').textContent });
   await fetch(report, { method: 'POST', body });
 }
 
+fillPeers();
 fillChoices();
 fillThreads();
 const { engine, machine } = facts;
@@ -283,6 +373,7 @@ element('form').addEventListener('submit', (/** @type {Event} */ event) => {
     ids: chosen(),
     threads: count > 1 ? [1, count] : [1],
     quick: element('effort').value === 'quick',
+    peers: chosenPeers(),
   });
 });
 element('cancel').addEventListener('click', () => {
@@ -293,6 +384,7 @@ element('download').addEventListener('click', download);
 element('copy').addEventListener('click', () => copy(json(), 'The results are in the clipboard.'));
 element('share').addEventListener('click', share);
 element('reference').addEventListener('change', show);
+followWidth();
 addEventListener('hashchange', openShared);
 await loadReferences();
 await openShared();

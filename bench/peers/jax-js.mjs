@@ -135,7 +135,7 @@ export default {
   name: 'jax-js',
   version: () => packageVersion('@jax-js/jax'),
   async available() {
-    if (Number(process.versions.node.split('.')[0]) < 22) return 'needs Node 22';
+    if (Number(globalThis.process?.versions.node.split('.')[0]) < 22) return 'needs Node 22';
     return importLibrary().then(
       () => true,
       (error) => `cannot be imported: ${error.message}`,

@@ -1,4 +1,4 @@
-// What a peer is, and the list of them. A peer's library is imported only when it is asked for.
+// What a peer is. Its library is imported only when it is asked for.
 
 import { readFile } from 'node:fs/promises';
 
@@ -14,14 +14,6 @@ import { readFile } from 'node:fs/promises';
  * @property {(workload: import('../suite/workloads.mjs').Workload, inputs: import('../suite/inputs.mjs').Inputs, variant: string,
  *   converted?: unknown) => Promise<import('../suite/candidate.mjs').Prepared | null>} prepare null: the peer does not do this
  */
-
-export const peerNames = /** @type {const} */ ([
-  'onnxruntime-web',
-  'jax-js',
-  'tfjs-wasm',
-  'plain-javascript',
-  'onnxruntime-node',
-]);
 
 /** URL of a peer's module. @param {string} name */
 export const peerModule = (name) => new URL(`${name}.mjs`, import.meta.url).href;

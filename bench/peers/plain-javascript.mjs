@@ -254,7 +254,7 @@ function runSoftmax({ rows, columns }, x) {
 /** @type {import('./peer.mjs').Peer} */
 export default {
   name: 'plain-javascript',
-  version: async () => process.versions.v8,
+  version: async () => globalThis.process?.versions.v8 ?? 'of the browser',
   available: async () => true,
   variants: () => [''],
   async prepare({ kind, shapes }, inputs) {

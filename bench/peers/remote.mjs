@@ -1,9 +1,4 @@
-// A candidate in a process of its own: a peer that crashes, hangs or fills the memory takes nobody with it.
-
-import { fork } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
-
-const program = fileURLToPath(new URL('child.mjs', import.meta.url));
+// A candidate in a process or worker of its own: a peer that crashes, hangs or fills the memory takes nobody with it.
 
 /** Milliseconds until an answer counts as never coming. */
 const PATIENCE = 60_000;
@@ -14,16 +9,28 @@ const PATIENCE = 60_000;
  */
 
 /**
+ * @typedef {object} Connection
+ * @property {(question: { method: string, given: unknown[] }) => void} send
+ * @property {() => void} stop
+ */
+
+/**
+ * Starts a process or worker.
+ *
+ * @typedef {(onAnswer: (answer: any) => void, onEnd: (how: string) => void) => Connection} Connect
+ */
+
+/**
  * @param {string} peer its name
- * @param {string} url of its module
+ * @param {Connect} connect
  * @param {number} [patience]
  * @returns {RemoteCandidate}
  */
-export function remoteCandidate(peer, url, patience = PATIENCE) {
+export function remoteCandidate(peer, connect, patience = PATIENCE) {
   /** @type {Child | undefined} */
   let child;
   const ask = async (/** @type {string} */ method, /** @type {unknown[]} */ ...given) => {
-    if (!child?.isAlive) child = new Child(url);
+    if (!child?.isAlive) child = new Child(connect);
     return /** @type {any} */ (await child.ask(method, given, patience));
   };
   return {
@@ -47,27 +54,24 @@ export function remoteCandidate(peer, url, patience = PATIENCE) {
   };
 }
 
-/** One process, asked one thing at a time. */
+/** One process or worker, asked one thing at a time. */
 class Child {
   isAlive = true;
-  #process;
-  #lastWords = '';
+  #connection;
   /** @type {((failure: Error) => void) | undefined} */
   #fail;
   /** @type {((answer: any) => void) | undefined} */
   #answer;
 
-  /** @param {string} url */
-  constructor(url) {
-    this.#process = fork(program, [url], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
-    this.#process.stderr?.setEncoding('utf8').on('data', (text) => {
-      this.#lastWords = (this.#lastWords + text).slice(-4000);
-    });
-    this.#process.on('message', (answer) => this.#answer?.(answer));
-    this.#process.on('close', (code, signal) =>
-      this.#end(signal ? `ended by ${signal}` : `ended with code ${code}`),
+  /** @param {Connect} connect */
+  constructor(connect) {
+    this.#connection = connect(
+      (answer) => this.#answer?.(answer),
+      (how) => {
+        this.isAlive = false;
+        this.#fail?.(new Error(how));
+      },
     );
-    this.#process.on('error', ({ message }) => this.#end(message));
   }
 
   /** @param {string} method @param {unknown[]} given @param {number} patience @returns {Promise<unknown>} */
@@ -85,19 +89,39 @@ class Child {
       this.#fail = (failure) => settle(() => reject(failure));
       this.#answer = ({ result, error }) =>
         settle(() => (error === undefined ? resolve(result) : reject(new Error(error))));
-      this.#process.send({ method, given });
+      this.#connection.send({ method, given });
     });
   }
 
   stop() {
     this.isAlive = false;
-    this.#process.kill('SIGKILL');
+    this.#connection.stop();
   }
+}
 
-  /** @param {string} how */
-  #end(how) {
-    this.isAlive = false;
-    const cause = this.#lastWords.match(/^\s*(?:\w*Error|FATAL ERROR|.*failed).*$/m)?.[0].trim();
-    this.#fail?.(new Error(cause ? `${how}: ${cause}` : how));
+/**
+ * Asks each whether it can run here.
+ *
+ * @param {readonly RemoteCandidate[]} candidates
+ * @returns {Promise<{ peers: RemoteCandidate[], versions: Record<string, string>, absent: Record<string, string> }>}
+ */
+export async function openPeers(candidates) {
+  const peers = [];
+  /** @type {Record<string, string>} */
+  const versions = {};
+  /** @type {Record<string, string>} */
+  const absent = {};
+  for (const candidate of candidates) {
+    const { available, version } = await candidate
+      .describe()
+      .catch(({ message }) => ({ available: message, version: '' }));
+    if (available === true) {
+      peers.push(candidate);
+      versions[candidate.peer] = version;
+    } else {
+      candidate.stop();
+      absent[candidate.peer] = available;
+    }
   }
+  return { peers, versions, absent };
 }

@@ -1,7 +1,9 @@
 // What a report says, as sections of text, tables and plots. markdown.mjs and html.mjs write it down.
 
 import { cliffs, entryName, factorOver, growths, ownBest, OWN } from '../suite/analysis.mjs';
+import { headline } from '../suite/headline.mjs';
 import { CLIFF, WIDE_SPREAD } from '../suite/statistics.mjs';
+import { inWords, peerInWords, phrase, shortReason } from '../suite/words.mjs';
 import { groupTitles } from '../suite/workloads.mjs';
 import { digits, percent } from '../tables.mjs';
 import { plotsFor } from './which-plots.mjs';
@@ -9,7 +11,7 @@ import { plotsFor } from './which-plots.mjs';
 /** @typedef {import('../suite/result.mjs').ResultFile} ResultFile */
 /** @typedef {import('../suite/result.mjs').Result} Result */
 
-/** @typedef {{ kind: 'text', text: string } | { kind: 'warning', text: string } |
+/** @typedef {{ kind: 'text', text: string } | { kind: 'warning', text: string } | { kind: 'headline', text: string } |
  *   { kind: 'table', head: string[], left: number, rows: string[][] } |
  *   { kind: 'plot', plot: import('./plots.mjs').PlotName, title: string, file: ResultFile }} Block */
 
@@ -19,11 +21,33 @@ import { plotsFor } from './which-plots.mjs';
 export function makeReport(files) {
   const ran = files.filter(({ file }) => file.missing === undefined);
   return [
-    { title: 'Benchmarks of wasm-attention', level: 1, blocks: [runsTable(files), ...methodTexts(ran)] },
+    {
+      title: 'Benchmarks of wasm-attention',
+      level: 1,
+      blocks: [...openingBlocks(ran), runsTable(files)],
+    },
     ...(ran.length > 1
-      ? [{ title: 'Share of the own limit, by run', level: 2, blocks: enginesBlocks(ran) }]
+      ? [{ title: 'Every engine against its own limit', level: 2, blocks: enginesBlocks(ran) }]
       : []),
     ...ran.flatMap(({ name, file }) => runSections(name, file)),
+    ...(ran.length > 0 ? [{ title: 'How it was measured', level: 2, blocks: methodTexts(ran) }] : []),
+  ];
+}
+
+/** The result of the run that compares with most others, before anything else. @param {readonly { file: ResultFile }[]} files @returns {Block[]} */
+function openingBlocks(files) {
+  const compared = (/** @type {ResultFile} */ { results }) =>
+    new Set(results.flatMap(({ entries }) => entries.map(({ peer }) => peer)));
+  const [main] = [...files].sort((a, b) => compared(b.file).size - compared(a.file).size);
+  if (!main) return [];
+  const [first, ...others] = headline(main.file.results);
+  if (!first) return [];
+  return [
+    { kind: 'headline', text: first },
+    {
+      kind: 'text',
+      text: [...others, `Measured in ${engineName(main.file.engine)}, on one thread.`].join(' '),
+    },
   ];
 }
 
@@ -65,24 +89,31 @@ function methodTexts(files) {
 }
 
 /** @param {readonly { name: string, file: ResultFile }[]} files @returns {Block[]} */
-function enginesBlocks(files) {
+export function enginesBlocks(files) {
   const ids = [...new Set(files.flatMap(({ file }) => file.results.map(({ workload }) => workload.id)))];
   const shares = (/** @type {ResultFile} */ file, /** @type {string} */ id) =>
     ownBest(file.results.find(({ workload }) => workload.id === id)?.entries ?? []);
+  const workloadOf = (/** @type {string} */ id) =>
+    /** @type {Result} */ (
+      files.flatMap(({ file }) => file.results).find(({ workload }) => workload.id === id)
+    ).workload;
   const rows = ids
     .map((id) => [
-      id,
+      phrase(workloadOf(id)),
       ...files.map(({ file }) => {
         const best = shares(file, id);
         return best?.share ? `${percent(best.share.median)} ${best.variant}` : '-';
       }),
     ])
     .filter((row) => row.slice(1).some((cell) => cell !== '-'));
-  const head = ['workload', ...files.map(({ name, file }) => `${engineName(file.engine)} (${name})`)];
+  const head = [
+    'work',
+    ...files.map(({ file }) => `${file.engine.name} ${file.engine.version.split('.')[0]}`),
+  ];
   return [
     {
       kind: 'text',
-      text: 'The fastest build on one thread, against the limit of the same engine in the same run.',
+      text: 'Share of the limit: the fastest build on one thread, against the rate at which the same engine multiplies and adds (or reads, for softmax, copies, single rows and ungrouped decoding) at the same moment.',
     },
     { kind: 'table', head, left: 1, rows },
   ];
@@ -91,7 +122,9 @@ function enginesBlocks(files) {
 /** @param {string} name @param {ResultFile} file @returns {Section[]} */
 function runSections(name, file) {
   const { engine, versions, absent, results } = file;
-  const known = Object.entries(versions).map(([peer, version]) => `${peer} ${version}`);
+  const known = Object.entries(versions)
+    .filter(([peer]) => peer !== 'plain-javascript')
+    .map(([peer, version]) => `${peerInWords(peer)} ${version}`);
   const details = Object.entries(engine).filter(([key]) => key !== 'name' && key !== 'version');
   /** @type {Block[]} */
   const head = [
@@ -121,14 +154,18 @@ function noiseWarnings(results) {
   const wide = results.flatMap(({ workload, entries }) =>
     entries
       .filter(({ time }) => time && time.spread > WIDE_SPREAD)
-      .map((entry) => `${workload.id} (${entryName(entry)} ${percent(entry.time?.spread)})`),
+      .map((entry) => `${phrase(workload)} (${entryName(entry)} ${percent(entry.time?.spread)})`),
   );
   if (wide.length === 0) return [];
   const measured = results.flatMap(({ entries }) => entries.filter(({ time }) => time)).length;
-  const named = wide.length > 6 ? `${wide.slice(0, 6).join(', ')} and others` : wide.join(', ');
+  const named = wide.length > 3 ? `${wide.slice(0, 3).join('; ')}; and others` : wide.join('; ');
   const text = `The spread is above ${percent(WIDE_SPREAD)} in ${wide.length} of ${measured} measurements, too wide to conclude from: ${named}. They are marked *.`;
   return [{ kind: 'warning', text }];
 }
+
+/** The group's title says what is done, except where it holds several things. @param {import('../suite/result.mjs').WorkloadFacts} workload */
+const sizeOf = (workload) =>
+  ['odd', 'start'].includes(workload.group) ? phrase(workload) : inWords(workload).size;
 
 /** @param {string} group @param {readonly Result[]} results @returns {Section} */
 function groupSection(group, results) {
@@ -136,23 +173,25 @@ function groupSection(group, results) {
   const rows = results.flatMap(({ workload, entries }) => {
     const best = ownBest(entries);
     return entries.map((entry) => {
-      const { state, reason = '', time, gflops, share, growth, error } = entry;
-      if (!time) return [workload.label, entryName(entry), `${state}: ${reason}`];
+      const { state, reason, time, gflops, share, growth, error, rootMeanSquareError } = entry;
+      const names = [sizeOf(workload), entryName({ ...entry, peer: peerInWords(entry.peer) })];
+      if (!time) return [...names, `${state}: ${shortReason(reason)}`];
       return [
-        workload.label,
-        entryName(entry),
+        ...names,
         digits(time.median),
         percent(time.spread) + (time.spread > WIDE_SPREAD ? ' *' : ''),
         digits(gflops),
         share ? percent(share.median) + (workload.limit === 'memory' ? ' of reading' : '') : '-',
         digits(factorOver(entry, best)?.median),
+        rootMeanSquareError?.toExponential(1) ?? '-',
         error?.toExponential(1) ?? '-',
         ...(hasMemory ? [growth === undefined ? '-' : (growth / 2 ** 20).toFixed(0)] : []),
       ];
     });
   });
-  const head = ['workload', 'who', 'ms', 'spread', 'GFLOP/s', 'of the limit', 'x ours', 'error'];
-  if (hasMemory) head.push('MB');
+  const head = ['work', 'who', 'ms', 'spread', 'GFLOP/s', 'of the limit', 'time, ours = 1'];
+  head.push('error (rms)', 'largest');
+  if (hasMemory) head.push('MiB');
   const whole = rows.map((row) => [...row, ...Array(head.length - row.length).fill('')]);
   return {
     title: groupTitles[group] ?? group,
@@ -165,6 +204,10 @@ function groupSection(group, results) {
 function growthSections(results) {
   const grown = growths(results);
   const odd = cliffs(results);
+  const name = (/** @type {string} */ id) => {
+    const found = results.find(({ workload }) => workload.id === id);
+    return found ? phrase(found.workload) : id;
+  };
   /** @type {Block[]} */
   const blocks = [];
   if (grown.length > 0) {
@@ -181,7 +224,7 @@ function growthSections(results) {
   }
   if (odd.length > 0) {
     const rows = odd.map(({ id, build, ratio, isCliff }) => [
-      id,
+      name(id),
       build,
       ratio.toFixed(2),
       isCliff ? 'CLIFF' : '',
@@ -190,10 +233,10 @@ function growthSections(results) {
       kind: 'text',
       text: `Odd sizes: cost over the straight line between the round neighbours; a cliff from ${CLIFF} on.`,
     });
-    blocks.push({ kind: 'table', head: ['workload', 'build', 'ratio', ''], left: 2, rows });
+    blocks.push({ kind: 'table', head: ['work', 'build', 'ratio', ''], left: 2, rows });
     const fallen = odd.filter(({ isCliff }) => isCliff);
     if (fallen.length > 0) {
-      const text = `Cliffs: ${fallen.map(({ id, build }) => `${id} (${build})`).join(', ')}`;
+      const text = `Cliffs: ${fallen.map(({ id, build }) => `${name(id)} (${build})`).join('; ')}`;
       blocks.push({ kind: 'warning', text });
     }
   }

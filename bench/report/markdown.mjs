@@ -9,7 +9,7 @@ const row = (cells) => `| ${cells.map(escape).join(' | ')} |`;
 /** @param {import('./document.mjs').Block} block @returns {string[]} none for a plot */
 export function formatBlock(block) {
   if (block.kind === 'text') return [block.text];
-  if (block.kind === 'warning') return [`**${block.text}**`];
+  if (block.kind === 'headline' || block.kind === 'warning') return [`**${block.text}**`];
   if (block.kind === 'plot') return [];
   const rule = block.head.map((_, column) => (column < block.left ? '---' : '--:'));
   return [[row(block.head), row(rule), ...block.rows.map(row)].join('\n')];

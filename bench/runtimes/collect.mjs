@@ -18,19 +18,20 @@ import { SUITE_VERSION } from '../suite/workloads.mjs';
  * @param {string} options.folder
  * @param {string} options.workloads a regular expression
  * @param {boolean} options.quick
+ * @param {readonly string[]} [options.peers]
  * @param {boolean} options.again also those whose results are there
  * @param {number} options.seconds for each
  * @param {(text: string) => void} options.say
  * @returns {Promise<{ name: string, file: ResultFile }[]>}
  */
-export async function collect(engines, { folder, workloads, quick, again, seconds, say }) {
+export async function collect(engines, { folder, workloads, quick, peers = [], again, seconds, say }) {
   const effort = quick ? quickEffort : fullEffort;
   const collected = [];
   for (const [index, engine] of engines.entries()) {
     const { name } = engine;
     const path = join(folder, `${name.toLowerCase().replaceAll(' ', '-')}.json`);
     const place = `${index + 1}/${engines.length} ${name}`;
-    const former = again ? undefined : finished(path, effort);
+    const former = again ? undefined : finished(path, effort, peers);
     if (former) {
       say(`${place}: results are there (--again measures anew)`);
       collected.push({ name, file: former });
@@ -46,7 +47,7 @@ export async function collect(engines, { folder, workloads, quick, again, second
     say(`${place} ...`);
     const start = performance.now();
     try {
-      const text = await engine.run({ workloads, quick, file: path, seconds });
+      const text = await engine.run({ workloads, quick, peers, file: path, seconds });
       if (text !== undefined) writeFileSync(path, text);
       const file = readResults(path);
       const wrong = file.results.flatMap(({ workload, entries }) =>
@@ -64,13 +65,22 @@ export async function collect(engines, { folder, workloads, quick, again, second
   return collected;
 }
 
-/** Whole results of this version of the suite and with this effort, or undefined. @param {string} path @param {object} effort */
-function finished(path, effort) {
+/**
+ * Whole results of this version of the suite, with this effort and these peers, or undefined.
+ *
+ * @param {string} path
+ * @param {object} effort
+ * @param {readonly string[]} peers
+ */
+function finished(path, effort, peers) {
   if (!existsSync(path)) return undefined;
   try {
     const file = readResults(path);
-    const same = JSON.stringify(file.method['effort']) === JSON.stringify(effort);
-    return file.suite === SUITE_VERSION && same && !file.missing && !file.ended ? file : undefined;
+    const sameEffort = JSON.stringify(file.method['effort']) === JSON.stringify(effort);
+    const hasPeers =
+      peers.length === 0 || peers.some((peer) => file.versions[peer] !== undefined || file.absent[peer]);
+    const isWhole = !file.missing && !file.ended;
+    return file.suite === SUITE_VERSION && sameEffort && hasPeers && isWhole ? file : undefined;
   } catch {
     return undefined;
   }

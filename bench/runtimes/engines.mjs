@@ -6,6 +6,7 @@ import { visit, whyNot } from '../../test/matrix/browsers.mjs';
 import { run } from '../../test/matrix/processes.mjs';
 import { buildPage } from '../page/build.mjs';
 import { servePage } from '../page/server.mjs';
+import { pagePeers } from '../peers/names.mjs';
 
 const here = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.meta.url));
 const benchmark = here('../main.mjs');
@@ -14,6 +15,7 @@ const benchmark = here('../main.mjs');
  * @typedef {object} Order
  * @property {string} workloads a regular expression
  * @property {boolean} quick
+ * @property {readonly string[]} peers to compare with, where they run
  * @property {string} file where the results go
  * @property {number} seconds after which it is given up
  */
@@ -35,9 +37,17 @@ const benchmark = here('../main.mjs');
 export const processEngine = (name, program, before = []) => ({
   name,
   whyMissing: () => (existsSync(program) ? undefined : `${name} is not installed`),
-  async run({ workloads, quick, file, seconds }) {
+  async run({ workloads, quick, peers, file, seconds }) {
     const effort = quick ? ['--quick'] : [];
-    const selection = ['--peers', 'none', '--threads', '1,2', '--workloads', workloads, ...effort];
+    const selection = [
+      '--peers',
+      peers.join() || 'none',
+      '--threads',
+      '1,2',
+      '--workloads',
+      workloads,
+      ...effort,
+    ];
     await run(program, [...before, benchmark, ...selection, '--json', file], { seconds });
     return undefined;
   },
@@ -47,13 +57,19 @@ export const processEngine = (name, program, before = []) => ({
 const browserEngine = (name) => ({
   name,
   whyMissing: () => whyNot(name),
-  async run({ workloads, quick, seconds }) {
+  async run({ workloads, quick, peers, seconds }) {
     const folder = await buildPage();
     /** @type {(text: string) => void} */
     let receive = () => {};
     const received = new Promise((resolve) => (receive = resolve));
     const serving = await servePage(folder, { onResult: (text) => receive(text) });
-    const wishes = { run: workloads, threads: '1,2', effort: quick ? 'quick' : 'full', report: '/result' };
+    const wishes = {
+      run: workloads,
+      threads: '1,2',
+      effort: quick ? 'quick' : 'full',
+      peers: peers.filter((peer) => pagePeers.includes(/** @type {any} */ (peer))).join(),
+      report: '/result',
+    };
     try {
       const address = `${serving.address}?${new URLSearchParams(wishes).toString()}`;
       const text = /** @type {string} */ (await visit(name, address, received, seconds));

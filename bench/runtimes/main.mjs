@@ -3,6 +3,8 @@
 import { mkdirSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { install } from '../../scripts/install.mjs';
+import { parseNames } from '../options.mjs';
+import { peerNames } from '../peers/names.mjs';
 import { makeReport } from '../report/document.mjs';
 import { toMarkdown } from '../report/markdown.mjs';
 import { collect } from './collect.mjs';
@@ -15,10 +17,11 @@ process of its own. Leaves a result file of each in a folder; what is there alre
 
   --runtimes REGEX   only those whose names match
   --workloads REGEX  only workloads whose ids match
+  --peers A,B        compare with these where they run, or with all (twice to five times as long)
   --quick            short rounds
   --again            also what is there already
   --out FOLDER       default: build/bench-runtimes
-  --limit SECONDS    for each engine, default 900
+  --limit SECONDS    for each engine, default 900, or 3600 with peers
   --help`;
 
 /** Cold starts need processes of their own, which not every engine has. */
@@ -28,10 +31,11 @@ const { values } = parseArgs({
   options: {
     runtimes: { type: 'string', default: '' },
     workloads: { type: 'string', default: EVERYWHERE },
+    peers: { type: 'string', default: 'none' },
     quick: { type: 'boolean', default: false },
     again: { type: 'boolean', default: false },
     out: { type: 'string', default: 'build/bench-runtimes' },
-    limit: { type: 'string', default: '900' },
+    limit: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 });
@@ -39,6 +43,7 @@ if (values.help) {
   console.log(help);
   process.exit();
 }
+const peers = parseNames('peers', values.peers === 'all' ? undefined : values.peers, peerNames);
 const wanted = engines.filter(({ name }) => new RegExp(values.runtimes, 'i').test(name));
 if (wanted.length === 0) {
   console.error(
@@ -55,8 +60,8 @@ for (const folder of ['test/runtimes', 'test/matrix/runtimes']) {
 }
 mkdirSync(values.out, { recursive: true });
 const files = await collect(wanted, {
-  ...{ folder: values.out, workloads: values.workloads, quick: values.quick, again: values.again },
-  seconds: Number(values.limit),
+  ...{ folder: values.out, workloads: values.workloads, quick: values.quick, peers, again: values.again },
+  seconds: Number(values.limit ?? (peers.length > 0 ? 3600 : 900)),
   say: (text) => console.error(text),
 });
 console.log(

@@ -388,12 +388,12 @@ export const workloads = [
 /** What each group measures; printed above its table. @type {Record<string, string>} */
 export const groupTitles = {
   layer: 'Self-attention layers: input projection, attention, output projection, biases',
-  product: 'Linear products MxNxK: x [M, K] times weights [N, K], weights prepared ahead',
-  attention: 'Attention over [1, heads, n, headDim]',
-  decode: 'Decoding: one query over keys and values that stay in place',
-  softmax: 'Softmax over the last axis, rows x columns',
+  product: 'Linear layers without bias, rows x outputs x inputs; weights prepared ahead',
+  attention: 'Attention of h heads, dh channels each, n tokens',
+  decode: 'Decoding: one token over keys and values that stay in place',
+  softmax: 'Softmax, rows x columns',
   copy: 'Copies: rows x columns into linear memory and out again',
-  odd: 'Sizes beside round ones',
+  odd: 'Odd sizes and their round neighbours',
   'growth-length': 'Growth with the length',
   'growth-heads': 'Growth with the number of heads',
   'growth-headDim': 'Growth with the size of a head',

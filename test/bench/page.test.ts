@@ -7,6 +7,7 @@ import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildPage } from '../../bench/page/build.mjs';
 import { servePage } from '../../bench/page/server.mjs';
+import { makeReport } from '../../bench/report/document.mjs';
 import { resultFileReader } from '../../bench/suite/validate.mjs';
 import { visit, whyNot } from '../matrix/browsers.mjs';
 import { CHROMIUM, hasChromium } from '../support/browser.mjs';
@@ -50,6 +51,7 @@ describe.skipIf(!installed)('the benchmark page (needs bench/ installed)', () =>
 
     /** Ticks exactly these workloads. */
     async function choose(...ids: string[]) {
+      if (!(await page.isVisible('#groups'))) await page.click('#settings > summary');
       await page.click('[data-choose=none]');
       for (const details of await page.locator('#choices details').all())
         await details.evaluate((element) => ((element as unknown as { open: boolean }).open = true));
@@ -68,20 +70,26 @@ describe.skipIf(!installed)('the benchmark page (needs bench/ installed)', () =>
         'growth-length-h1-dh64-n128',
       );
       await page.selectOption('#threads', { index: 1 });
+      await page.check('[name=peer][value=plain-javascript]');
+      await page.uncheck('[name=peer][value=onnxruntime-web]');
       await page.focus('#run');
       await page.keyboard.press('Enter');
       await ended(/^Done: 5 workloads/);
       const table = await page.textContent('#table');
-      expect(table).toContain('product-8x768x768');
+      expect(table).toContain('Linear, 8 rows, 768 to 768');
       expect(table).toContain('simd 2 threads');
+      expect(await page.textContent('#headline')).toMatch(
+        /^plain JavaScript takes [\d.]+ times as long as wasm-attention/,
+      );
       const titles = await page.locator('#plots figcaption').allTextContents();
       expect(titles).toEqual([
-        'Share of the limit by workload, quartiles over the rounds',
+        'Time of others relative to wasm-attention, quartiles over the rounds',
+        'How much of what this engine can do is used, quartiles over the rounds',
         'The relaxed build against the simd build',
         'Several threads against one',
-        'Time against length',
+        'Time against the number of tokens',
       ]);
-      expect(await page.locator('#plots svg circle').count()).toBeGreaterThan(10);
+      expect(await page.locator('#plots svg [aria-label=dot] path').count()).toBeGreaterThan(10);
     }, 90_000);
 
     it('downloads a result file that keeps to the schema', async () => {
@@ -91,8 +99,94 @@ describe.skipIf(!installed)('the benchmark page (needs bench/ installed)', () =>
       expect(file.engine.name).toBe('Chromium');
       expect(file.results.map(({ workload }) => workload.id)).toContain('layer-d64-h4-n16');
       for (const { entries } of file.results)
-        for (const entry of entries)
-          expect(entry).toMatchObject({ state: 'measured', peer: 'wasm-attention' });
+        for (const entry of entries) expect(entry).toMatchObject({ state: 'measured' });
+      const peers = (group: string) =>
+        file.results
+          .filter(({ workload }) => workload.group === group)
+          .flatMap(({ entries }) => entries.map(({ peer }) => peer));
+      expect(peers('layer')).toContain('plain-javascript');
+      expect(peers('growth-length')).not.toContain('plain-javascript');
+    });
+
+    it('compares with the libraries that run in a browser', async () => {
+      const other = await context.newPage();
+      await other.goto(serving.address);
+      await other.waitForSelector('#threads option', { state: 'attached' });
+      for (const peer of await other.locator('[name=peer]').all()) await peer.check();
+      await other.click('#settings > summary');
+      await other.click('[data-choose=none]');
+      for (const details of await other.locator('#choices details').all())
+        await details.evaluate((element) => ((element as unknown as { open: boolean }).open = true));
+      for (const id of ['layer-d64-h4-n16', 'decode-h12-dh64-keys2048']) await other.check(`[value="${id}"]`);
+      await other.click('#run');
+      await expect
+        .poll(() => other.textContent('#message'), { timeout: 90_000, interval: 100 })
+        .toMatch(/^Done: 2 workloads/);
+      await other.click('#copy');
+      await expect.poll(() => other.textContent('#message')).toMatch(/clipboard/);
+      const file = readResults(
+        await other.evaluate<string>('navigator.clipboard.readText()'),
+        'the clipboard',
+      );
+      expect(file.absent).toEqual({});
+      expect(Object.keys(file.versions)).toEqual([
+        'wasm-attention',
+        'onnxruntime-web',
+        'jax-js',
+        'tfjs-wasm',
+        'plain-javascript',
+      ]);
+      for (const { entries } of file.results)
+        for (const { peer, state, error, rootMeanSquareError } of entries) {
+          expect({ peer, state }).toEqual({ peer, state: 'measured' });
+          expect(error).toBeLessThan(1e-5);
+          expect(rootMeanSquareError).toBeGreaterThan(0);
+          expect(rootMeanSquareError).toBeLessThanOrEqual(error!);
+        }
+      expect(await other.textContent('#headline')).toMatch(/^onnxruntime-web takes [\d.]+ times as long/);
+      await other.close();
+    }, 120_000);
+
+    it('opens with a sentence and what the project measured', async () => {
+      const other = await context.newPage();
+      await other.goto(serving.address);
+      await other.waitForSelector('#elsewhere:not([hidden])');
+      expect(await other.textContent('.lead')).toMatch(/^\s*wasm-attention computes/);
+      expect(await other.textContent('#elsewhere .headline')).toMatch(/ wasm-attention /);
+      await other.close();
+    });
+
+    /** Fill colours and outlines of the markers in each plot. */
+    const markers = (one: Page) =>
+      one.evaluate(() =>
+        [...document.querySelectorAll('#plots svg')].map((svg) =>
+          [...svg.querySelectorAll('[aria-label=dot] path')].map((path) => [
+            path.getAttribute('fill'),
+            path.getAttribute('d'),
+          ]),
+        ),
+      );
+
+    it('gives each series a marker of its own shape', async () => {
+      const plots = (await markers(page)).filter((marks) => marks.length > 0);
+      expect(plots.length).toBe(5);
+      for (const marks of plots) {
+        const colours = new Set(marks.map(([fill]) => fill));
+        expect(new Set(marks.map(([, outline]) => outline)).size).toBe(colours.size);
+        expect(new Set(marks.map(String)).size).toBe(colours.size);
+      }
+      expect(Math.max(...plots.map((marks) => new Set(marks.map(String)).size))).toBeGreaterThan(3);
+    });
+
+    it('draws plots again when its width changes', async () => {
+      const widths = () =>
+        page.evaluate(() => [...document.querySelectorAll('#plots svg')].map((svg) => svg.clientWidth));
+      const before = page.viewportSize()!;
+      await page.setViewportSize({ width: 500, height: 700 });
+      await expect.poll(async () => Math.max(...(await widths()))).toBe(500 - 32);
+      await page.setViewportSize({ width: 900, height: 700 });
+      await expect.poll(async () => Math.max(...(await widths()))).toBe(900 - 32);
+      await page.setViewportSize(before);
     });
 
     it('copies the same', async () => {
@@ -110,7 +204,7 @@ describe.skipIf(!installed)('the benchmark page (needs bench/ installed)', () =>
       await other.goto(link);
       await other.waitForSelector('#results:not([hidden])');
       expect(await other.textContent('#origin')).toMatch(/opened from a link.*Chromium/);
-      const names = (one: Page) => one.locator('#table td.left').allTextContents();
+      const names = (one: Page) => one.locator('#table tbody .left').allTextContents();
       expect(await names(other)).toEqual(await names(page));
       await other.close();
     });
@@ -143,7 +237,32 @@ describe.skipIf(!installed)('the benchmark page (needs bench/ installed)', () =>
       const phone = await browser.newPage({ viewport: { width: 360, height: 700 } });
       await phone.goto(await page.evaluate<string>('location.href'));
       await phone.waitForSelector('#plots svg');
+      await phone.click('#settings > summary');
       expect(await phone.evaluate<number>('document.documentElement.scrollWidth')).toBeLessThanOrEqual(360);
+      const outside = await phone.evaluate(() =>
+        [...document.querySelectorAll('#plots svg text')]
+          .filter((text) => {
+            const { left, right } = text.getBoundingClientRect();
+            return left < 0 || right > 360;
+          })
+          .map(({ textContent }) => textContent),
+      );
+      expect(outside).toEqual([]);
+      await phone.close();
+    });
+
+    it('a report in HTML opens with its result, and fits a phone', async () => {
+      const { toHtml } = await import('../../bench/report/html.mjs');
+      const path = new URL('fixtures/result.json', import.meta.url);
+      const file = readResults(readFileSync(path, 'utf8'), 'the example');
+      const phone = await browser.newPage({ viewport: { width: 360, height: 700 } });
+      await phone.setContent(toHtml(makeReport([{ name: 'example', file }])));
+      expect(await phone.evaluate<number>('document.documentElement.scrollWidth')).toBeLessThanOrEqual(360);
+      expect(await phone.textContent('h1 + *')).toMatch(/ wasm-attention |^wasm-attention /);
+      expect(await phone.locator('.narrow svg').first().isVisible()).toBe(true);
+      expect(await phone.locator('.wide svg').first().isVisible()).toBe(false);
+      await phone.setViewportSize({ width: 1280, height: 700 });
+      expect(await phone.locator('.wide svg').first().isVisible()).toBe(true);
       await phone.close();
     });
 
@@ -151,6 +270,7 @@ describe.skipIf(!installed)('the benchmark page (needs bench/ installed)', () =>
       const plain = await servePage(folder, { isolated: false });
       const other = await browser.newPage();
       await other.goto(plain.address);
+      await other.click('#settings > summary');
       await other.waitForSelector('#no-threads:not([hidden])');
       expect(await other.textContent('#no-threads')).toMatch(/not cross-origin isolated/);
       expect(await other.locator('#threads option').count()).toBe(1);

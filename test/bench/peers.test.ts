@@ -1,6 +1,7 @@
 // A peer that crashes, hangs or is wrong is shown as such, and the others are measured all the same.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { inProcess } from '../../bench/peers/process.mjs';
 import { remoteCandidate } from '../../bench/peers/remote.mjs';
 import type { Entry } from '../../bench/suite/result.mjs';
 import { runSuite } from '../../bench/suite/run.mjs';
@@ -8,7 +9,7 @@ import { workloads } from '../../bench/suite/workloads.mjs';
 
 const PATIENCE = 3000;
 const peers = ['crash', 'hang', 'wrong', 'throw', 'good'].map((name) =>
-  remoteCandidate(name, new URL(`peers/${name}.mjs`, import.meta.url).href, PATIENCE),
+  remoteCandidate(name, inProcess(new URL(`peers/${name}.mjs`, import.meta.url).href), PATIENCE),
 );
 const entries = new Map<string, Entry>();
 

@@ -7,10 +7,19 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, expect, test } from 'vitest';
 import { makeReport } from '../../bench/report/document.mjs';
-import { formatFigures, insertFigures } from '../../bench/report/figures.mjs';
+import {
+  figuresPage,
+  formatPages,
+  insertFigures,
+  readRuns,
+  readmeFigures,
+} from '../../bench/report/figures.mjs';
 import { toMarkdown } from '../../bench/report/markdown.mjs';
 import { cliffs, compareRuns, growths, ownBest } from '../../bench/suite/analysis.mjs';
+import { headline } from '../../bench/suite/headline.mjs';
 import type { Entry, ResultFile } from '../../bench/suite/result.mjs';
+import { phrase } from '../../bench/suite/words.mjs';
+import { workloads } from '../../bench/suite/workloads.mjs';
 
 const path = fileURLToPath(new URL('fixtures/result.json', import.meta.url));
 const text = readFileSync(path, 'utf8');
@@ -138,14 +147,98 @@ test('the report names runs, versions, noise, failures and missing engines', () 
   expect(report).not.toMatch(/NaN|undefined/);
 });
 
+/** The example beside a rival that takes twice our time, in every round, on layers and three times on the rest. */
+function compared(): ResultFile {
+  const made = file();
+  made.versions['onnxruntime-web'] = '1.2.3';
+  for (const { workload, entries } of made.results) {
+    const best = ownBest(entries);
+    if (!best?.rounds) continue;
+    best.rootMeanSquareError = 2e-7;
+    const factor = workload.group === 'layer' ? 2 : 3;
+    const rounds = best.rounds.map((round) => ({ ...round, milliseconds: factor * round.milliseconds }));
+    entries.push({ ...best, peer: 'onnxruntime-web', variant: '', rounds, rootMeanSquareError: 1e-7 });
+  }
+  return made;
+}
+
 test('figures go between the marks of the README, and nowhere else', () => {
-  const figures = formatFigures(file());
-  expect(figures).toContain('| layer d64 h4 n16 |');
+  const figures = readmeFigures([{ name: 'node-24', file: file() }]);
+  expect(figures).toContain('| Layer, 16 tokens, width 64, 4 heads |');
   const readme = 'a\n<!-- figures -->\nold\n<!-- /figures -->\nb\n';
   const filled = insertFigures(readme, figures);
   expect(filled).toBe(`a\n<!-- figures -->\n\n${figures}\n\n<!-- /figures -->\nb\n`);
   expect(insertFigures(filled, figures)).toBe(filled);
   expect(() => insertFigures('no marks', figures)).toThrow('there is no <!-- figures -->');
+});
+
+test('figures: times relative to ours, errors of both, other engines in a sentence', () => {
+  const figures = readmeFigures([
+    { name: 'node-24', file: compared() },
+    { name: 'node-20', file: compared() },
+  ]);
+  const cells = figures
+    .match(/^\| Layer, 16 tokens.*$/m)![0]
+    .split('|')
+    .map((cell) => cell.trim());
+  expect(cells.slice(3)).toEqual(['2.00', '2.0e-7', '1.0e-7', '']);
+  expect(figures.match(/^\| (?!---|one thread)/gm)!.length).toBeLessThanOrEqual(10);
+  expect(figures).toMatch(/\nIn Node \d+ onnxruntime-web takes 2 times as long for layers/);
+});
+
+test('figures of files without the root mean square, or without others, leave the cells empty', () => {
+  for (const text of [
+    readmeFigures([{ name: 'node-24', file: file() }]),
+    figuresPage([{ name: 'node-24', file: file() }]),
+    figuresPage([{ name: 'node-24', file: compared() }]),
+  ])
+    expect(text).not.toMatch(/NaN|undefined|Infinity/);
+});
+
+test('figures tell why something failed', () => {
+  const made = compared();
+  const [first] = made.results;
+  const failed: Entry = {
+    peer: 'onnxruntime-web',
+    variant: '',
+    threads: 1,
+    state: 'failed',
+    reason: 'Error: too long',
+  };
+  first!.entries = [...first!.entries.filter(({ peer }) => peer === 'wasm-attention'), failed];
+  const page = figuresPage([{ name: 'node-24', file: made }]);
+  expect(page).toMatch(/\*\*failed\*\*: the peer/);
+  expect(page).toContain(`- onnxruntime-web failed (too long): ${phrase(first!.workload)}`);
+});
+
+test('the figures of the README and of docs/figures.md are those of bench/results', async () => {
+  const folder = fileURLToPath(new URL('../../bench/results', import.meta.url));
+  const pages = Object.entries(await formatPages(readRuns(folder)));
+  expect(pages.length).toBe(2);
+  for (const [path, text] of pages)
+    expect(readFileSync(path, 'utf8'), `npm run bench:figures (${path})`).toBe(text);
+});
+
+test('the headline says how long others take, how near the limit we are, and how large the error is', () => {
+  const [first, many, ...others] = headline(compared().results);
+  expect(first).toMatch(/^onnxruntime-web takes [23] times as long as wasm-attention for the same work\.$/);
+  expect(many).toMatch(/^That is the median of \d+ workloads; they range from 2 to 3 times\.$/);
+  expect(others.join(' ')).toMatch(/runs at \d+ % of the rate .* error is 2 times onnxruntime-web's/);
+  expect(headline(file().results)[0]).toMatch(/^wasm-attention runs at \d+ % of the rate/);
+  expect(headline([])).toEqual([]);
+});
+
+test('the report opens with the result', () => {
+  const [opening] = makeReport([{ name: 'a', file: compared() }]);
+  expect(opening!.blocks[0]).toEqual({ kind: 'headline', text: headline(compared().results)[0] });
+});
+
+test('names of workloads are words, and tell them apart', () => {
+  for (const workload of workloads) expect(phrase(workload)).not.toMatch(/\b(dh|h|n|d)\d|undefined|NaN/);
+  for (const group of new Set(workloads.map((workload) => workload.group))) {
+    const names = workloads.filter((workload) => workload.group === group).map(phrase);
+    expect(new Set(names).size).toBe(names.length);
+  }
 });
 
 const program = fileURLToPath(new URL('../../bench/report/main.mjs', import.meta.url));
