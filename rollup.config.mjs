@@ -77,8 +77,9 @@ const selfContained = () => ({
 const wasmFiles = () => ({
   name: 'wasm-files',
   generateBundle() {
-    for (const { outFile } of Object.values(targets)) {
-      this.emitFile({ type: 'asset', fileName: basename(outFile), source: readFileSync(outFile) });
+    for (const target of Object.keys(targets)) {
+      const fileName = `${target}.wasm`;
+      this.emitFile({ type: 'asset', fileName, source: readFileSync(`build/${fileName}`) });
     }
   },
 });

@@ -1,50 +1,69 @@
-// Compiles assembly/ into build/<target>.wasm, one file for every target of asconfig.json, in this one process. Beside
-// them it writes what the bundles take of them: build/identity.ts and build/embedded.ts. Run from the repository root.
+// Compiles assembly/ into build/: a .wasm file for every pack and target of asconfig.json, and what TypeScript takes of them,
+// build/kernels.ts, build/identity.ts and build/embedded.ts. Run from the repository root.
 
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import asc from 'assemblyscript/asc';
+import { deriveInterface } from './interface.mjs';
 import { pack } from './pack.mjs';
 
-/** Builds every target and returns the paths it wrote. */
+/** Builds every pack for every target and returns the paths it wrote. */
 export async function buildWasm() {
-  const { entries, targets } = JSON.parse(await readFile('asconfig.json', 'utf8'));
-  const files = [];
-  for (const target of Object.keys(targets)) {
-    const start = performance.now();
-    await compile(target, [...entries, '--config', 'asconfig.json', '--target', target], (name, contents) => {
-      files.push({ target, name, contents, start });
-    });
+  const { packs, targets } = JSON.parse(await readFile('asconfig.json', 'utf8'));
+  const builds = [];
+  for (const [pack, entry] of Object.entries(packs)) {
+    for (const target of Object.keys(targets)) {
+      const start = performance.now();
+      const name = `build/${wasmName(pack, target)}`;
+      const options = ['--config', 'asconfig.json', '--target', target];
+      builds.push({ pack, target, name, start, contents: await compile(name, entry, options) });
+    }
   }
   // The same for every build of the same kernels: by it the JavaScript knows its own.
   const hash = createHash('sha256');
-  for (const { contents } of files) hash.update(contents);
+  for (const { contents } of builds) hash.update(contents);
   const identity = hash.digest('hex').slice(0, 16);
-  for (const file of files) file.contents = signed(file.contents, `${file.target} ${identity}`);
+  for (const build of builds) build.contents = signed(build.contents, `${build.target} ${identity}`);
 
-  const builds = files.map(({ target, contents }) => ({ target, contents }));
-  for (const { name, contents, start = performance.now() } of [
-    ...files,
+  const files = [
+    ...builds,
+    { name: 'build/kernels.ts', contents: await deriveInterface(packs, compileApart) },
     { name: 'build/identity.ts', contents: identify(identity, builds) },
     { name: 'build/embedded.ts', contents: await embed(builds) },
-  ]) {
+  ];
+  for (const { name, contents, start = performance.now() } of files) {
     await mkdir(dirname(name), { recursive: true });
+    await rm(name, { force: true }); // a checkout made of hard links shares it with others
     await writeFile(name, contents);
     console.log(progressLine(name, contents.length, start));
   }
-  return [...files.map(({ name }) => name), 'build/identity.ts', 'build/embedded.ts'];
+  return files.map(({ name }) => name);
 }
 
-/** Runs the compiler; what it makes goes to `write`. */
-async function compile(what, options, write) {
-  const { error } = await asc.main(options, {
+/** What the file of a build is called. */
+export function wasmName(pack, target) {
+  return pack === 'attention' ? `${target}.wasm` : `${pack}-${target}.wasm`;
+}
+
+/** Runs the compiler on an entry and returns the module's bytes. Sources may be given that are no files. */
+async function compile(what, entry, options, sources = {}) {
+  let module;
+  const { error } = await asc.main([entry, ...options, '--outFile', 'module.wasm'], {
     stdout: process.stdout,
     stderr: { write: (text) => text.startsWith('Last converge') || process.stderr.write(text) }, // a remark, not a fault
-    writeFile: async (name, contents) => write(name, contents),
+    readFile: (name) => sources[name] ?? readFile(name, 'utf8').catch(() => null),
+    writeFile: async (_, contents) => void (module = contents),
   });
-  if (error) throw new Error(`The ${what} build failed: ${error.message}`);
+  if (error) throw new Error(`${what} could not be built: ${error.message}`);
+  return module;
+}
+
+/** A module that is no kernel, of a source that may be no file. */
+export function compileApart(name, source, options = []) {
+  const all = ['--config', 'none', '--noAssert', '--runtime', 'stub', '--use', 'abort=', ...options];
+  return compile(name, name, all, source && { [name]: source });
 }
 
 /** The module with a custom section `wasm-attention` that holds a text. */
@@ -84,14 +103,8 @@ async function embed(builds) {
   ].join('\n');
 }
 
-async function compileUnpacker() {
-  let unpacker;
-  const options =
-    '--config none -Oz --noAssert --runtime stub --use abort= --initialMemory 32 --outFile unpack.wasm';
-  await compile('unpacker', ['assembly/unpack/index.ts', ...options.split(' ')], (_, contents) => {
-    unpacker = contents;
-  });
-  return unpacker;
+function compileUnpacker() {
+  return compileApart('assembly/unpack/index.ts', undefined, ['-Oz', '--initialMemory', '32']);
 }
 
 /** As src/index.ts does it. */

@@ -31,7 +31,12 @@ try {
   await step({
     name: 'wasm',
     title: 'assembly/ -> build/*.wasm',
-    inputs: ['assembly', 'asconfig.json', 'scripts/build-wasm.mjs', 'scripts/pack.mjs', 'package-lock.json'],
+    inputs: [
+      'assembly',
+      'asconfig.json',
+      ...['build-wasm', 'interface', 'pack'].map((name) => `scripts/${name}.mjs`),
+      'package-lock.json',
+    ],
     run: async () => (await import('./build-wasm.mjs')).buildWasm(),
   });
   const { outputs: wasm } = JSON.parse(await readFile('build/wasm.json', 'utf8'));

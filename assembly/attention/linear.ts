@@ -12,7 +12,9 @@ import { AttentionParameters } from './parameters';
 
 const LOG2_E: f32 = 1.4426950408889634;
 
-const ELU: i32 = 0;
+/** Feature maps: `mode`. */
+export const ELU: i32 = 0;
+export const RELU: i32 = 1;
 
 /** Bytes of the state of a tile. */
 export function linearAttentionStateBytes(headDim: i32, valueHeadDim: i32): usize {
@@ -25,7 +27,7 @@ export function linearAttentionStateBytes(headDim: i32, valueHeadDim: i32): usiz
  * [keyFrom, keyTo) are taken in, then queries [queryFrom, queryTo) read out; causal, each query right after its key.
  *
  * Uses of the parameters: tensors, sizes and these ranges; `statistics` are the states, one a tile; rowEnd[batch] (or 0) is
- * the number of keys of a batch row; `mode` 0 is elu + 1, 1 is relu; `count` 1 is causal. `scratch` is not needed.
+ * the number of keys of a batch row; `mode` is ELU (plus 1) or RELU; `count` 1 is causal. `scratch` is not needed.
  */
 export function linearAttention(parameters: usize, scratch: usize, tileFrom: i32, tileTo: i32): void {
   const p = changetype<AttentionParameters>(parameters);

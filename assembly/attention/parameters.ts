@@ -1,5 +1,5 @@
-// What a call of attention is: pointers, strides and sizes, written by src/ops/attention/parameters.ts as 32-bit words in
-// exactly this order. Strides are bytes. A pointer of 0 means "none". Kernels only read it.
+// What a call of attention is: pointers, strides and sizes. Strides are bytes. A pointer of 0 means "none". Kernels only read
+// it. The build tells src/ops/attention/parameters.ts where each word is.
 
 @unmanaged
 export class AttentionParameters {

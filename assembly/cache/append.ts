@@ -7,7 +7,7 @@ import { horizontalMaximum } from '../math/vector';
 import { turnHalves, turnInterleaved } from '../positions/rotary';
 import { FLOAT16, FLOAT32, INT8, pageHeadBytes, quads, valuesOffset, WORDS_BYTES } from './page';
 
-/** What a call is; written by src/ops/cache/append.ts as 32-bit words in exactly this order. Strides are bytes. */
+/** What a call of `cacheAppend` is. Strides are bytes. */
 @unmanaged
 export class AppendParameters {
   key: usize;
@@ -32,10 +32,6 @@ export class AppendParameters {
   sin: usize;
   pairs: i32;
   interleaved: i32;
-}
-
-export function appendParametersBytes(): i32 {
-  return <i32>offsetof<AppendParameters>();
 }
 
 /** Bytes of scratch: a row of the larger head, filled up with zeros. */

@@ -7,6 +7,7 @@
 //
 // The heads are then read where they lie in the rows of that product, and written where the output projection reads.
 
+import { PANEL } from '../../build/kernels.js';
 import { attend, checkValue } from '../ops/attention/scaled-dot-product-attention.js';
 import type { AttentionResult } from '../ops/attention/scaled-dot-product-attention.js';
 import type { AttentionOptions } from '../ops/attention/options.js';
@@ -28,8 +29,6 @@ import { KeyValueCache, positionsAfter, readCounts, rowsOfRotary } from './key-v
 import { LayerRotary } from './layer-rotary.js';
 import { findProjections } from './state-dict.js';
 import type { AttentionProjections, Projection, ProjectionLayout, StateDictTensor } from './state-dict.js';
-
-const PANEL = 8;
 
 /** Sizes of a layer, defaults filled in; see `MultiHeadAttentionOptions`. */
 export interface MultiHeadAttentionLayout extends ProjectionLayout {

@@ -4,11 +4,10 @@
 //   table  i32 [batch variants][head variants][query blocks][key blocks]: 0 empty, 1 full, else 2 + index of its bits
 //   bits   per mixed block: 16 bytes a query, bit j for key j of the block
 
+import { KEY_BLOCK } from '../../build/kernels.js';
 import { AndMask } from './mask.js';
 import type { Block, Interval, Mask, MaskContext } from './mask.js';
 
-/** Keys a block; the kernels' KEY_BLOCK. */
-const KEY_BLOCK = 128;
 const BYTES_A_ROW = KEY_BLOCK / 8;
 
 export interface Intervals {

@@ -2,6 +2,7 @@
 //
 //   packed   [panels of 8 output features][inFeatures][8], then the bias, filled up to whole panels with zeros
 
+import { PANEL, PRODUCT_SCRATCH_BYTES } from '../../build/kernels.js';
 import { callAsync, callNow } from '../runtime/call.js';
 import type { AsyncOptions } from '../runtime/call.js';
 import { Disposable } from '../runtime/disposable.js';
@@ -11,8 +12,6 @@ import { checkDataType, checkTensor } from '../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { Tensor } from '../runtime/tensor.js';
-
-const PANEL = 8;
 
 /** Weights of a linear layer, packed once for the kernels. */
 export class LinearWeights extends Disposable {
@@ -120,7 +119,7 @@ export function runProduct(
     tiles: Math.ceil(x.rows / rowsInBlock) * (end - first),
     // A single row meets four panels at once.
     grain: x.rows === 1 ? 4 : 1,
-    scratchBytes: scope.runtime.kernels.productScratchBytes(),
+    scratchBytes: PRODUCT_SCRATCH_BYTES,
     // A few rows take as long as reading the weights does.
     cost: 2 * Math.max(x.rows, 2) * depth * (end - first) * PANEL,
   });

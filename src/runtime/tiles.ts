@@ -1,31 +1,24 @@
 // The junction of all heavy work: every operation runs its kernels through `runTiles`, over independent tiles. Who runs
 // which tile, and when, does not change a bit: a tile writes its own part of the output and reads what no tile writes.
 
+import type { TileKernels } from '../../build/kernels.js';
 import { ALIGNMENT } from './allocator.js';
 import type { Kernels } from './kernels.js';
 import type { Runtime } from './runtime.js';
 import type { Threads } from './threads/threads.js';
 
-/** Kernels over tiles: their last arguments are scratch of the running thread, the first tile, and the end. */
-export const TILE_KERNELS = [
-  'product',
-  'softmaxRows',
-  'attentionForward',
-  'attentionWeights',
-  'columnSums',
-  'entropies',
-  'topKeys',
-  'mergeAttention',
-  'linearAttention',
-  'rotary',
-] as const satisfies readonly (keyof Kernels)[];
+/** Names of the kernels over tiles. */
+export type TileKernel = TileKernels['attention'];
 
-export type TileKernel = (typeof TILE_KERNELS)[number];
+/** What a kernel takes before scratch and range. */
+type Arguments<Kernel> = Kernel extends (...args: [...infer Own, number, number, number]) => void
+  ? Own
+  : never;
 
-export interface Work {
-  readonly kernel: TileKernel;
+interface Tiled<Name extends TileKernel> {
+  readonly kernel: Name;
   /** All arguments before scratch and range: addresses and integers. */
-  readonly args: readonly number[];
+  readonly args: Readonly<Arguments<Kernels[Name]>>;
   readonly tiles: number;
   /** Tiles that a thread had better take together. Default 1. */
   readonly grain?: number;
@@ -34,6 +27,9 @@ export interface Work {
   /** Of all tiles, roughly, in floating-point operations of a product: 50 or so take a nanosecond. */
   readonly cost: number;
 }
+
+/** A kernel over its tiles. */
+export type Work = { [Name in TileKernel]: Tiled<Name> }[TileKernel];
 
 type Tiles = Record<TileKernel, (...args: number[]) => void>;
 
@@ -47,7 +43,7 @@ export function runTiles(runtime: Runtime, work: Work, from = 0, to = work.tiles
   const top = linearMemory.stackTop;
   const pushed = linearMemory.push(work.scratchBytes);
   const scratch = pushed || linearMemory.allocate(work.scratchBytes);
-  const args = work.args.slice();
+  const args: number[] = work.args.slice();
   args.push(scratch, from, to); // spreading them all at once takes V8 30 ns longer
   try {
     (kernels as unknown as Tiles)[work.kernel](...args);

@@ -1,5 +1,6 @@
 // Linear attention: a different function from softmax attention, not an approximation of the same one.
 
+import { ELU, RELU } from '../../../build/kernels.js';
 import { integers } from '../../masks/mask.js';
 import type { IntegerList } from '../../masks/mask.js';
 import { callAsync, callNow } from '../../runtime/call.js';
@@ -9,14 +10,14 @@ import { findRuntime } from '../../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../../runtime/inputs.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { Tensor } from '../../runtime/tensor.js';
-import { PARAMETER_BYTES, writeParameters } from './parameters.js';
+import { attentionBlock } from './parameters.js';
 import type { Parameters } from './parameters.js';
 import { attentionInput, placeTensor } from './plan.js';
 
 /** phi: elu(x) + 1, which is never 0, or max(x, 0). */
 export type FeatureMap = 'elu' | 'relu';
 
-const FEATURE_MAPS: readonly FeatureMap[] = ['elu', 'relu'];
+const FEATURE_MAPS: Readonly<Record<FeatureMap, number>> = { elu: ELU, relu: RELU };
 
 /** Options of `linearAttention`. */
 export interface LinearAttentionOptions {
@@ -70,7 +71,7 @@ function attendLinearly(
   options: LinearAttentionOptions,
 ): Tensor {
   const { featureMap = 'elu', causal = false } = options;
-  if (!FEATURE_MAPS.includes(featureMap)) {
+  if (!Object.keys(FEATURE_MAPS).includes(featureMap)) {
     throw invalidArgument('featureMap', "'elu' or 'relu'", featureMap);
   }
   const q = attentionInput(scope, 'query', query);
@@ -114,13 +115,13 @@ function attendLinearly(
     valueHeadDim,
     statistics: scope.allocate(tiles * kernels.linearAttentionStateBytes(headDim, valueHeadDim)),
     rowEnd: lengths ? scope.integers(lengths) : 0,
-    mode: FEATURE_MAPS.indexOf(featureMap),
+    mode: FEATURE_MAPS[featureMap],
     count: causal ? 1 : 0,
   };
   const rowCost = 8 * headDim * valueHeadDim;
   const run = (range: Parameters, rows: number) => {
-    const block = scope.allocate(PARAMETER_BYTES);
-    writeParameters(linearMemory, block, [parameters, range]);
+    const block = scope.allocate(attentionBlock.bytes);
+    attentionBlock.write(linearMemory, block, [parameters, range]);
     scope.run({
       kernel: 'linearAttention',
       args: [block],

@@ -2,7 +2,7 @@
 
 import type { CallScope } from '../../runtime/inputs.js';
 import type { TileKernel } from '../../runtime/tiles.js';
-import { PARAMETER_BYTES, writeParameters } from './parameters.js';
+import { attentionBlock } from './parameters.js';
 import type { Parameters } from './parameters.js';
 
 type AttentionKernel = TileKernel &
@@ -19,8 +19,8 @@ export function runAttention(
   const { batch, queryHeads, queries, keys, headDim } = parts[0]!;
   if (!batch) return;
   const { kernels, linearMemory, threads } = scope.runtime;
-  const block = scope.allocate(PARAMETER_BYTES);
-  writeParameters(linearMemory, block, parts);
+  const block = scope.allocate(attentionBlock.bytes);
+  attentionBlock.write(linearMemory, block, parts);
   let valueHeadDim = 0;
   for (const part of parts) valueHeadDim = part.valueHeadDim ?? valueHeadDim;
   const tiles = kernel === 'columnSums' ? kernels.columnTiles(block) : kernels.attentionTiles(block);

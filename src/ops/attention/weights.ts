@@ -1,5 +1,6 @@
 // Attention weights and scores on demand: any block of the matrix, exactly as the fused pass uses it, without the rest.
 
+import { SCORES, WEIGHTS } from '../../../build/kernels.js';
 import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
 import { describe, invalidArgument, shapeError } from '../../runtime/errors.js';
@@ -11,10 +12,6 @@ import type { Parameters } from './parameters.js';
 import { attentionInput, placeTensor, planAttention } from './plan.js';
 import type { Plan, Sizes } from './plan.js';
 import { runAttention } from './run.js';
-
-/** The kernels' modes, as in assembly/attention/weights.ts. */
-const SCORES = 0;
-const WEIGHTS = 1;
 
 /**
  * How far a score has come: the plain product q . k; times the scale; after the softcap; with biases and masks

@@ -1,15 +1,21 @@
 // Writes tokens of one sequence into pages of a key/value cache.
 
+import { appendParameters, FLOAT16, FLOAT32, INT8, KEY_BLOCK } from '../../../build/kernels.js';
 import type { CallScope } from '../../runtime/inputs.js';
+import { ParameterBlock } from '../../runtime/parameters.js';
 import type { Tensor } from '../../runtime/tensor.js';
 
-/** How elements are kept in a page; the numbers are those of assembly/cache/page.ts. */
+/** How elements are kept in a page. */
 export type CacheStorage = 'float32' | 'float16' | 'int8';
 
-export const STORAGE_CODES: Readonly<Record<CacheStorage, number>> = { float32: 0, float16: 1, int8: 2 };
+export const STORAGE_CODES: Readonly<Record<CacheStorage, number>> = {
+  float32: FLOAT32,
+  float16: FLOAT16,
+  int8: INT8,
+};
 
-/** Keys a page holds, and a block of the attention kernels has: KEY_BLOCK of assembly/attention/workspace.ts. */
-export const PAGE_TOKENS = 128;
+/** Keys a page holds: a block of the attention kernels. */
+export const PAGE_TOKENS = KEY_BLOCK;
 
 /** Rotation of keys on their way in: tables, and a row of them for each token. */
 export interface AppendRotary {
@@ -31,8 +37,7 @@ export interface AppendedTokens {
   readonly rotary?: AppendRotary | undefined;
 }
 
-/** @internal Words in the order of AppendParameters in assembly/cache/append.ts; a test holds them together. */
-export const APPEND_WORDS = 18;
+const appendBlock = /* @__PURE__ */ new ParameterBlock(appendParameters);
 
 /** @internal Runs the kernel. `keys` and `values` are [batch, heads, length, dim] with contiguous last axes. */
 export function appendTokens(
@@ -42,29 +47,27 @@ export function appendTokens(
   storage: CacheStorage,
   tokens: AppendedTokens,
 ): void {
-  const { kernels } = scope.runtime;
+  const { kernels, linearMemory } = scope.runtime;
   const { row, count, place, pages, rotary } = tokens;
-  const words = [
-    keys.address + row * keys.strides[0]! * 4,
-    keys.strides[1]! * 4,
-    keys.strides[2]! * 4,
-    values.address + row * values.strides[0]! * 4,
-    values.strides[1]! * 4,
-    values.strides[2]! * 4,
-    keys.shape[1]!,
-    keys.shape[3]!,
-    values.shape[3]!,
-    STORAGE_CODES[storage],
-    count,
-    place,
-    scope.integers(pages),
-    rotary?.positions ?? 0,
-    rotary?.cos ?? 0,
-    rotary?.sin ?? 0,
-    rotary?.pairs ?? 0,
-    rotary?.interleaved ? 1 : 0,
-  ];
-  const block = scope.integers(words);
+  const block = scope.allocate(appendBlock.bytes);
+  appendBlock.write(linearMemory, block, [
+    {
+      key: keys.address + row * keys.strides[0]! * 4,
+      keyHeadStride: keys.strides[1]! * 4,
+      keyRowStride: keys.strides[2]! * 4,
+      value: values.address + row * values.strides[0]! * 4,
+      valueHeadStride: values.strides[1]! * 4,
+      valueRowStride: values.strides[2]! * 4,
+      keyHeads: keys.shape[1]!,
+      headDim: keys.shape[3]!,
+      valueHeadDim: values.shape[3]!,
+      storage: STORAGE_CODES[storage],
+      count,
+      place,
+      pages: scope.integers(pages),
+    },
+    rotary ? { ...rotary, interleaved: rotary.interleaved ? 1 : 0 } : {},
+  ]);
   const scratch = scope.allocate(kernels.appendScratchBytes(block));
   scope.then(() => kernels.cacheAppend(block, scratch));
 }

@@ -2,7 +2,6 @@
 
 import { AttentionError } from '../errors.js';
 import type { Kernels } from '../kernels.js';
-import { TILE_KERNELS } from '../tiles.js';
 import type { TileKernel, Work } from '../tiles.js';
 import { CONTROL_BYTES, WORD } from './control.js';
 import { spawn } from './spawn.js';
@@ -14,8 +13,6 @@ const CLAIMS = 16;
 const SPIN_TIME = 0.05;
 /** Milliseconds that the caller waits for tiles of others, or ten times its own longest claim if that is more. */
 const PATIENCE = 700;
-
-const KERNEL_NUMBERS = new Map(TILE_KERNELS.map((name, number) => [name, number]));
 
 export interface PoolOptions {
   readonly module: WebAssembly.Module;
@@ -32,9 +29,16 @@ export class ThreadPool {
   readonly count: number;
   readonly #words: Int32Array<SharedArrayBuffer>;
   readonly #threads: readonly Thread[];
+  /** The number of a kernel is its place among the exports of its module. */
+  readonly #numbers: ReadonlyMap<string, number>;
 
-  private constructor(words: Int32Array<SharedArrayBuffer>, threads: readonly Thread[]) {
+  private constructor(
+    module: WebAssembly.Module,
+    words: Int32Array<SharedArrayBuffer>,
+    threads: readonly Thread[],
+  ) {
     this.count = threads.length + 1;
+    this.#numbers = new Map(WebAssembly.Module.exports(module).map(({ name }, number) => [name, number]));
     this.#words = words;
     this.#threads = threads;
   }
@@ -42,7 +46,7 @@ export class ThreadPool {
   /** @throws Error with the reason if a worker does not start; none is left then */
   static async start({ module, memory, count, worker, onExit }: PoolOptions): Promise<ThreadPool> {
     const control = new SharedArrayBuffer(CONTROL_BYTES);
-    const message = { module, memory, control, kernels: TILE_KERNELS, spinTime: SPIN_TIME };
+    const message = { module, memory, control, spinTime: SPIN_TIME };
     let ending = false;
     const exited = () => {
       if (!ending) onExit();
@@ -57,7 +61,7 @@ export class ThreadPool {
       await Promise.all(threads.map((thread) => thread.end()));
       throw failed.reason;
     }
-    return new ThreadPool(new Int32Array(control), threads);
+    return new ThreadPool(module, new Int32Array(control), threads);
   }
 
   /**
@@ -70,7 +74,7 @@ export class ThreadPool {
     const words = this.#words;
     const { grain = 1 } = work;
     const step = Math.max(1, Math.round((to - from) / (this.count * CLAIMS * grain))) * grain;
-    words[WORD.kernel] = KERNEL_NUMBERS.get(work.kernel)!;
+    words[WORD.kernel] = this.#numbers.get(work.kernel)!;
     words[WORD.end] = to;
     words[WORD.step] = step;
     words[WORD.scratch] = scratch;

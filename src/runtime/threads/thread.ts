@@ -8,8 +8,6 @@ export interface ThreadMessage {
   readonly module: WebAssembly.Module;
   readonly memory: WebAssembly.Memory;
   readonly control: SharedArrayBuffer;
-  /** Names of kernels; works name them by their place here. */
-  readonly kernels: readonly string[];
   /** Of this worker, from 1. */
   readonly index: number;
   /** Milliseconds to spin before sleeping. */
@@ -40,7 +38,7 @@ function start(message: ThreadMessage, answer: (answer: ThreadAnswer) => void): 
   let kernels: readonly Kernel[];
   try {
     const { exports } = new WebAssembly.Instance(message.module, { env: { memory: message.memory } });
-    kernels = message.kernels.map((name) => exports[name] as Kernel);
+    kernels = WebAssembly.Module.exports(message.module).map(({ name }) => exports[name] as Kernel);
   } catch (error) {
     answer({ error: String(error) });
     return;

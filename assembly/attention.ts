@@ -2,7 +2,6 @@
 // Kernels take pointers, sizes and caller-given scratch. They allocate nothing and hold no static data.
 
 import { tile as microKernel, Rows1, Rows2, Rows3, Rows4, Rows5, Rows6 } from './gemm/tile';
-import { PRODUCT_SCRATCH_BYTES } from './gemm/product';
 import { integerTiles } from './attention/integers';
 import { AttentionParameters } from './attention/parameters';
 import { tileCount } from './attention/scores';
@@ -19,9 +18,6 @@ export function heapBase(): usize {
 export { packColumns, packRows } from './gemm/pack';
 export { product } from './gemm/product';
 export { rowOverFourPanels, twoRowsOverTwoPanels } from './gemm/row';
-export function productScratchBytes(): usize {
-  return PRODUCT_SCRATCH_BYTES;
-}
 
 // Softmax
 export { softmaxRows, softmaxScratchBytes } from './softmax/softmax';
@@ -33,9 +29,6 @@ export { columnSums, columnTiles, entropies, topKeys } from './attention/summari
 export { mergeAttention } from './attention/merge';
 export { linearAttention, linearAttentionStateBytes } from './attention/linear';
 export { queriesPerBlock, workspaceBytes } from './attention/workspace';
-export function attentionParametersBytes(): i32 {
-  return <i32>offsetof<AttentionParameters>();
-}
 export function attentionTiles(parameters: usize): i32 {
   return tileCount(changetype<AttentionParameters>(parameters));
 }
@@ -45,7 +38,7 @@ export function attentionGrain(parameters: usize): i32 {
 }
 
 // Key/value cache
-export { appendParametersBytes, appendScratchBytes, cacheAppend } from './cache/append';
+export { appendScratchBytes, cacheAppend } from './cache/append';
 export { pageHeadBytes } from './cache/page';
 
 // Positions
