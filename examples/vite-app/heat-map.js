@@ -1,4 +1,4 @@
-// One head's weights as a picture: a row a query, a column a key. Opacity is the square root of the weight, so that small
+// One head's weights as a picture: a row per query, a column per key. Opacity is the square root of the weight, so that small
 // weights can be seen.
 
 /** @param {string} name @param {(query: number, key: number) => void} onPoint */

@@ -72,7 +72,28 @@ describe.skipIf(!hasChromium && !process.env['CI'])('in Chromium', () => {
       expect(result).toMatch(/^2048 tokens in \d/);
       expect(result!.split(': ')[1]!.split(', ')).toEqual(await expectedChannels());
       expect(await page.evaluate(() => document.querySelector('progress')!.value)).toBe(1);
-      expect(await page.textContent('#frames')).toMatch(/^[1-9]\d* frames/);
+      const [time, frames, longest] = await page.locator('#worker td').allTextContents();
+      expect(time).toMatch(/^\d+\.\d\d s$/);
+      expect(Number(frames)).toBeGreaterThan(0);
+      expect(longest).toMatch(/^\d+ ms$/);
+    });
+
+    it('does the same on its own thread, where no frame is shown meanwhile', async () => {
+      expect(await page.locator('#page td').allTextContents()).toEqual(['-', '-', '-']);
+      await page.selectOption('#tokens', '2048');
+      await page.click('#block');
+      await page.waitForSelector('#block:enabled');
+      const result = await page.textContent('#result');
+      expect(result!.split(': ')[1]!.split(', ')).toEqual(await expectedChannels());
+      const [, frames, longest] = await page.locator('#page td').allTextContents();
+      expect(frames).toBe('0');
+      expect(longest).toMatch(/^\d+ ms$/);
+    });
+
+    it('fits a phone', async () => {
+      await page.setViewportSize({ width: 360, height: 700 });
+      expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(360);
+      await page.setViewportSize({ width: 1280, height: 720 });
     });
 
     it('aborts, and starts again', async () => {
