@@ -49,6 +49,7 @@ export function wasmName(pack, target) {
 
 /** Runs the compiler on an entry and returns the module's bytes. Sources may be given that are no files. */
 async function compile(what, entry, options, sources = {}) {
+  /** @type {Uint8Array<ArrayBuffer>} */
   let module;
   const { error } = await asc.main([entry, ...options, '--outFile', 'module.wasm'], {
     stdout: process.stdout,
