@@ -14,7 +14,8 @@
 // A row's bits depend on its own keys alone: blocks start at multiples of KEY_BLOCK, and what a row does not see adds
 // exact zeros. A key that is removed for one row of a tile but kept for another is multiplied by zero, which is wrong
 // if its value is infinite or NaN. That always shows as a NaN in the sums; such a tile is then done again with
-// `careful` set, which leaves removed keys out one by one.
+// `careful` set, which leaves removed keys out one by one. It also bounds scores that large biases made infinite, and
+// shrinks sums of values so large that they would overflow where their mean does not.
 
 import { rowOverFourPanels, twoRowsOverTwoPanels } from '../gemm/row';
 import { tileOf, tileRows } from '../gemm/tile';
@@ -25,11 +26,13 @@ import { openKeys, openValues } from './blocks';
 import { addIntegerValues } from './integers';
 import { readBlock } from './masks';
 import { AttentionParameters } from './parameters';
-import { addRows, blockStart, firstBit, firstKey, lastBit, lastKey, scoreRows } from './scores';
+import { addRows, blockStart, boundBiased, firstBit, firstKey, LARGEST, lastBit, lastKey, scoreRows, sinkScore } from './scores';
 import { headsTogether, KEY_BLOCK, layOut, queriesInBlock, SCORE_ROW_BYTES, Workspace } from './workspace';
 
-const LOG2_E: f32 = 1.4426950408889634;
 const LN_2: f64 = 0.6931471805599453;
+/** Below this no sum of values overflows, for up to 2^31 keys. */
+const LARGE_VALUE: f32 = 1.5845632502852868e29; // 2^97
+const SHRINK: f32 = 9.313225746154785e-10; // 2^-30
 
 /** Runs tiles [tileFrom, tileTo) of `tileCount`. `scratch` holds `workspaceBytes`. */
 export function attentionForward(parameters: usize, scratch: usize, tileFrom: i32, tileTo: i32): void {
@@ -58,6 +61,7 @@ export function attentionForward(parameters: usize, scratch: usize, tileFrom: i3
 
 /** The whole of the tiles whose rows are loaded. Returns false if a sum is NaN or infinite. */
 function attend(p: AttentionParameters, w: Workspace, queryBlock: i32, perBlock: i32, careful: bool): bool {
+  w.shrunk = 0;
   startRows(p, w);
   const keyTo = lastKey(w, 0, w.rows);
   for (let keyFrom = p.firstKeys ? 0 : blockStart(firstKey(w, 0, w.rows, keyTo)); keyFrom < keyTo; keyFrom += KEY_BLOCK) {
@@ -71,6 +75,10 @@ function attend(p: AttentionParameters, w: Workspace, queryBlock: i32, perBlock:
       w.keyHead = w.keyHeadFrom + head;
       openKeys(p, w, keyFrom, count);
       openValues(p, w, keyFrom, count, careful);
+      if (careful && !w.shrunk && holdsLargeValue(w, count)) {
+        w.shrunk = 1;
+        multiply(w.sums, w.sums + <usize>w.rows * w.sumRowBytes, SHRINK);
+      }
       attendBlock(p, w, head * rowsOfHead, (head + 1) * rowsOfHead, keyFrom, count, careful);
     }
   }
@@ -99,7 +107,7 @@ function startRows(p: AttentionParameters, w: Workspace): void {
     const state = <usize>r << 2;
     if (p.sinks) {
       const head = load<i32>(w.rowHead + state);
-      store<f32>(w.maximum + state, load<f32>(p.sinks + (<usize>head << 2)) * LOG2_E);
+      store<f32>(w.maximum + state, sinkScore(p, head));
       store<f32>(w.sum + state, 1);
     } else {
       store<f32>(w.maximum + state, -Infinity);
@@ -116,11 +124,18 @@ function attendTile(
   const left = (<usize>from & ~7) << 2;
   const right = ((<usize>to + 7) & ~7) << 2;
   if (careful) {
-    for (let r = 0; r < rows; r++) noteRemoved(w, r, from, to);
+    for (let r = 0; r < rows; r++) {
+      boundBiased(p, w, row, r, keyFrom, from, to);
+      noteRemoved(w, r, from, to);
+    }
   }
   softmaxRows(w, row, rows, left, right);
   if (careful) {
-    for (let r = 0; r < rows; r++) addPresent(w, row, r, from, to);
+    for (let r = 0; r < rows; r++) {
+      const scores = w.scores + <usize>r * SCORE_ROW_BYTES;
+      if (w.shrunk) multiply(scores + left, scores + right, SHRINK);
+      addPresent(w, row, r, from, to);
+    }
     return;
   }
   if (w.quantized) addIntegerValues(p, w, row, rows, from & ~3, (to + 3) & ~3);
@@ -204,6 +219,40 @@ function addPresent(w: Workspace, row: i32, r: i32, from: i32, to: i32): void {
   }
 }
 
+/** Whether a finite value of the open block, of `count` keys, is large. */
+function holdsLargeValue(w: Workspace, count: i32): bool {
+  const large = f32x4.splat(LARGE_VALUE);
+  const infinity = f32x4.splat(Infinity);
+  const panelBytes = <usize>(KEY_BLOCK << 5);
+  const end = w.values + <usize>(w.valueDim >> 3) * panelBytes;
+  for (let panel = w.values; panel < end; panel += panelBytes) {
+    for (let at = panel; at < panel + (<usize>count << 5); at += 16) {
+      const size = f32x4.abs(v128.load(at));
+      if (v128.any_true(v128.and(f32x4.gt(size, large), f32x4.lt(size, infinity)))) return true;
+    }
+  }
+  return false;
+}
+
+/** Floats [from, to), addresses a multiple of 16 bytes apart, times a factor. */
+function multiply(from: usize, to: usize, factor: f32): void {
+  const factors = f32x4.splat(factor);
+  for (; from < to; from += 16) v128.store(from, f32x4.mul(v128.load(from), factors));
+}
+
+/** A row of shrunk sums becomes its means. Rounding does not carry those beyond the largest float. */
+function growMeans(sums: usize, bytes: usize, reciprocal: f32): void {
+  const lowest = f32x4.splat(-LARGEST);
+  const largest = f32x4.splat(LARGEST);
+  for (const end = sums + bytes; sums < end; sums += 16) {
+    const mean = f32x4.mul(v128.load(sums), f32x4.splat(reciprocal));
+    const grown = f32x4.mul(mean, f32x4.splat(1 / SHRINK));
+    const bounded = f32x4.pmax(f32x4.pmin(grown, largest), lowest);
+    const finite = f32x4.eq(f32x4.sub(mean, mean), f32x4.splat(0));
+    v128.store(sums, v128.bitselect(bounded, grown, finite));
+  }
+}
+
 /** Divides by the sums of the softmax and writes output, statistics and log-sum-exp. False if a sum is NaN or infinite. */
 function finishRows(p: AttentionParameters, w: Workspace): bool {
   const zero = f32x4.splat(0);
@@ -214,9 +263,15 @@ function finishRows(p: AttentionParameters, w: Workspace): bool {
     const query = load<i32>(w.rowQuery + state);
     const head = load<i32>(w.rowHead + state);
     const sum = load<f32>(w.sum + state);
-    const reciprocal: f32 = sum == 0 ? 0 : 1 / sum;
-    const factor = f32x4.splat(reciprocal);
+    let reciprocal: f32 = sum == 0 ? 0 : 1 / sum;
     const source = w.sums + <usize>r * w.sumRowBytes;
+    if (w.shrunk) {
+      growMeans(source, w.sumRowBytes, reciprocal);
+      reciprocal = 1;
+    }
+    const factor = f32x4.splat(reciprocal);
+    // The sum itself tells where there are no values.
+    check = f32x4.add(check, f32x4.splat(sum * 0));
     const target =
       p.output + <usize>w.batch * p.outputBatchStride + <usize>head * p.outputHeadStride + <usize>query * p.outputRowStride;
     for (let c = 0; c < whole; c += 4) {

@@ -52,6 +52,18 @@ function mergeRow(outputs: usize, shares: usize, parts: i32, dim: i32, output: u
       if (share == 0) continue;
       sum += share * load<f32>(load<usize>(outputs + (<usize>part << 2)) + offset + c);
     }
-    store<f32>(output + offset + c, sum * factor);
+    const mean = sum * factor;
+    store<f32>(output + offset + c, mean - mean == 0 ? mean : carefulMean(outputs, shares, parts, offset + c, factor));
   }
+}
+
+/** The mean of outputs so large that their sum overflows; NaN and infinities stay. */
+function carefulMean(outputs: usize, shares: usize, parts: i32, at: usize, factor: f32): f32 {
+  let mean: f64 = 0;
+  for (let part = 0; part < parts; part++) {
+    const share = load<f32>(shares + (<usize>part << 2));
+    if (share != 0) mean += <f64>(share * factor) * <f64>load<f32>(load<usize>(outputs + (<usize>part << 2)) + at);
+  }
+  // Rounding does not carry a finite mean beyond the largest float.
+  return mean - mean == 0 ? <f32>min(max(mean, -<f64>f32.MAX_VALUE), <f64>f32.MAX_VALUE) : <f32>mean;
 }

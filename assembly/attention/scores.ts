@@ -1,5 +1,7 @@
 // Scores of a tile of rows against a block of keys, in the order of the semantics: scaled product, softcap, biases, masks.
-// A removed key ends up as -infinity whatever its product was (a NaN too), so that the softmax gives it a true zero.
+// A removed key ends up as -infinity whatever its product was (a NaN too), so that the softmax gives it a true zero. Nothing
+// finite gets there: scores, which are in base 2, end at the largest float, so natural ones at 2.3586e38. Downwards that is
+// seen to here; upwards, where a score of infinity makes its row NaN, in the careful pass (`boundBiased`).
 
 import { rowOverFourPanels, twoRowsOverTwoPanels } from '../gemm/row';
 import { tileOf } from '../gemm/tile';
@@ -8,6 +10,12 @@ import { multiplyAdd } from '../math/vector';
 import { integerScores, roundQueries } from './integers';
 import { AttentionParameters } from './parameters';
 import { KEY_BLOCK, queriesInBlock, SCORE_ROW_BYTES, Workspace } from './workspace';
+
+const LOG2_E: f32 = 1.4426950408889634;
+/** The largest float: where scores end. */
+export const LARGEST: f32 = 3.4028234663852886e38;
+/** Smaller biases cannot carry a finite score beyond the largest float: half of the step there is 1.01e31. */
+const LARGE_BIAS: f32 = 5e30;
 
 /** Loads queries [queryFrom, queryTo) of heads [headFrom, headTo) into the workspace, scaled, with each row's key interval. */
 export function loadRows(p: AttentionParameters, w: Workspace, headFrom: i32, headTo: i32, queryFrom: i32, queryTo: i32): void {
@@ -148,10 +156,7 @@ function modify(
       v128.store(at, f32x4.mul(tanh(v128.load(at), w.constants), cap));
     }
   }
-  if (p.bias) {
-    const bias = p.bias + <usize>w.batch * p.biasBatchStride + <usize>head * p.biasHeadStride + <usize>query * p.biasRowStride;
-    addBias(scores, bias + (<usize>keyFrom << 2), p.biasScale, from, to);
-  }
+  if (p.bias) addBias(scores, biasRow(p, w, head, query) + (<usize>keyFrom << 2), p.biasScale, from, to);
   if (p.secondBias) {
     const bias =
       p.secondBias + <usize>w.batch * p.secondBiasBatchStride + <usize>head * p.secondBiasHeadStride +
@@ -160,7 +165,13 @@ function modify(
   }
 }
 
-/** scores += table * scale, for biases by distance, which are finite. */
+// @ts-ignore: decorator
+@inline
+function biasRow(p: AttentionParameters, w: Workspace, head: i32, query: i32): usize {
+  return p.bias + <usize>w.batch * p.biasBatchStride + <usize>head * p.biasHeadStride + <usize>query * p.biasRowStride;
+}
+
+/** scores += table * scale, for biases by distance: too small (LARGE_BIAS) to remove a key. */
 function addTable(scores: usize, table: usize, scale: f32, from: i32, to: i32): void {
   const scales = f32x4.splat(scale);
   let j = from;
@@ -174,23 +185,55 @@ function addTable(scores: usize, table: usize, scale: f32, from: i32, to: i32): 
   }
 }
 
-/** scores += bias * scale; where the bias is -infinity the score is, even if it was NaN. */
+/** scores += bias * scale; where the bias is -infinity the score is, even if it was NaN. Finite sums stay finite below. */
 function addBias(scores: usize, bias: usize, scale: f32, from: i32, to: i32): void {
   const scales = f32x4.splat(scale);
   const minusInfinity = f32x4.splat(-Infinity);
+  const lowest = f32x4.splat(-LARGEST);
   let j = from;
   for (; j + 4 <= to; j += 4) {
     const at = scores + (<usize>j << 2);
-    const added = v128.load(bias + (<usize>j << 2));
-    const sum = multiplyAdd(added, scales, v128.load(at));
-    v128.store(at, v128.bitselect(minusInfinity, sum, f32x4.eq(added, minusInfinity)));
+    v128.store(at, biased(v128.load(at), v128.load(bias + (<usize>j << 2)), scales, lowest, minusInfinity));
   }
   for (; j < to; j++) {
     const at = scores + (<usize>j << 2);
     const added = v128.load32_splat(bias + (<usize>j << 2));
-    const sum = multiplyAdd(added, scales, v128.load32_splat(at));
-    v128.store32_lane(at, v128.bitselect(minusInfinity, sum, f32x4.eq(added, minusInfinity)), 0);
+    v128.store32_lane(at, biased(v128.load32_splat(at), added, scales, lowest, minusInfinity), 0);
   }
+}
+
+// @ts-ignore: decorator
+@inline
+function biased(score: v128, added: v128, scales: v128, lowest: v128, minusInfinity: v128): v128 {
+  const sum = f32x4.pmax(multiplyAdd(added, scales, score), lowest);
+  return v128.bitselect(minusInfinity, sum, f32x4.eq(f32x4.pmin(added, score), minusInfinity));
+}
+
+/** Scores [from, to) that a large finite bias made infinite end at the largest float. For the `r`-th row of w.scores. */
+export function boundBiased(p: AttentionParameters, w: Workspace, row: i32, r: i32, keyFrom: i32, from: i32, to: i32): void {
+  if (!p.bias) return;
+  const state = <usize>(row + r) << 2;
+  const bias = biasRow(p, w, load<i32>(w.rowHead + state), load<i32>(w.rowQuery + state)) + (<usize>keyFrom << 2);
+  const scores = w.scores + <usize>r * SCORE_ROW_BYTES;
+  for (let j = from; j < to; j++) {
+    const at = scores + (<usize>j << 2);
+    const added = load<f32>(bias + (<usize>j << 2));
+    if (load<f32>(at) == Infinity && added > LARGE_BIAS && added <= LARGEST) store<f32>(at, LARGEST);
+  }
+}
+
+/** Scores [from, to), multiples of 4, of a row whose maximum the careful pass has bounded: the same bound for each. */
+export function boundAbove(scores: usize, from: i32, to: i32): void {
+  const largest = f32x4.splat(LARGEST);
+  for (let j = from; j < to; j += 4) {
+    const at = scores + (<usize>j << 2);
+    v128.store(at, f32x4.pmin(v128.load(at), largest));
+  }
+}
+
+/** The score of a head's sink. */
+export function sinkScore(p: AttentionParameters, head: i32): f32 {
+  return min(max(load<f32>(p.sinks + (<usize>head << 2)) * LOG2_E, -LARGEST), LARGEST);
 }
 
 function removeByBits(scores: usize, bits: usize, from: i32, to: i32): void {

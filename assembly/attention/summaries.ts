@@ -12,7 +12,7 @@ import { horizontalSum } from '../math/vector';
 import { openKeys } from './blocks';
 import { readBlock } from './masks';
 import { AttentionParameters } from './parameters';
-import { blockStart, firstKey, lastKey, loadRows, scoreRows } from './scores';
+import { blockStart, boundAbove, firstKey, LARGEST, lastKey, loadRows, scoreRows, sinkScore } from './scores';
 import { weightsOfRow } from './weights';
 import { KEY_BLOCK, layOut, queriesInBlock, SCORE_ROW_BYTES, Workspace } from './workspace';
 
@@ -157,6 +157,7 @@ function summarizeTile(p: AttentionParameters, w: Workspace, row: i32, rows: i32
 function addEntropy(p: AttentionParameters, w: Workspace, scores: usize, from: i32, to: i32, head: i32, query: i32, state: usize): void {
   const statistics = p.statistics + (<usize>((w.batch * p.queryHeads + head) * p.queries + query) << 3);
   const maximum: f32 = load<f32>(statistics) == -Infinity ? 0 : load<f32>(statistics);
+  if (maximum == LARGEST) boundAbove(scores, from, to);
   const exponents = w.scores + 7 * SCORE_ROW_BYTES;
   const shift = f32x4.splat(maximum);
   for (let j = from; j < to; j += 4) {
@@ -189,8 +190,7 @@ function finishEntropies(p: AttentionParameters, w: Workspace): void {
       let rest: f64 = 0;
       if (p.sinks) {
         // The sink's own share of the softmax belongs to no key: only keys' weights count, and they sum to less than 1.
-        const sink = <f64>load<f32>(p.sinks + (<usize>head << 2)) / LN_2 - <f64>load<f32>(statistics);
-        rest = sinkShare(sink, sum, w);
+        rest = sinkShare(<f64>sinkScore(p, head) - <f64>load<f32>(statistics), sum, w);
       }
       entropy = (1 - rest) * naturalLogarithm(sum) - share * LN_2;
     }

@@ -12,7 +12,7 @@ import { exp2Row } from '../math/exp2';
 import { openKeys } from './blocks';
 import { readBlock } from './masks';
 import { AttentionParameters } from './parameters';
-import { blockStart, loadRows, scoreRows } from './scores';
+import { blockStart, boundAbove, LARGEST, loadRows, scoreRows } from './scores';
 import { KEY_BLOCK, layOut, queriesInBlock, SCORE_ROW_BYTES, Workspace } from './workspace';
 
 export const SCORES: i32 = 0;
@@ -76,6 +76,7 @@ export function weightsOfRow(p: AttentionParameters, w: Workspace, scores: usize
   const statistics = p.statistics + (<usize>((w.batch * p.queryHeads + head) * p.queries + query) << 3);
   const maximum = load<f32>(statistics);
   const sum = load<f32>(statistics, 4);
+  if (maximum == LARGEST) boundAbove(scores, from, to);
   exp2Row(scores + (<usize>from << 2), scores + (<usize>to << 2), maximum == -Infinity ? 0 : maximum, w.constants);
   const factor = f32x4.splat(sum == 0 ? 0 : 1 / sum);
   for (let j = from; j < to; j += 4) {

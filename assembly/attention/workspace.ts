@@ -79,6 +79,8 @@ export class Workspace {
   querySteps: usize;
   weightIntegers: usize;
   weightSteps: usize;
+  /** 1 where sums hold SHRINK times what they should (forward.ts): values close to the largest float. */
+  shrunk: i32;
 }
 
 /** Most rows of tiles that run together: their sums and queries, 64 kB at a head size of 128, stay in the second-level cache. */

@@ -545,6 +545,13 @@ class BlockSparseMask extends Mask {
   }
 }
 
+/** Copied, because `every` passes over holes. */
+function isListOf(isItem: (item: unknown) => boolean): (value: unknown) => boolean {
+  return (value) => Array.isArray(value) && Array.from(value).every(isItem);
+}
+
+const isLayout = isListOf(isListOf((entry) => typeof entry === 'boolean' || typeof entry === 'number'));
+
 /**
  * Keeps the blocks whose entry is true. Blocks go by the indices of queries and keys in the call, not by positions.
  *
@@ -555,8 +562,8 @@ export function blockSparse(layout: BlockLayout, blockSize: number): Mask {
   if (!Number.isInteger(blockSize) || blockSize < 1) {
     throw invalidArgument('blockSize', 'an integer >= 1', blockSize);
   }
-  if (!Array.isArray(layout) || !layout.every((row) => Array.isArray(row))) {
-    throw invalidArgument('blockSparse.layout', 'rows of blocks, or that for each head', layout);
+  if (!isLayout(layout) && !isListOf(isLayout)(layout)) {
+    throw invalidArgument('blockSparse.layout', 'rows of booleans, or that for each head', layout);
   }
   return recorded(new BlockSparseMask(layout, blockSize), 'blockSparse', layout, blockSize);
 }

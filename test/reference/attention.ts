@@ -131,8 +131,19 @@ function maskedScores(
     const scaled = scaledScore(inputs, options, batch, head, query, key);
     const bias = options.bias?.(batch, head, query, key) ?? 0;
     const mask = options.floatMask?.(batch, head, query, key) ?? 0;
-    return softcapped(scaled, options.softcap) + bias + mask;
+    const score = softcapped(scaled, options.softcap);
+    return [score, bias, mask].every(Number.isFinite) ? bounded(score + bias + mask) : score + bias + mask;
   });
+}
+
+/**
+ * Where finite scores end, as documented: the largest float32, in base 2. A finite bias beyond it, such as PyTorch's
+ * finfo.min, does not remove its key.
+ */
+const LARGEST_SCORE = (2 - 2 ** -23) * 2 ** 127 * Math.LN2;
+
+function bounded(score: number): number {
+  return Math.max(-LARGEST_SCORE, Math.min(score, LARGEST_SCORE));
 }
 
 function isRemoved(
@@ -196,7 +207,8 @@ function softcapped(score: number, softcap = 0): number {
   return softcap > 0 ? softcap * Math.tanh(score / softcap) : score;
 }
 
-function softmaxRow(scores: Float64Array, sink = -Infinity): { weights: Float64Array; logSumExp: number } {
+function softmaxRow(scores: Float64Array, given = -Infinity): { weights: Float64Array; logSumExp: number } {
+  const sink = Number.isFinite(given) ? bounded(given) : given;
   // Math.max gives NaN when any score is NaN, which is how a NaN reaches its whole row.
   const maximum = scores.reduce((largest, score) => Math.max(largest, score), sink);
   const weights = new Float64Array(scores.length);

@@ -93,7 +93,8 @@ function attendLinearly(
       received: `${queries} queries, ${keys} keys`,
     });
   }
-  const lengths = options.keyLengths && integers('keyLengths', options.keyLengths, 0, keys);
+  const lengths =
+    options.keyLengths === undefined ? undefined : integers('keyLengths', options.keyLengths, 0, keys);
   if (lengths && lengths.length !== batch)
     throw shapeError('keyLengths', `one length a batch row (${batch})`, [lengths.length]);
   const valueHeadDim = v.shape[3]!;

@@ -6,7 +6,7 @@ import type { Runtime } from '../../runtime/runtime.js';
 
 /** Bucketed relative-position bias (T5). */
 export interface RelativePositionBias {
-  /** [buckets, heads], in order of that shape: one learned bias a bucket and head. */
+  /** [buckets, heads], in order of that shape: one learned bias a bucket and head, within +-2^100. */
   readonly table: Float32Array | readonly number[];
   /** Number of buckets. Default 32. */
   readonly buckets?: number | undefined;
@@ -21,11 +21,11 @@ export interface RelativePositionBias {
  * softmax (with sinks), weighted sum. Several masks at once must all hold.
  */
 export interface AttentionOptions {
-  /** Factor on q . k. Any finite number. Default 1 / sqrt(headDim). */
+  /** Factor on q . k. Any number within +-2^127. Default 1 / sqrt(headDim). */
   readonly scale?: number | undefined;
-  /** Divides the scaled score: softmax(score / temperature). A finite number > 0. Default 1. */
+  /** Divides the scaled score: softmax(score / temperature). A number > 0, at least scale / 2^127. Default 1. */
   readonly temperature?: number | undefined;
-  /** s becomes softcap * tanh(s / softcap), after the scale and before biases and masks. A number > 0; default none. */
+  /** s becomes softcap * tanh(s / softcap), after the scale and before biases and masks. 2^-100 to 2^100; default none. */
   readonly softcap?: number | undefined;
   /**
    * Query i keeps keys up to its own position. With another number of keys than queries, say where the queries stand:
@@ -41,15 +41,16 @@ export interface AttentionOptions {
   readonly queryOffset?: number | IntegerList | undefined;
   /**
    * Mask values, or a dense mask: 'bool' (true attends; torch.nn.MultiheadAttention has it the other way round) or
-   * 'float32' (added to the score; -Infinity removes, a finite value never does). Dense masks broadcast from the right
-   * to [batch, heads, queries, keys].
+   * 'float32' (added to the score; -Infinity removes, a finite value never does: where all keys have the lowest float,
+   * the row is their mean. Biased scores end at +-2.3586e38). Dense masks broadcast from the right to [batch, heads,
+   * queries, keys].
    */
   readonly mask?: Mask | TensorLike | readonly (Mask | TensorLike)[] | undefined;
   /** Keys at or beyond it are removed, per batch row; 0..keys. */
   readonly keyLengths?: IntegerList | undefined;
   /** float32, added to the score; broadcasts like a mask. */
   readonly bias?: TensorLike | undefined;
-  /** ALiBi, -slope * |distance|: true for the usual slopes, or one slope a head, or [batch][heads] of them. */
+  /** ALiBi, -slope * |distance|: true for the usual slopes, or one slope a head, or [batch][heads]; within +-2^64. */
   readonly alibi?: boolean | Float32Array | readonly number[] | readonly (readonly number[])[] | undefined;
   /** Learned biases by the distance of key and query (T5). Default none. */
   readonly relativePositionBias?: RelativePositionBias | undefined;

@@ -15,8 +15,12 @@ import type { Parameters } from './parameters.js';
 import { distanceTables } from './positions.js';
 
 const LOG2_E = Math.LOG2E;
-/** The lowest finite float32. */
-const LOWEST_FLOAT = -(2 - 2 ** -23) * 2 ** 127;
+/** The largest float32. */
+const LARGEST_FLOAT = (2 - 2 ** -23) * 2 ** 127;
+/** Kernels multiply by log2(e): beyond this a factor would overflow. */
+const LARGEST_FACTOR = 2 ** 127;
+/** Beyond this scores divided by a softcap would lose digits, or overflow. */
+const LARGEST_SOFTCAP = 2 ** 100;
 
 export interface Sizes {
   readonly batch: number;
@@ -147,17 +151,19 @@ function checkSizes(query: PlacedTensor, key: PlacedTensor): Sizes {
 
 function readScale(options: AttentionOptions, headDim: number): number {
   const { scale = 1 / Math.sqrt(headDim), temperature = 1, softcap } = options;
-  if (typeof scale !== 'number' || !Number.isFinite(scale)) {
-    throw invalidArgument('scale', 'a finite number', scale);
+  checkFactor('scale', scale, -LARGEST_FACTOR, LARGEST_FACTOR);
+  // What scores are multiplied with must not overflow either.
+  const least = Math.abs(scale) / LARGEST_FACTOR;
+  checkFactor('temperature', temperature, Math.max(least, Number.MIN_VALUE), Number.MAX_VALUE);
+  if (softcap !== undefined) {
+    checkFactor('softcap', softcap, Math.max(least / temperature, 1 / LARGEST_SOFTCAP), LARGEST_SOFTCAP);
   }
-  checkPositive('temperature', temperature);
-  if (softcap !== undefined) checkPositive('softcap', softcap);
   return scale / temperature;
 }
 
-function checkPositive(argument: string, value: number): void {
-  if (typeof value === 'number' && Number.isFinite(value) && value > 0) return;
-  throw invalidArgument(argument, 'a finite number > 0', value);
+function checkFactor(argument: string, value: number, least: number, most: number): void {
+  if (typeof value === 'number' && value >= least && value <= most) return;
+  throw invalidArgument(argument, `a number from ${least} to ${most}`, value);
 }
 
 function collectMasks(
@@ -301,9 +307,11 @@ function placeBiases(
   }
 }
 
-/** -Infinity removes, whatever is added to it; the sum of two finite values never does. */
+/** -Infinity removes, whatever is added to it; the sum of two finite values is finite. */
 function addMasks(a: number, b: number): number {
-  return a === -Infinity || b === -Infinity ? -Infinity : Math.max(a + b, LOWEST_FLOAT);
+  if (a === -Infinity || b === -Infinity) return -Infinity;
+  const sum = a + b;
+  return a === Infinity || b === Infinity ? sum : Math.max(-LARGEST_FLOAT, Math.min(sum, LARGEST_FLOAT));
 }
 
 /** Several dense masks as one, of the broadcast shape of them all. */

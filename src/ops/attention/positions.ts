@@ -67,10 +67,19 @@ function powerOfTwo(x: number): number {
   return result;
 }
 
+/** What is added by distance stays below what could carry a score out of the range of float32 (assembly/attention/scores.ts). */
+const LARGEST_SLOPE = 2 ** 64;
+const LARGEST_BIAS = 2 ** 100;
+
+const within = (values: Float32Array, most: number) => values.every((value) => Math.abs(value) <= most);
+
 /** Tables for the options, or undefined if they ask for none. */
 export function distanceTables(options: AttentionOptions, sizes: PositionSizes): DistanceTables | undefined {
   const slopes = readSlopes(options.alibi, sizes);
-  const relative = options.relativePositionBias && readRelative(options.relativePositionBias, sizes.heads);
+  const relative =
+    options.relativePositionBias === undefined
+      ? undefined
+      : readRelative(options.relativePositionBias, sizes.heads);
   if (!slopes && !relative) return undefined;
   const { batch, heads, queries, keys, offsets } = sizes;
   const perBatch = offsets.some((offset) => offset !== offsets[0]) || (slopes?.perBatch ?? false);
@@ -103,8 +112,12 @@ function readSlopes(
   const fits = rows
     ? rows.length === batch && rows.every((row) => row.length === heads)
     : flat.length === heads;
-  if (fits && flat.every(Number.isFinite)) return { values: flat, perBatch: rows !== undefined };
-  throw invalidArgument('alibi', `true, ${heads} finite slopes, or ${batch} x ${heads} of them`, alibi);
+  if (fits && within(flat, LARGEST_SLOPE)) return { values: flat, perBatch: rows !== undefined };
+  throw invalidArgument(
+    'alibi',
+    `true, ${heads} slopes within +-2^64, or ${batch} x ${heads} of them`,
+    alibi,
+  );
 }
 
 function readRelative(bias: RelativePositionBias, heads: number): (distance: number, head: number) => number {
@@ -119,8 +132,12 @@ function readRelative(bias: RelativePositionBias, heads: number): (distance: num
       buckets,
     );
   }
-  if (table.length !== buckets * heads || !table.every(Number.isFinite)) {
-    throw shapeError('relativePositionBias.table', `${buckets} x ${heads} finite numbers`, bias.table);
+  if (table.length !== buckets * heads || !within(table, LARGEST_BIAS)) {
+    throw shapeError(
+      'relativePositionBias.table',
+      `${buckets} x ${heads} numbers within +-2^100`,
+      bias.table,
+    );
   }
   const exact = Math.floor(buckets / sides / 2);
   if (!Number.isInteger(maxDistance) || maxDistance <= exact) {

@@ -132,7 +132,7 @@ export function attend(
   const { batch, heads, queries, keys } = plan.sizes;
   const rows = [batch, heads, queries].slice(4 - plan.rank);
   const shape = [...rows, value.shape[3]!];
-  const output = options.output ? checkOutput(scope, options.output, shape) : scope.make(shape);
+  const output = options.output === undefined ? scope.make(shape) : checkOutput(scope, options.output, shape);
   const tensors: { output: Tensor; weights?: Tensor; logSumExp?: Tensor; statistics?: Tensor } = { output };
   if (options.returnLogSumExp) tensors.logSumExp = scope.make(rows);
   if (options.returnStatistics) tensors.statistics = scope.make([batch, heads, queries, 2]);

@@ -3,6 +3,7 @@
 import { SCORES, WEIGHTS } from '../../../build/kernels.js';
 import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
+import { checkOptions } from '../../runtime/checks.js';
 import { describe, invalidArgument, shapeError } from '../../runtime/errors.js';
 import { checkDataType, findRuntime } from '../../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../../runtime/inputs.js';
@@ -135,6 +136,7 @@ function checkStage(stage: AttentionStage): AttentionStage {
 
 /** @internal The region as the kernels' bounds. */
 export function checkRegion(region: AttentionRegion | undefined, sizes: Sizes) {
+  if (region !== undefined) checkOptions(region, 'region');
   const [headFrom, headTo] = checkRange('region.heads', region?.heads, sizes.heads);
   const [queryFrom, queryTo] = checkRange('region.queries', region?.queries, sizes.queries);
   const [keyFrom, keyTo] = checkRange('region.keys', region?.keys, sizes.keys);
@@ -143,16 +145,9 @@ export function checkRegion(region: AttentionRegion | undefined, sizes: Sizes) {
 
 function checkRange(argument: string, range: Range | undefined, length: number): Range {
   if (range === undefined) return [0, length];
-  const [from, to] = (Array.isArray(range) ? range : [NaN, NaN]) as Range;
-  if (
-    range.length === 2 &&
-    Number.isInteger(from) &&
-    Number.isInteger(to) &&
-    0 <= from &&
-    from <= to &&
-    to <= length
-  ) {
-    return range;
+  const [from, to] = (Array.isArray(range) && range.length === 2 ? range : [NaN, NaN]) as Range;
+  if (Number.isInteger(from) && Number.isInteger(to) && 0 <= from && from <= to && to <= length) {
+    return [from, to];
   }
   throw invalidArgument(argument, `[from, to] with 0 <= from <= to <= ${length}`, range);
 }
