@@ -12,15 +12,16 @@ export class Faults {
   /** @param runtime a runtime of its own: its memory is never what it was */
   constructor(runtime: Runtime) {
     const memory = runtime.linearMemory;
-    const { allocate, push } = memory;
+    const allocate = memory.allocate.bind(memory);
+    const push = memory.push.bind(memory);
     memory.allocate = (bytes) => {
       if (this.#countdown-- === 0) {
         this.struck = true;
         throw new AttentionError({ code: 'OUT_OF_MEMORY', message: `no room for ${bytes} bytes` });
       }
-      return allocate.call(memory, bytes);
+      return allocate(bytes);
     };
-    memory.push = (bytes) => (this.#withoutStack ? 0 : push.call(memory, bytes));
+    memory.push = (bytes) => (this.#withoutStack ? 0 : push(bytes));
   }
 
   /** Refuses the request that comes after `before` others; `withoutStack` makes requests of what the stack would have held. */
