@@ -140,9 +140,9 @@ export class KeyValueCache extends Disposable {
   readonly #rotaryOptions: RotaryOptions | undefined;
   #sequences: Sequence[][];
   #disposed = false;
-  /** An asynchronous call is writing pages: nothing else may use them until it is over. */
+  /** A call is writing pages: nothing else may use them until it is over. */
   #writing = false;
-  /** Asynchronous calls that read pages: nothing may change until they are over. */
+  /** Calls that read pages: nothing may change until they are over. */
   #readers = 0;
 
   /** @throws AttentionError INVALID_ARGUMENT for sizes that make no sense */
@@ -238,17 +238,14 @@ export class KeyValueCache extends Disposable {
     options: CacheAttendOptions & AsyncOptions = {},
   ): Promise<AttentionResult> {
     this.#layer(layer);
-    return callAsync(this.runtime, options, (scope) => {
-      const result = this.#attend(scope, layer, query, options);
-      this.#readers++;
-      scope.onEnd(() => this.#readers--);
-      return result;
-    });
+    return callAsync(this.runtime, options, (scope) => this.#attend(scope, layer, query, options));
   }
 
   #attend(scope: CallScope, layer: number, query: TensorLike, options: CacheAttendOptions): AttentionResult {
     checkOptions(options);
     const sequences = this.#layer(layer);
+    this.#readers++;
+    scope.onEnd(() => this.#readers--);
     let q = attentionInput(scope, 'query', query);
     this.#checkQuery(q);
     const [batch, , length] = q.shape as [number, number, number];
@@ -306,8 +303,8 @@ export class KeyValueCache extends Disposable {
             target(row),
           );
         }
-        const from = target(row) - (ring?.window ?? 0) + 1;
-        if (target(row) < sequence.length && ring && !sequence.holdsFrom(Math.max(from, 0))) {
+        const from = Math.max(0, target(row) - (ring?.window ?? 0) + 1);
+        if (target(row) < sequence.length && !sequence.holds(from, target(row))) {
           throw new AttentionError({
             code: 'INVALID_STATE',
             argument: 'length',
@@ -387,7 +384,8 @@ export class KeyValueCache extends Disposable {
           (ring !== null || dropped === 0) &&
           (dropped === 0 || pages.length >= firstPages) &&
           pages.length === Math.ceil(sequence.place / PAGE_TOKENS) &&
-          sequence.place >= 0;
+          sequence.place >= 0 &&
+          sequence.holds(Math.max(0, length - (ring?.window ?? 0) + 1), length);
         if (!fits) throw broken(`a sequence of ${length} tokens and ${pages.length} pages does not fit`);
         return sequence;
       }),
@@ -416,8 +414,8 @@ export class KeyValueCache extends Disposable {
   }
 
   /**
-   * @internal `append` of tensors of this runtime, which the kernels before it may still have to compute. If the call
-   * fails, the tokens are taken back; while it lasts, the cache takes no other.
+   * @internal `append` of tensors of this runtime, which the kernels before it may still have to compute. While the call
+   * lasts, the cache takes no other, and pages that rows let go of are held: if it fails, all is as it was.
    */
   appendRows(scope: CallScope, layer: number, keys: Tensor, values: Tensor, prepared: PreparedAppend): void {
     const sequences = this.#layer(layer);
@@ -426,28 +424,44 @@ export class KeyValueCache extends Disposable {
     const { counts, rotary } = prepared;
     this.#checkCapacity(sequences, counts);
     const fresh = this.#reserve(sequences, counts);
+    const unused = [...fresh];
+    const before = sequences.map((sequence) => sequence.copy());
+    const left: number[] = [];
+    let obsolete = left;
+    this.#writing = true;
+    scope.onEnd(() => {
+      this.#writing = false;
+      for (const page of obsolete) this.#pool.release(page);
+    });
+    scope.onFailure(() => {
+      this.#sequences[layer] = before;
+      obsolete = fresh;
+    });
     sequences.forEach((sequence, row) => {
       const count = counts[row]!;
       if (count === 0) return;
-      this.#dropUnseen(sequence);
-      this.#extend(sequence, count, fresh);
+      left.push(...this.#dropUnseen(sequence));
+      if (this.#mustCopyLast(sequence, left, before)) {
+        const last = sequence.pages.pop()!;
+        const copy = unused.pop()!;
+        this.#pool.copy(last, copy);
+        sequence.pages.push(copy);
+        left.push(last);
+      }
+      while (sequence.pages.length < Math.ceil((sequence.place + count) / PAGE_TOKENS)) {
+        sequence.pages.push(unused.pop()!);
+      }
       appendTokens(scope, keys, values, this.layout.storage, {
         row,
         count,
         place: sequence.place,
-        pages: Int32Array.from(sequence.pages),
+        pages: sequence.pages,
         rotary: rotary?.(row),
       });
       sequence.length += count;
     });
     // Of rows that shared a last page the last one keeps it, and has no use for a copy.
-    for (const page of fresh) this.#pool.release(page);
-    this.#writing = scope.onEnd(() => (this.#writing = false));
-    scope.onFailure(() => {
-      sequences.forEach((sequence, row) => {
-        for (const page of sequence.crop(sequence.length - counts[row]!)) this.#pool.release(page);
-      });
-    });
+    left.push(...unused);
   }
 
   /** @internal `attend` of a tensor of this runtime. */
@@ -463,7 +477,10 @@ export class KeyValueCache extends Disposable {
     const { batch, numKeyValueHeads, headDim, valueHeadDim, storage, ring } = this.layout;
     const keys = sequences.reduce((most, { place }) => Math.max(most, place), 0);
     const { causal = true, window, ...scores } = options;
-    if (ring) rejectWithRing({ ...scores, window, causal: causal ? undefined : 'false' });
+    if (ring) {
+      rejectWithRing({ ...scores, window, causal: causal ? undefined : 'false' });
+      checkWindows(sequences, counts, ring.window);
+    }
     const plan = planAttention(
       scope,
       query,
@@ -516,35 +533,29 @@ export class KeyValueCache extends Disposable {
       const count = counts[row]!;
       if (count === 0) return;
       needed += Math.ceil((sequence.place + count) / PAGE_TOKENS) - sequence.pages.length;
-      if (this.#lastIsShared(sequence)) needed++;
+      if (this.#mustCopyLast(sequence)) needed++;
     });
     return needed === 0 ? [] : this.#pool.acquire(needed);
   }
 
-  /** Whether the next token goes into a page that another sequence holds too. */
-  #lastIsShared(sequence: Sequence): boolean {
-    return sequence.place % PAGE_TOKENS !== 0 && this.#pool.isShared(sequence.pages.at(-1)!);
+  /**
+   * Whether the next token goes into a page that others need as it is: other sequences, or those of this append that left it
+   * and come back to it if the call fails.
+   */
+  #mustCopyLast(sequence: Sequence, left: readonly number[] = [], before: readonly Sequence[] = []): boolean {
+    if (sequence.place % PAGE_TOKENS === 0) return false;
+    const last = sequence.pages.at(-1)!;
+    const leavers = left.filter((page) => page === last).length;
+    if (this.#pool.holders(last) - leavers > 1) return true;
+    return (
+      leavers > 0 && before.some(({ length, pages }) => length > sequence.length && pages.includes(last))
+    );
   }
 
-  /** Lets go of the pages that no query from the next one on will see. */
-  #dropUnseen(sequence: Sequence): void {
+  /** Takes out the pages that no query from the next one on will see. */
+  #dropUnseen(sequence: Sequence): number[] {
     const { ring } = this.layout;
-    if (!ring) return;
-    for (const page of sequence.dropBefore(sequence.length - ring.window + 1)) this.#pool.release(page);
-  }
-
-  /** Gives the sequence the pages for `count` more tokens, and a last page of its own. */
-  #extend(sequence: Sequence, count: number, fresh: number[]): void {
-    if (this.#lastIsShared(sequence)) {
-      const shared = sequence.pages.pop()!;
-      const own = fresh.pop()!;
-      this.#pool.copy(shared, own);
-      this.#pool.release(shared);
-      sequence.pages.push(own);
-    }
-    while (sequence.pages.length < Math.ceil((sequence.place + count) / PAGE_TOKENS)) {
-      sequence.pages.push(fresh.pop()!);
-    }
+    return ring ? sequence.dropBefore(sequence.length - ring.window + 1) : [];
   }
 
   #copies(rows: Int32Array): Sequence[][] {
@@ -630,7 +641,7 @@ function readLayout(options: KeyValueCacheOptions): KeyValueCacheLayout {
 function inUse(): AttentionError {
   return new AttentionError({
     code: 'INVALID_STATE',
-    message: 'the cache is in use by an asynchronous call: await it first',
+    message: 'the cache is in use by a call that is not over: await it first',
   });
 }
 
@@ -651,6 +662,23 @@ function checkHeld(sequences: readonly Sequence[], counts: Int32Array, causal: b
       code: 'INVALID_STATE',
       argument: 'query',
       expected: `at most the ${length} tokens that row ${row} holds: append them first`,
+      received: `${counts[row]} queries`,
+    });
+  });
+}
+
+/** What the first query sees must be held; the others see what comes after it. */
+function checkWindows(sequences: readonly Sequence[], counts: Int32Array, window: number): void {
+  sequences.forEach((sequence, row) => {
+    const { length, heldFrom, firstPages } = sequence;
+    const first = length - counts[row]!;
+    if (counts[row] === 0 || sequence.holds(Math.max(0, first - window + 1), length)) return;
+    const most = length - heldFrom - window + 1;
+    const gone = `tokens ${firstPages * PAGE_TOKENS} to ${heldFrom - 1}`;
+    throw new AttentionError({
+      code: 'INVALID_STATE',
+      argument: 'query',
+      expected: `at most the last ${most} tokens of row ${row}, because the ring no longer holds ${gone}`,
       received: `${counts[row]} queries`,
     });
   });

@@ -49,9 +49,15 @@ export class LayerRotary {
     if (dynamic ? length === this.#length : length <= this.#length) return;
     const target = dynamic ? length : Math.min(MOST_ROWS, Math.max(length, 2 * this.#length, 64));
     const { cos, sin } = rotaryTables(this.#options, target);
+    const newCos = this.#runtime.tensor(cos);
+    let newSin: Tensor;
+    try {
+      newSin = this.#runtime.tensor(sin);
+    } catch (error) {
+      newCos.dispose();
+      throw error;
+    }
     this.dispose();
-    this.#cos = this.#runtime.tensor(cos);
-    this.#sin = this.#runtime.tensor(sin);
-    this.#length = target;
+    [this.#cos, this.#sin, this.#length] = [newCos, newSin, target];
   }
 }

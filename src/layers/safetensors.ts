@@ -24,6 +24,8 @@ interface Entry {
 const lengthBytes = 8;
 const largestHeader = 100_000_000;
 const openingBrace = 0x7b;
+const colon = 0x3a;
+const space = 0x20;
 
 /** Bits per element of the format's dtypes: sizes are checked for tensors that cannot be read, too. */
 const elementBits = (): ReadonlyMap<string, number> =>
@@ -64,9 +66,11 @@ const decoders: ReadonlyMap<string, (bytes: Uint8Array) => Float32Array> = new M
 export function parseSafetensors(bytes: ArrayBuffer | Uint8Array): Record<string, StateTensor> {
   const file = toByteView(bytes);
   const headerLength = readHeaderLength(file);
-  const header = parseHeader(file.subarray(lengthBytes, lengthBytes + headerLength));
+  const text = decodeHeader(file.subarray(lengthBytes, lengthBytes + headerLength));
+  const header = parseJson(text);
   const values = file.subarray(lengthBytes + headerLength);
   const entries = readEntries(header, values.length);
+  refuseDuplicates(text, header);
   checkCoverage(entries, values.length);
 
   // Without a prototype, so that a tensor called `__proto__` is a tensor like any other.
@@ -100,17 +104,11 @@ function readHeaderLength(file: Uint8Array): number {
   return length;
 }
 
-function parseHeader(bytes: Uint8Array): object {
+function decodeHeader(bytes: Uint8Array): string {
   if (bytes[0] !== openingBrace) {
     throw invalidFile('safetensors header', 'a JSON object that begins with {', describeFirstByte(bytes));
   }
-  const text = decodeText(bytes);
-  const header = parseJson(text);
-  const duplicate = findDuplicateKey(text);
-  if (duplicate !== undefined) {
-    throw invalidFile('safetensors header', 'every key once', `${describe(duplicate)} again`);
-  }
-  return header;
+  return decodeText(bytes);
 }
 
 function describeFirstByte(bytes: Uint8Array): string {
@@ -126,17 +124,41 @@ function decodeText(bytes: Uint8Array): string {
   }
 }
 
-function parseJson(text: string): object {
+function parseJson(text: string): Record<string, unknown> {
   try {
-    return JSON.parse(text) as object;
+    return JSON.parse(text) as Record<string, unknown>;
   } catch (cause) {
     throw invalidFile('safetensors header', 'valid JSON', 'a syntax error', cause);
   }
 }
 
 /**
- * The first key that some object of a JSON text has twice. `JSON.parse` keeps the last one silently, which
- * would let two readers see different tensors in one file.
+ * `JSON.parse` silently keeps the last of several values of one key, which would let two readers see different tensors in
+ * one file. Only if the text has more keys than the objects is there anything to look for.
+ */
+function refuseDuplicates(text: string, header: Record<string, unknown>): void {
+  let keys = 0;
+  for (const object of [header, ...Object.values(header)]) keys += Object.keys(object as object).length;
+  if (countKeys(text) === keys) return;
+  const duplicate = findDuplicateKey(text);
+  if (duplicate !== undefined) {
+    throw invalidFile('safetensors header', 'every key once', `${describe(duplicate)} again`);
+  }
+}
+
+/** Strings before a colon, in JSON that is known to be valid. */
+function countKeys(text: string): number {
+  let count = 0;
+  for (let at = text.indexOf('"'); at >= 0; at = text.indexOf('"', at)) {
+    at = endOfString(text, at);
+    while (text.charCodeAt(at) <= space) at++;
+    if (text.charCodeAt(at) === colon) count++;
+  }
+  return count;
+}
+
+/**
+ * The first key that some object of a JSON text has twice.
  *
  * @param text JSON that is known to be valid.
  */
@@ -181,11 +203,12 @@ function countBackslashesBefore(text: string, position: number): number {
   return position - first;
 }
 
-function readEntries(header: object, available: number): Entry[] {
+function readEntries(header: Record<string, unknown>, available: number): Entry[] {
   const entries: Entry[] = [];
-  for (const [name, value] of Object.entries(header) as [string, unknown][]) {
-    if (name === '__metadata__') checkMetadata(value);
-    else entries.push(readEntry(name, value, available));
+  const bits = elementBits();
+  for (const name of Object.keys(header)) {
+    if (name === '__metadata__') checkMetadata(header[name]);
+    else entries.push(readEntry(name, header[name], available, bits));
   }
   return entries;
 }
@@ -198,34 +221,41 @@ function checkMetadata(value: unknown): void {
   }
 }
 
-function readEntry(name: string, value: unknown, available: number): Entry {
-  const tensor = tensorLabel(name);
+function readEntry(
+  name: string,
+  value: unknown,
+  available: number,
+  elementBits: ReadonlyMap<string, number>,
+): Entry {
   if (!isPlainObject(value)) {
-    throw invalidFile(tensor, 'an object with dtype, shape and data_offsets', describe(value));
+    throw invalidFile(tensorLabel(name), 'an object with dtype, shape and data_offsets', describe(value));
   }
   const dtype = ownValue(value, 'dtype');
-  if (typeof dtype !== 'string') throw invalidFile(`${tensor} dtype`, 'a string', describe(dtype));
+  if (typeof dtype !== 'string') throw invalid('dtype', 'a string', dtype);
   const shape = ownValue(value, 'shape');
-  if (!isListOfSizes(shape)) throw invalidFile(`${tensor} shape`, 'a list of integers >= 0', describe(shape));
+  if (!isListOfSizes(shape)) throw invalid('shape', 'a list of integers >= 0', shape);
   const offsets = ownValue(value, 'data_offsets');
   if (!isListOfSizes(offsets) || offsets.length !== 2) {
-    throw invalidFile(`${tensor} data_offsets`, 'two integers >= 0', describe(offsets));
+    throw invalid('data_offsets', 'two integers >= 0', offsets);
   }
   const [begin, end] = offsets as [number, number];
   if (begin > end || end > available) {
-    throw invalidFile(`${tensor} data_offsets`, `begin <= end <= ${available}`, describe(offsets));
+    throw invalid('data_offsets', `begin <= end <= ${available}`, offsets);
   }
   const entry = { name, dtype, shape, begin, end };
-  checkSize(entry);
+  checkSize(entry, elementBits.get(dtype));
   return entry;
+
+  function invalid(field: string, expected: string, received: unknown): AttentionError {
+    return invalidFile(`${tensorLabel(name)} ${field}`, expected, describe(received));
+  }
 }
 
-function checkSize({ name, dtype, shape, begin, end }: Entry): void {
+function checkSize({ name, dtype, shape, begin, end }: Entry, bits: number | undefined): void {
   const count = shape.reduce((product, size) => product * size, 1);
   if (!Number.isSafeInteger(count)) {
     throw invalidFile(`${tensorLabel(name)} shape`, 'fewer than 2^53 elements', describe(shape));
   }
-  const bits = elementBits().get(dtype);
   // A dtype from the future has a size nobody here knows; reading the tensor is what fails then.
   if (bits === undefined) return;
   const size = (count * bits) / 8;

@@ -65,10 +65,9 @@ export class CallScope {
     this.#undo.push(undo);
   }
 
-  /** What ends a state that lasts as long as the call. Returns whether the call goes on after its body has ended. */
-  onEnd(action: () => void): boolean {
+  /** What ends a state that lasts as long as the call. */
+  onEnd(action: () => void): void {
     this.#finally.push(action);
-    return this.#later !== undefined;
   }
 
   /** A tensor for the caller; disposed if the call fails. */
@@ -140,21 +139,20 @@ export class CallScope {
 
   /** Ends the call and returns its temporary memory; what it made stays only if it succeeded. */
   end(succeeded: boolean): void {
+    // Memory waits until no thread that was given up can write to it any more; what the caller sees does not.
+    if (!succeeded) for (const undo of this.#undo.reverse()) undo();
+    for (const action of this.#finally) action();
     const { threads } = this.runtime;
     if (threads) threads.whenQuiet(() => this.#release(succeeded));
     else this.#release(succeeded);
   }
 
   #release(succeeded: boolean): void {
-    if (!succeeded) {
-      for (const undo of this.#undo.reverse()) undo();
-      for (const tensor of this.#made) tensor.dispose();
-    }
+    if (!succeeded) for (const tensor of this.#made) tensor.dispose();
     for (const tensor of this.#tensors) tensor.dispose();
     if (this.#stackTop > 0) this.runtime.linearMemory.stackTop = this.#stackTop;
     for (const address of this.#addresses) this.runtime.linearMemory.free(address);
     for (const tensor of this.#used) tensor.release();
-    for (const action of this.#finally) action();
   }
 }
 

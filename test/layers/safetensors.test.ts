@@ -2,7 +2,7 @@
 // Touch: a new check wants a row in `malformed`, a new dtype a conversion test and a place in the round trip.
 
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 
 import { parseSafetensors, type StateTensor } from '../../src/layers/safetensors.js';
 import { AttentionError, type AttentionErrorCode } from '../../src/runtime/errors.js';
@@ -84,6 +84,10 @@ function valueOfHalf(half: number): number {
   if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
   return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
 }
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
 
 describe('values', () => {
   test('F32 is a view of an aligned file and a copy of any other', () => {
@@ -282,6 +286,24 @@ describe('files', () => {
   test('with a huge name give a short message', () => {
     const error = errorOf(() => parseSafetensors(fileOf(JSON.stringify({ ['n'.repeat(100_000)]: null }))));
     expect(error.message.length).toBeLessThan(300);
+  });
+
+  test('are parsed once, however many tensors they have', () => {
+    const tensors = Array.from({ length: 2000 }, (_, i) => ({
+      ...{ name: `layer.${i}."weight\\`, dtype: 'U8', shape: [1], bytes: Uint8Array.of(1) },
+    }));
+    const file = write(tensors, 0, { format: 'pt' });
+    const parse = vi.spyOn(JSON, 'parse');
+    expect(Object.keys(parseSafetensors(file))).toHaveLength(2000);
+    expect(parse).toHaveBeenCalledTimes(1);
+  });
+
+  test('may have fields from the future, whose keys are looked at as well', () => {
+    const header = (extra: string) => `{"x":{"dtype":"U8","shape":[0],"data_offsets":[0,0],"more":${extra}}}`;
+    const nested = header('[{"x" :1,"shape"\n:{"y":"z:"}},{"x":2}]');
+    expect(Object.keys(parseSafetensors(fileOf(nested)))).toEqual(['x']);
+    const error = errorOf(() => parseSafetensors(fileOf(header('[{"x":1},{"y":1, "y" : 2}]'))));
+    expect(error).toMatchObject({ code: 'INVALID_FILE', received: '"y" again' });
   });
 
   test('are not taken for duplicates where keys differ by their place', () => {

@@ -50,8 +50,9 @@ export class PagePool {
     if (!this.runtime.disposed) this.runtime.linearMemory.free(page);
   }
 
-  isShared(page: number): boolean {
-    return this.#holders.get(page)! > 1;
+  /** How many sequences hold a page. */
+  holders(page: number): number {
+    return this.#holders.get(page)!;
   }
 
   copy(from: number, to: number): void {

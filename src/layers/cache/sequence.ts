@@ -53,9 +53,14 @@ export class Sequence {
     return count === 0 ? [] : this.pages.splice(this.firstPages, count);
   }
 
-  /** Whether the tokens from `token` on are held (and the first ones, as always). */
-  holdsFrom(token: number): boolean {
-    return this.dropped === 0 || token >= (this.firstPages + this.dropped) * PAGE_TOKENS;
+  /** Tokens from here on are held, and those of the first pages. */
+  get heldFrom(): number {
+    return this.dropped === 0 ? 0 : (this.firstPages + this.dropped) * PAGE_TOKENS;
+  }
+
+  /** Whether the tokens [from, to) are held. */
+  holds(from: number, to: number): boolean {
+    return from >= this.heldFrom || to <= this.firstPages * PAGE_TOKENS;
   }
 
   /** Shortens to `length` tokens and returns the pages that are not needed any more. */

@@ -33,7 +33,7 @@ export interface AppendedTokens {
   readonly count: number;
   /** Place of the first token, counted from the first page of the table. */
   readonly place: number;
-  readonly pages: Int32Array;
+  readonly pages: ArrayLike<number>;
   readonly rotary?: AppendRotary | undefined;
 }
 
