@@ -5,7 +5,7 @@
 //   npm test -- --not-run                 runs that, after what was missing has been installed, and sums up both
 //   npm test -- softmax -t 'empty row'    other arguments go to vitest
 //
-// In CI the part of the matrix that needs no more than Node, Chromium and Firefox follows, and what --not-run cannot run is a
+// In CI the part of the matrix that needs no more than Node, workerd, Chromium and Firefox follows, and what --not-run cannot run is a
 // failure. The last line printed is the sum over all runs.
 
 import { spawnSync } from 'node:child_process';
@@ -19,7 +19,7 @@ import { closingLine, failureList, isObtainable, joined, notRunList } from './su
 const root = fileURLToPath(new URL('..', import.meta.url));
 const record = join(root, 'build/test-runs.json');
 const node24 = join(root, 'test/runtimes/node_modules/node24/bin/node');
-const MATRIX_IN_CI = '^(Node|Chromium|Firefox|esbuild)';
+const MATRIX_IN_CI = '^(Node|workerd|Chromium|Firefox|esbuild)';
 const isCI = Boolean(process.env.CI);
 const args = process.argv.slice(2);
 
