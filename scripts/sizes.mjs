@@ -1,5 +1,5 @@
-// `npm run sizes`: measures what the built package weighs and writes it into the README, between <!-- sizes --> and
-// <!-- /sizes -->. A test holds the README to it.
+// `npm run sizes`: measures what the built package weighs and writes it into the README: the table between
+// <!-- sizes --> and <!-- /sizes -->, and the first of them in the line at its top. A test holds the README to it.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -9,6 +9,7 @@ import { format, resolveConfig } from 'prettier';
 
 const dist = fileURLToPath(new URL('../dist/', import.meta.url));
 const readme = fileURLToPath(new URL('../README.md', import.meta.url));
+const LINE = /(<!-- size -->)[^]*?(<!-- \/size -->)/;
 const BETWEEN = /(<!-- sizes -->)[^]*?(<!-- \/sizes -->)/;
 
 const attention = (entry, options) => `
@@ -50,6 +51,10 @@ export async function measureSizes() {
   return sizes;
 }
 
+/** Size in kB that the line at the top of the README states. */
+export const sizeAtTop = () =>
+  Number.parseFloat(LINE.exec(readFileSync(readme, 'utf8'))?.[0].split('>')[1] ?? '');
+
 /** Sizes in kB that the README states. */
 export function statedSizes() {
   const [table] = BETWEEN.exec(readFileSync(readme, 'utf8')) ?? [''];
@@ -59,14 +64,12 @@ export function statedSizes() {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const rows = Object.entries(await measureSizes()).map(
-    ([name, size]) => `| ${name} | ${size.toFixed(1)} kB |`,
-  );
+  const sizes = Object.entries(await measureSizes());
+  const rows = sizes.map(([name, size]) => `| ${name} | ${size.toFixed(1)} kB |`);
   const table = ['| what a program loads | gzip |', '| --- | ---: |', ...rows].join('\n');
-  const text = readFileSync(readme, 'utf8').replace(
-    BETWEEN,
-    (_, open, close) => `${open}\n\n${table}\n\n${close}`,
-  );
+  const text = readFileSync(readme, 'utf8')
+    .replace(BETWEEN, (_, open, close) => `${open}\n\n${table}\n\n${close}`)
+    .replace(LINE, (_, open, close) => `${open}${sizes[0][1].toFixed(1)} kB${close}`);
   writeFileSync(readme, await format(text, { ...(await resolveConfig(readme)), parser: 'markdown' }));
   console.log(table);
 }

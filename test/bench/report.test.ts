@@ -13,6 +13,7 @@ import {
   insertFigures,
   readRuns,
   readmeFigures,
+  speedLine,
 } from '../../bench/report/figures.mjs';
 import { toMarkdown } from '../../bench/report/markdown.mjs';
 import { cliffs, compareRuns, growths, ownBest } from '../../bench/suite/analysis.mjs';
@@ -184,6 +185,20 @@ test('figures: times relative to ours, errors of both, other engines in a senten
   expect(cells.slice(3)).toEqual(['2.00', '2.0e-7', '1.0e-7', '']);
   expect(figures.match(/^\| (?!---|one thread)/gm)!.length).toBeLessThanOrEqual(10);
   expect(figures).toMatch(/\nIn Node \d+ onnxruntime-web takes 2 times as long for layers/);
+});
+
+test('the line at the top of the README compares layers, engine by engine', () => {
+  const runs = [
+    { name: 'node-24', file: compared() },
+    { name: 'node-20', file: compared() },
+    { name: 'chromium', file: file() },
+  ];
+  expect(speedLine(runs)).toMatch(
+    /^For a layer onnxruntime-web takes 2 times as long in \w+ \d+, 2 in \w+ \d+\.$/,
+  );
+  expect(speedLine([{ name: 'node-24', file: file() }])).toBe('');
+  const page = 'Small. <!-- speed -->old<!-- /speed -->\n\n<!-- figures --><!-- /figures -->';
+  expect(insertFigures(page, 'table', 'Fast.')).toMatch(/^Small\. <!-- speed -->Fast\.<!-- \/speed -->\n/);
 });
 
 test('figures of files without the root mean square, or without others, leave the cells empty', () => {
