@@ -6,7 +6,7 @@
 
 import { appendTokens, PAGE_TOKENS, STORAGE_CODES } from '../ops/cache/append.js';
 import type { AppendRotary, CacheStorage } from '../ops/cache/append.js';
-import { attend } from '../ops/attention/scaled-dot-product-attention.js';
+import { attend, outputShape } from '../ops/attention/scaled-dot-product-attention.js';
 import type { AttentionResult } from '../ops/attention/scaled-dot-product-attention.js';
 import { SCORE_NAMES } from '../ops/attention/options.js';
 import type { Asked, AttentionOptions, ScoreOptions } from '../ops/attention/options.js';
@@ -22,6 +22,7 @@ import { AttentionError, describe, invalidArgument, shapeError } from '../runtim
 import { ASYNC_NAMES, callAsync, callNow } from '../runtime/call.js';
 import type { AsyncOptions } from '../runtime/call.js';
 import { checkRuntime } from '../runtime/inputs.js';
+import { givenOutput } from '../runtime/output.js';
 import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
@@ -547,6 +548,7 @@ export class KeyValueCache extends Disposable {
       strides: [0, 0, 0, 1],
       address: 0,
     };
+    if (options.output !== undefined) givenOutput(scope, options.output, outputShape(plan, values));
     return attend(scope, { ...plan, parameters }, values, options);
   }
 

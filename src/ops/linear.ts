@@ -8,9 +8,10 @@ import type { AsyncOptions } from '../runtime/call.js';
 import { Disposable } from '../runtime/disposable.js';
 import { checkOptions } from '../runtime/checks.js';
 import type { NamesOf } from '../runtime/checks.js';
-import { describe, invalidArgument, shapeError } from '../runtime/errors.js';
-import { checkDataType, checkTensor } from '../runtime/inputs.js';
+import { invalidArgument, shapeError } from '../runtime/errors.js';
+import { checkDataType } from '../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../runtime/inputs.js';
+import { givenOutput } from '../runtime/output.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { Tensor } from '../runtime/tensor.js';
 
@@ -187,7 +188,8 @@ function project(
   if (x.shape.length < 1 || x.shape.at(-1) !== inFeatures)
     throw shapeError('input', `[..., ${inFeatures}]`, x.shape);
   const shape = [...x.shape.slice(0, -1), outFeatures];
-  const y = options.output ? checkLinearOutput(scope, options.output, shape) : scope.make(shape);
+  const y =
+    options.output === undefined ? scope.make(shape) : givenOutput(scope, options.output, shape, true);
   const layout = rowsOf(x);
   if (!layout) x = scope.temporary(x.shape).set(x.toFloat32Array());
   const rows = x.size / inFeatures;
@@ -200,15 +202,6 @@ function project(
     });
   }
   return y;
-}
-
-function checkLinearOutput(scope: CallScope, output: Tensor, shape: readonly number[]): Tensor<'float32'> {
-  checkTensor('output', output, scope.runtime);
-  checkDataType('output', output, 'float32');
-  const same =
-    output.shape.length === shape.length && shape.every((length, axis) => length === output.shape[axis]);
-  if (!same || !output.contiguous) throw shapeError('output', `contiguous ${describe(shape)}`, output.shape);
-  return scope.use(output);
 }
 
 /** The one stride between rows of the last axis, or undefined if there is none: then a copy is needed. */

@@ -5,6 +5,7 @@ import { AttentionError, describe, invalidArgument } from './errors.js';
 import { floatsOfHalves } from './half.js';
 import { Runtime, runtimeOf } from './runtime.js';
 import type { ArrayInput } from './runtime.js';
+import { shareElements } from './overlap.js';
 import { isTensor } from './tensor.js';
 import type { DataType, Tensor } from './tensor.js';
 import { checkOptions } from './checks.js';
@@ -78,13 +79,16 @@ export class CallScope {
     return tensor;
   }
 
-  /** Holds the memory of a tensor that could be disposed before the call is over. */
+  /** Holds the memory of a tensor: code of the caller's that runs in the call, or before it is over, could dispose it. */
   use<Type extends DataType>(tensor: Tensor<Type>): Tensor<Type> {
-    if (this.#later || this.runtime.threads) {
-      tensor.retain();
-      this.#used.push(tensor);
-    }
+    tensor.retain();
+    this.#used.push(tensor);
     return tensor;
+  }
+
+  /** Whether a tensor in use has an element in common with another one. */
+  reads(tensor: Tensor): boolean {
+    return this.#used.some((used) => used.sharesBlock(tensor) && shareElements(used, tensor));
   }
 
   /** Throws DISPOSED if the runtime was disposed. */

@@ -272,6 +272,11 @@ export class Tensor<Type extends DataType = DataType> {
     return this.#viewOf(shape, strides, this.#offset + from);
   }
 
+  /** @internal Whether both are views of one block of memory. */
+  sharesBlock(other: Tensor): boolean {
+    return this.#storage === other.#storage;
+  }
+
   /** @internal Holds the memory, whoever disposes it, until `release`. */
   retain(): void {
     this.#storage.retain();

@@ -3,9 +3,10 @@
 import { ASYNC_NAMES, callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
 import { Disposable } from '../../runtime/disposable.js';
-import { AttentionError, describe, shapeError } from '../../runtime/errors.js';
-import { checkDataType, checkTensor, findRuntime } from '../../runtime/inputs.js';
+import { describe, shapeError } from '../../runtime/errors.js';
+import { findRuntime } from '../../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../../runtime/inputs.js';
+import { givenOutput } from '../../runtime/output.js';
 import { Tensor } from '../../runtime/tensor.js';
 import { SCALED_DOT_PRODUCT_ATTENTION_NAMES } from './options.js';
 import type { Asked, AttentionOptions, Returned } from './options.js';
@@ -125,7 +126,14 @@ function planAndAttend<Weights extends Asked, LogSumExp extends Asked, Statistic
   const k = attentionInput(scope, 'key', key);
   const v = attentionInput(scope, 'value', value);
   checkValue(v, k);
-  return attend(scope, planAttention(scope, q, k, options, rankOf(query)), v, options);
+  const plan = planAttention(scope, q, k, options, rankOf(query));
+  if (options.output !== undefined) givenOutput(scope, options.output, outputShape(plan, v));
+  return attend(scope, plan, v, options);
+}
+
+/** @internal [batch, heads, queries, valueHeadDim], with as many axes as the caller's tensors. */
+export function outputShape({ sizes, rank }: Plan, value: PlacedTensor): number[] {
+  return [sizes.batch, sizes.heads, sizes.queries, value.shape[3]!].slice(4 - rank);
 }
 
 function rankOf(input: TensorLike): number {
@@ -146,7 +154,7 @@ export function checkValue(value: Tensor, key: Tensor): void {
   }
 }
 
-/** @internal Runs a plan. */
+/** @internal Runs a plan. An `output` among the options has been checked. */
 export function attend<Weights extends Asked, LogSumExp extends Asked, Statistics extends Asked>(
   scope: CallScope,
   plan: Plan,
@@ -155,8 +163,7 @@ export function attend<Weights extends Asked, LogSumExp extends Asked, Statistic
 ): AttentionResult<Weights, LogSumExp, Statistics> {
   const { batch, heads, queries, keys } = plan.sizes;
   const rows = [batch, heads, queries].slice(4 - plan.rank);
-  const shape = [...rows, value.shape[3]!];
-  const output = options.output === undefined ? scope.make(shape) : checkOutput(scope, options.output, shape);
+  const output = (options.output as Tensor<'float32'> | undefined) ?? scope.make(outputShape(plan, value));
   const tensors: ResultTensors = { output };
   if (options.returnLogSumExp) tensors.logSumExp = scope.make(rows);
   if (options.returnStatistics) tensors.statistics = scope.make([batch, heads, queries, 2]);
@@ -187,21 +194,4 @@ function padded(tensor: Tensor<'float32'>): Tensor<'float32'> {
     [...new Array<number>(missing).fill(1), ...tensor.shape],
     [...new Array<number>(missing).fill(0), ...tensor.strides],
   );
-}
-
-function checkOutput(scope: CallScope, output: Tensor, shape: readonly number[]): Tensor<'float32'> {
-  checkTensor('output', output, scope.runtime);
-  checkDataType('output', output, 'float32');
-  const same =
-    output.shape.length === shape.length && shape.every((length, axis) => length === output.shape[axis]);
-  if (!same) throw shapeError('output', describe(shape), output.shape);
-  if (shape.at(-1)! > 1 && output.strides.at(-1) !== 1) {
-    throw new AttentionError({
-      code: 'INVALID_SHAPE',
-      argument: 'output',
-      expected: 'a contiguous last axis',
-      received: `strides ${describe(output.strides)}`,
-    });
-  }
-  return scope.use(output);
 }
