@@ -202,20 +202,24 @@ export class KeyValueCache extends Disposable {
   append(layer: number, keys: TensorLike, values: TensorLike, options: AppendOptions = {}): void {
     this.#layer(layer);
     this.#checkChange();
-    callNow(this.runtime, (scope) => {
-      checkOptions(options);
-      const k = attentionInput(scope, 'keys', keys);
-      const v = attentionInput(scope, 'values', values);
-      this.#checkInputs(k, v);
-      const [batch, , length] = k.shape as [number, number, number];
-      const counts = readCounts(options.lengths, batch, length);
-      const placed =
-        this.#rotary && length > 0
-          ? this.#rotary.place(scope, positionsAfter(this.lengths(layer), length), batch, length)
-          : undefined;
-      const rotary = placed && rowsOfRotary(placed, this.#rotary!);
-      this.appendRows(scope, layer, k, v, { counts, rotary });
-    });
+    callNow(
+      this.runtime,
+      (scope) => {
+        checkOptions(options);
+        const k = attentionInput(scope, 'keys', keys);
+        const v = attentionInput(scope, 'values', values);
+        this.#checkInputs(k, v);
+        const [batch, , length] = k.shape as [number, number, number];
+        const counts = readCounts(options.lengths, batch, length);
+        const placed =
+          this.#rotary && length > 0
+            ? this.#rotary.place(scope, positionsAfter(this.lengths(layer), length), batch, length)
+            : undefined;
+        const rotary = placed && rowsOfRotary(placed, this.#rotary!);
+        this.appendRows(scope, layer, k, v, { counts, rotary });
+      },
+      [keys, values, options],
+    );
   }
 
   /**
@@ -228,7 +232,7 @@ export class KeyValueCache extends Disposable {
    */
   attend(layer: number, query: TensorLike, options: CacheAttendOptions = {}): AttentionResult {
     this.#layer(layer);
-    return callNow(this.runtime, (scope) => this.#attend(scope, layer, query, options));
+    return callNow(this.runtime, (scope) => this.#attend(scope, layer, query, options), [query, options]);
   }
 
   /** {@link attend} in slices between turns of the event loop. Until it is over the cache can be read, but not changed. */
@@ -238,12 +242,17 @@ export class KeyValueCache extends Disposable {
     options: CacheAttendOptions & AsyncOptions = {},
   ): Promise<AttentionResult> {
     this.#layer(layer);
-    return callAsync(this.runtime, options, (scope) => {
-      const result = this.#attend(scope, layer, query, options);
-      this.#readers++;
-      scope.onEnd(() => this.#readers--);
-      return result;
-    });
+    return callAsync(
+      this.runtime,
+      options,
+      (scope) => {
+        const result = this.#attend(scope, layer, query, options);
+        this.#readers++;
+        scope.onEnd(() => this.#readers--);
+        return result;
+      },
+      [query, options],
+    );
   }
 
   #attend(scope: CallScope, layer: number, query: TensorLike, options: CacheAttendOptions): AttentionResult {
@@ -360,7 +369,7 @@ export class KeyValueCache extends Disposable {
    */
   restore(snapshot: Uint8Array): void {
     this.#checkChange();
-    const { header, page } = readSnapshot(snapshot);
+    const { header, page } = readSnapshot(this.runtime.linearMemory.apart(snapshot));
     const { layers, batch, numKeyValueHeads, headDim, valueHeadDim, storage, ring, capacity } = this.layout;
     const own = { layers, batch, numKeyValueHeads, headDim, valueHeadDim, storage, ring };
     for (const [name, value] of Object.entries(own)) {

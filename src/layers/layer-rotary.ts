@@ -50,8 +50,8 @@ export class LayerRotary {
     const target = dynamic ? length : Math.min(MOST_ROWS, Math.max(length, 2 * this.#length, 64));
     const { cos, sin } = rotaryTables(this.#options, target);
     this.dispose();
-    this.#cos = this.#runtime.tensor(cos);
-    this.#sin = this.#runtime.tensor(sin);
+    this.#cos = this.#runtime.copyOf(cos);
+    this.#sin = this.#runtime.copyOf(sin);
     this.#length = target;
   }
 }

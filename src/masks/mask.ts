@@ -2,6 +2,7 @@
 // empty blocks are never computed and full ones never tested. `compile.ts` turns them into what the kernels read.
 
 import { AttentionError, invalidArgument, shapeError } from '../runtime/errors.js';
+import { current } from '../runtime/memory.js';
 
 /** The call a mask is applied in. Query i of batch row b stands at key position i + offset(b). */
 export interface MaskContext {
@@ -217,7 +218,7 @@ export type IntegerList = readonly number[] | Int32Array | BigInt64Array;
 
 /** @internal Checked integers from a list. */
 export function integers(argument: string, list: IntegerList, lowest: number, highest: number): Int32Array {
-  const listed = list as ArrayLike<number | bigint> | undefined;
+  const listed = current(list) as ArrayLike<number | bigint> | undefined;
   if (
     listed === undefined ||
     listed === null ||
@@ -241,13 +242,14 @@ export function integers(argument: string, list: IntegerList, lowest: number, hi
 /** Keys below a length, given per batch row (or one for all). */
 class LengthMask extends IntervalMask {
   readonly perBatch: boolean;
+  readonly lengths: Int32Array;
   constructor(
     readonly argument: string,
-    readonly lengths: IntegerList,
+    lengths: IntegerList,
   ) {
     super();
-    integers(argument, lengths, 0, 2 ** 31 - 1);
-    this.perBatch = lengths.length > 1;
+    this.lengths = integers(argument, lengths, 0, 2 ** 31 - 1);
+    this.perBatch = this.lengths.length > 1;
   }
   override check(context: MaskContext): void {
     const lengths = integers(this.argument, this.lengths, 0, context.keys);
@@ -257,7 +259,7 @@ class LengthMask extends IntervalMask {
   }
   interval(_context: MaskContext, batch: number, _head: number, _query: number, into: Interval): boolean {
     into.begin = 0;
-    into.end = Number(this.lengths[this.lengths.length === 1 ? 0 : batch]);
+    into.end = this.lengths[this.perBatch ? batch : 0]!;
     return true;
   }
 }

@@ -25,7 +25,7 @@ export interface SoftmaxOptions {
  */
 export function softmax(input: TensorLike, options: SoftmaxOptions = {}): Tensor {
   const runtime = findRuntime(options, [input]);
-  return callNow(runtime, (scope) => softmaxAlong(scope, input, options.axis));
+  return callNow(runtime, (scope) => softmaxAlong(scope, input, options.axis), [input]);
 }
 
 /** {@link softmax} in slices between turns of the event loop. */
@@ -34,7 +34,7 @@ export async function softmaxAsync(
   options: SoftmaxOptions & AsyncOptions = {},
 ): Promise<Tensor> {
   const runtime = findRuntime(options, [input]);
-  return callAsync(runtime, options, (scope) => softmaxAlong(scope, input, options.axis));
+  return callAsync(runtime, options, (scope) => softmaxAlong(scope, input, options.axis), [input]);
 }
 
 function softmaxAlong(scope: CallScope, input: TensorLike, givenAxis = -1): Tensor {

@@ -1,6 +1,7 @@
 // Positions that are added to the input: the sinusoidal encoding, and a table of learned ones.
 
 import { checkInteger, checkOptions } from '../runtime/checks.js';
+import { kindOf } from '../runtime/elements.js';
 import { invalidArgument, shapeError } from '../runtime/errors.js';
 import { power, sineAndCosine } from './elementary.js';
 
@@ -62,7 +63,7 @@ export function addPositions(
   positions?: ArrayLike<number>,
 ): Float32Array {
   for (const [argument, array] of Object.entries({ x, table })) {
-    if (!(array instanceof Float32Array)) throw invalidArgument(argument, 'a Float32Array', array);
+    if (kindOf(array) !== 'Float32Array') throw invalidArgument(argument, 'a Float32Array', array);
   }
   checkOptions(shape, 'shape');
   const { batch, length, dim } = shape;

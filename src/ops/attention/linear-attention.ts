@@ -48,7 +48,12 @@ export function linearAttention(
   options: LinearAttentionOptions = {},
 ): Tensor {
   const runtime = findRuntime(options, [query, key, value]);
-  return callNow(runtime, (scope) => attendLinearly(scope, query, key, value, options));
+  return callNow(runtime, (scope) => attendLinearly(scope, query, key, value, options), [
+    query,
+    key,
+    value,
+    options,
+  ]);
 }
 
 /** {@link linearAttention} in slices between turns of the event loop. */
@@ -59,7 +64,12 @@ export async function linearAttentionAsync(
   options: LinearAttentionOptions & AsyncOptions = {},
 ): Promise<Tensor> {
   const runtime = findRuntime(options, [query, key, value]);
-  return callAsync(runtime, options, (scope) => attendLinearly(scope, query, key, value, options));
+  return callAsync(runtime, options, (scope) => attendLinearly(scope, query, key, value, options), [
+    query,
+    key,
+    value,
+    options,
+  ]);
 }
 
 function attendLinearly(

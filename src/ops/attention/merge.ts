@@ -36,7 +36,7 @@ export function mergeAttention(
   parts: readonly PartialAttention[],
   options: MergeOptions = {},
 ): AttentionResult {
-  return callNow(runtimeOfParts(parts, options), (scope) => merge(scope, parts));
+  return callNow(runtimeOfParts(parts, options), (scope) => merge(scope, parts), [parts]);
 }
 
 /** {@link mergeAttention} in slices between turns of the event loop. */
@@ -44,14 +44,15 @@ export async function mergeAttentionAsync(
   parts: readonly PartialAttention[],
   options: MergeOptions & AsyncOptions = {},
 ): Promise<AttentionResult> {
-  return callAsync(runtimeOfParts(parts, options), options, (scope) => merge(scope, parts));
+  return callAsync(runtimeOfParts(parts, options), options, (scope) => merge(scope, parts), [parts]);
 }
 
 function runtimeOfParts(parts: readonly PartialAttention[], options: MergeOptions): Runtime {
-  if (!(parts instanceof Array) || parts.length === 0) {
+  const isList: boolean = Array.isArray(parts);
+  if (!isList || parts.length === 0) {
     throw invalidArgument('parts', 'at least one result', parts);
   }
-  parts.forEach((part, i) => checkOptions(part, `parts[${i}]`));
+  for (const [i, part] of parts.entries()) checkOptions(part, `parts[${i}]`);
   return findRuntime(
     options,
     parts.flatMap((part) => [part.output, part.logSumExp]),
@@ -89,7 +90,7 @@ function merge(scope: CallScope, parts: readonly PartialAttention[]): AttentionR
 function input(scope: CallScope, argument: string, given: TensorLike | undefined): Tensor {
   const tensor = scope.tensor(argument, given as TensorLike);
   checkDataType(argument, tensor, 'float32');
-  return tensor.contiguous ? tensor : scope.temporary(tensor.shape).set(tensor.toFloat32Array());
+  return scope.contiguous(tensor);
 }
 
 function checkShape(argument: string, tensor: Tensor, shape: readonly number[]): void {

@@ -76,7 +76,12 @@ export function scaledDotProductAttention(
   options: ScaledDotProductAttentionOptions = {},
 ): AttentionResult {
   const runtime = findRuntime(options, [query, key, value]);
-  return callNow(runtime, (scope) => planAndAttend(scope, query, key, value, options));
+  return callNow(runtime, (scope) => planAndAttend(scope, query, key, value, options), [
+    query,
+    key,
+    value,
+    options,
+  ]);
 }
 
 /** {@link scaledDotProductAttention} in slices between turns of the event loop. */
@@ -87,7 +92,12 @@ export async function scaledDotProductAttentionAsync(
   options: ScaledDotProductAttentionOptions & AsyncOptions = {},
 ): Promise<AttentionResult> {
   const runtime = findRuntime(options, [query, key, value]);
-  return callAsync(runtime, options, (scope) => planAndAttend(scope, query, key, value, options));
+  return callAsync(runtime, options, (scope) => planAndAttend(scope, query, key, value, options), [
+    query,
+    key,
+    value,
+    options,
+  ]);
 }
 
 function planAndAttend(
@@ -147,22 +157,12 @@ export function attend(
     'attentionForward',
     plan.parameters,
     placeTensor('value', value),
-    placeTensor('output', padded(output)),
+    placeTensor('output', output.withRank(4)),
     { valueHeadDim: value.shape[3]!, statistics, logSumExp: tensors.logSumExp?.address ?? 0 },
   );
   if (tensors.weights)
-    writeWeights(scope, { ...plan.parameters, statistics }, plan.sizes, padded(tensors.weights));
+    writeWeights(scope, { ...plan.parameters, statistics }, plan.sizes, tensors.weights.withRank(4));
   return new AttentionResult(tensors, !options.output);
-}
-
-/** The tensor with four axes. */
-function padded(tensor: Tensor): Tensor {
-  const missing = 4 - tensor.shape.length;
-  if (missing === 0) return tensor;
-  return tensor.withLayout(
-    [...new Array<number>(missing).fill(1), ...tensor.shape],
-    [...new Array<number>(missing).fill(0), ...tensor.strides],
-  );
 }
 
 function checkOutput(scope: CallScope, output: Tensor, shape: readonly number[]): Tensor {

@@ -185,7 +185,7 @@ function summarizeNow<Options extends SummaryOptions>(
   prepare: Prepare<Options>,
 ): Tensor {
   const runtime = findRuntime(options, [query, key]);
-  return callNow(runtime, (scope) => summarize(scope, query, key, options, prepare));
+  return callNow(runtime, (scope) => summarize(scope, query, key, options, prepare), [query, key, options]);
 }
 
 function summarizeAsync<Options extends SummaryOptions & AsyncOptions>(
@@ -195,7 +195,11 @@ function summarizeAsync<Options extends SummaryOptions & AsyncOptions>(
   prepare: Prepare<Options>,
 ): Promise<Tensor> {
   const runtime = findRuntime(options, [query, key]);
-  return callAsync(runtime, options, (scope) => summarize(scope, query, key, options, prepare));
+  return callAsync(runtime, options, (scope) => summarize(scope, query, key, options, prepare), [
+    query,
+    key,
+    options,
+  ]);
 }
 
 function summarize<Options extends SummaryOptions>(

@@ -47,7 +47,12 @@ export function variableLengthAttention(
   options: VariableLengthOptions,
 ): Tensor {
   const runtime = findRuntime(options, [query, key, value]);
-  return callNow(runtime, (scope) => attendSequences(scope, query, key, value, options));
+  return callNow(runtime, (scope) => attendSequences(scope, query, key, value, options), [
+    query,
+    key,
+    value,
+    options,
+  ]);
 }
 
 /** {@link variableLengthAttention} in slices between turns of the event loop. */
@@ -58,7 +63,12 @@ export async function variableLengthAttentionAsync(
   options: VariableLengthOptions & AsyncOptions,
 ): Promise<Tensor> {
   const runtime = findRuntime(options, [query, key, value]);
-  return callAsync(runtime, options, (scope) => attendSequences(scope, query, key, value, options));
+  return callAsync(runtime, options, (scope) => attendSequences(scope, query, key, value, options), [
+    query,
+    key,
+    value,
+    options,
+  ]);
 }
 
 function attendSequences(
@@ -111,5 +121,5 @@ function bounds(argument: string, cumulative: IntegerList, tensor: Tensor): Int3
 /** Tokens [from, to) as [1, heads, length, dim]. */
 function sequence(tensor: Tensor, from: number, to: number): Tensor {
   const part = tensor.slice(0, from, to).transpose(0, 1);
-  return part.withLayout([1, ...part.shape], [0, ...part.strides]);
+  return part.withRank(4);
 }

@@ -61,7 +61,7 @@ export function attentionWeights(
   options: AttentionWeightsOptions = {},
 ): Tensor {
   const runtime = findRuntime(options, [query, key]);
-  return callNow(runtime, (scope) => planAndWrite(scope, query, key, options));
+  return callNow(runtime, (scope) => planAndWrite(scope, query, key, options), [query, key, options]);
 }
 
 /** {@link attentionWeights} in slices between turns of the event loop. */
@@ -71,7 +71,11 @@ export async function attentionWeightsAsync(
   options: AttentionWeightsOptions & AsyncOptions = {},
 ): Promise<Tensor> {
   const runtime = findRuntime(options, [query, key]);
-  return callAsync(runtime, options, (scope) => planAndWrite(scope, query, key, options));
+  return callAsync(runtime, options, (scope) => planAndWrite(scope, query, key, options), [
+    query,
+    key,
+    options,
+  ]);
 }
 
 function planAndWrite(
