@@ -5,13 +5,8 @@
  */
 
 export { createRuntime } from './runtime/runtime.js';
-export type {
-  ArrayInput,
-  Runtime,
-  RuntimeInfo,
-  RuntimeOptions,
-  SlimRuntimeOptions,
-} from './runtime/runtime.js';
+export type { ArrayInput } from './runtime/elements.js';
+export type { Runtime, RuntimeInfo, RuntimeOptions, SlimRuntimeOptions } from './runtime/runtime.js';
 export type { WasmContent, WasmSource, WasmSources } from './runtime/wasm-source.js';
 export { AttentionError } from './runtime/errors.js';
 export type { AttentionErrorCode, AttentionErrorOptions } from './runtime/errors.js';

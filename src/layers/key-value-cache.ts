@@ -230,19 +230,23 @@ export class KeyValueCache extends Disposable {
     this.#layer(layer);
     this.#checkChange();
     checkOptions(options, APPEND_NAMES);
-    callNow(this.runtime, (scope) => {
-      const k = attentionInput(scope, 'keys', keys);
-      const v = attentionInput(scope, 'values', values);
-      this.#checkInputs(k, v);
-      const [batch, , length] = k.shape as [number, number, number];
-      const counts = readCounts(options.lengths, batch, length);
-      const placed =
-        this.#rotary && length > 0
-          ? this.#rotary.place(scope, positionsAfter(this.lengths(layer), length), batch, length)
-          : undefined;
-      const rotary = placed && rowsOfRotary(placed, this.#rotary!);
-      this.appendRows(scope, layer, k, v, { counts, rotary });
-    });
+    callNow(
+      this.runtime,
+      (scope) => {
+        const k = attentionInput(scope, 'keys', keys);
+        const v = attentionInput(scope, 'values', values);
+        this.#checkInputs(k, v);
+        const [batch, , length] = k.shape as [number, number, number];
+        const counts = readCounts(options.lengths, batch, length);
+        const placed =
+          this.#rotary && length > 0
+            ? this.#rotary.place(scope, positionsAfter(this.lengths(layer), length), batch, length)
+            : undefined;
+        const rotary = placed && rowsOfRotary(placed, this.#rotary!);
+        this.appendRows(scope, layer, k, v, { counts, rotary });
+      },
+      [keys, values, options],
+    );
   }
 
   /**
@@ -260,7 +264,7 @@ export class KeyValueCache extends Disposable {
   ): AttentionResult<Weights, LogSumExp, undefined> {
     this.#layer(layer);
     checkOptions(options, CACHE_ATTEND_NAMES);
-    return callNow(this.runtime, (scope) => this.#attend(scope, layer, query, options));
+    return callNow(this.runtime, (scope) => this.#attend(scope, layer, query, options), [query, options]);
   }
 
   /** {@link attend} in slices between turns of the event loop. Until it is over the cache can be read, but not changed. */
@@ -271,7 +275,10 @@ export class KeyValueCache extends Disposable {
   ): Promise<AttentionResult<Weights, LogSumExp, undefined>> {
     this.#layer(layer);
     checkOptions(options, CACHE_ATTEND_NAMES, ASYNC_NAMES);
-    return callAsync(this.runtime, options, (scope) => this.#attend(scope, layer, query, options));
+    return callAsync(this.runtime, options, (scope) => this.#attend(scope, layer, query, options), [
+      query,
+      options,
+    ]);
   }
 
   #attend<Weights extends Asked, LogSumExp extends Asked>(
@@ -394,7 +401,7 @@ export class KeyValueCache extends Disposable {
    */
   restore(snapshot: Uint8Array): void {
     this.#checkChange();
-    const { header, page } = readSnapshot(snapshot);
+    const { header, page } = readSnapshot(this.runtime.linearMemory.apart(snapshot));
     const { layers, batch, numKeyValueHeads, headDim, valueHeadDim, storage, ring, capacity } = this.layout;
     const own = { layers, batch, numKeyValueHeads, headDim, valueHeadDim, storage, ring };
     for (const [name, value] of Object.entries(own)) {

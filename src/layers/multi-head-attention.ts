@@ -20,7 +20,7 @@ import { Disposable } from '../runtime/disposable.js';
 import { checkObject, checkOptions } from '../runtime/checks.js';
 import type { NamesOf } from '../runtime/checks.js';
 import { AttentionError, describe, invalidArgument, shapeError } from '../runtime/errors.js';
-import { checkDataType } from '../runtime/inputs.js';
+import { checkDataType, checkRuntime } from '../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
@@ -203,7 +203,7 @@ export class MultiHeadAttention extends Disposable {
   /** @throws AttentionError INVALID_ARGUMENT for sizes that do not fit each other */
   constructor(runtime: Runtime, options: MultiHeadAttentionOptions) {
     super();
-    runtime.check();
+    checkRuntime(runtime);
     this.runtime = runtime;
     this.layout = readLayout(options);
     const { scale, temperature, softcap, causal, window, alibi, relativePositionBias, sinks } = options;
@@ -255,7 +255,7 @@ export class MultiHeadAttention extends Disposable {
   ): LayerResult<Either<Weights, Averaged>, LogSumExp> {
     checkOptions(options, FORWARD_NAMES);
     const packed = this.#weights();
-    return callNow(this.runtime, (scope) => this.#run(scope, packed, x, options));
+    return callNow(this.runtime, (scope) => this.#run(scope, packed, x, options), [x, options]);
   }
 
   /** {@link forward} in slices between turns of the event loop. */
@@ -269,7 +269,7 @@ export class MultiHeadAttention extends Disposable {
   ): Promise<LayerResult<Either<Weights, Averaged>, LogSumExp>> {
     checkOptions(options, FORWARD_NAMES, ASYNC_NAMES);
     const packed = this.#weights();
-    return callAsync(this.runtime, options, (scope) => this.#run(scope, packed, x, options));
+    return callAsync(this.runtime, options, (scope) => this.#run(scope, packed, x, options), [x, options]);
   }
 
   #weights(): PackedProjections {
@@ -418,7 +418,8 @@ export class MultiHeadAttention extends Disposable {
     };
   }
 
-  #pack(projections: AttentionProjections): PackedProjections {
+  #pack(given: AttentionProjections): PackedProjections {
+    const projections = apart(given, this.runtime);
     const { embedDim, kdim, vdim, outputDim } = this.layout;
     const { queryDim, keyDim, valueDim, mergedDim } = this.#widths();
     const all: LinearWeights[] = [];
@@ -539,9 +540,9 @@ function layerInput(
   if ((rank !== 2 && rank !== 3) || tensor.shape[rank - 1] !== channels) {
     throw shapeError(argument, `[batch, length, ${channels}] or [length, ${channels}]`, tensor.shape);
   }
-  const whole = rank === 3 ? tensor : tensor.withLayout([1, ...tensor.shape], [0, ...tensor.strides]);
+  const whole = tensor.withRank(3);
   if (rowsOf(whole)) return whole;
-  return scope.temporary(whole.shape).set(whole.toFloat32Array());
+  return scope.contiguous(whole);
 }
 
 /** [batch, length, heads * dim], which begins at a column, as [batch, heads, length, dim], without a copy. */
@@ -549,6 +550,16 @@ function splitHeads(tensor: Tensor<'float32'>, heads: number, dim: number, from 
   const [batch, length] = tensor.shape as [number, number, number];
   const [batchStride, rowStride] = tensor.strides as [number, number, number];
   return tensor.withLayout([batch, heads, length, dim], [batchStride, dim, rowStride, 1], from);
+}
+
+/** The projections, those of them copied that are views of linear memory: growing it would detach them. */
+function apart(projections: AttentionProjections, { linearMemory }: Runtime): AttentionProjections {
+  const copyOf = ({ weight, bias }: Projection): Projection => ({
+    weight: linearMemory.apart(weight),
+    ...(bias && { bias: linearMemory.apart(bias) }),
+  });
+  const { query, key, value, output } = projections;
+  return { query: copyOf(query), key: copyOf(key), value: copyOf(value), output: copyOf(output) };
 }
 
 /** Weights and biases of several projections of one input as one matrix; each part begins at a panel. */

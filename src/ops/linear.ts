@@ -26,13 +26,16 @@ export class LinearWeights extends Disposable {
   readonly #packed: Tensor<'float32'>;
 
   /**
-   * @param weight [outFeatures, inFeatures], as PyTorch stores it
+   * @param weight [outFeatures, inFeatures], as PyTorch stores it; of [inFeatures, outFeatures] its transpose(0, 1)
    * @param bias   [outFeatures]; default zeros
    * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, OUT_OF_MEMORY
    */
   constructor(runtime: Runtime, weight: TensorLike, bias?: TensorLike) {
     super();
-    const { packed, inFeatures, outFeatures } = callNow(runtime, (scope) => pack(scope, weight, bias));
+    const { packed, inFeatures, outFeatures } = callNow(runtime, (scope) => pack(scope, weight, bias), [
+      weight,
+      bias,
+    ]);
     this.runtime = runtime;
     this.inFeatures = inFeatures;
     this.outFeatures = outFeatures;
@@ -51,16 +54,17 @@ export class LinearWeights extends Disposable {
 }
 
 function pack(scope: CallScope, weight: TensorLike, bias: TensorLike | undefined) {
-  const matrix = scope.tensor('weight', weight);
-  checkDataType('weight', matrix, 'float32');
-  if (matrix.shape.length !== 2 || !matrix.contiguous || matrix.size === 0) {
-    throw shapeError('weight', 'contiguous [outFeatures, inFeatures], both at least 1', matrix.shape);
+  const given = scope.tensor('weight', weight);
+  checkDataType('weight', given, 'float32');
+  if (given.shape.length !== 2 || given.size === 0) {
+    throw shapeError('weight', '[outFeatures, inFeatures], both at least 1', given.shape);
   }
+  const matrix = scope.contiguous(given);
   const [outFeatures, inFeatures] = matrix.shape as [number, number];
   const vector = bias === undefined ? undefined : scope.tensor('bias', bias);
   if (vector) {
     checkDataType('bias', vector, 'float32');
-    if (vector.shape.length !== 1 || vector.shape[0] !== outFeatures || !vector.contiguous) {
+    if (vector.shape.length !== 1 || vector.shape[0] !== outFeatures) {
       throw shapeError('bias', `[${outFeatures}]`, vector.shape);
     }
   }
@@ -70,7 +74,7 @@ function pack(scope: CallScope, weight: TensorLike, bias: TensorLike | undefined
   kernels.packColumns(matrix.address, inFeatures * 4, outFeatures, inFeatures, packed.address);
   const biases = packed.data.subarray(columns * inFeatures);
   biases.fill(0);
-  if (vector) biases.set(vector.data);
+  if (vector) biases.set(vector.toFloat32Array());
   return { packed, inFeatures, outFeatures };
 }
 
@@ -156,7 +160,7 @@ export function linear(
   options: LinearOptions = {},
 ): Tensor<'float32'> {
   checkOptions(options, LINEAR_NAMES);
-  return callNow(runtimeOfWeights(weights), (scope) => project(scope, input, weights, options));
+  return callNow(runtimeOfWeights(weights), (scope) => project(scope, input, weights, options), [input]);
 }
 
 /** {@link linear} in slices between turns of the event loop. */
@@ -166,7 +170,9 @@ export async function linearAsync(
   options: LinearOptions & AsyncOptions = {},
 ): Promise<Tensor<'float32'>> {
   checkOptions(options, LINEAR_NAMES, ASYNC_NAMES);
-  return callAsync(runtimeOfWeights(weights), options, (scope) => project(scope, input, weights, options));
+  return callAsync(runtimeOfWeights(weights), options, (scope) => project(scope, input, weights, options), [
+    input,
+  ]);
 }
 
 function runtimeOfWeights(weights: LinearWeights): Runtime {
@@ -191,7 +197,7 @@ function project(
   const y =
     options.output === undefined ? scope.make(shape) : givenOutput(scope, options.output, shape, true);
   const layout = rowsOf(x);
-  if (!layout) x = scope.temporary(x.shape).set(x.toFloat32Array());
+  if (!layout) x = scope.contiguous(x);
   const rows = x.size / inFeatures;
   const rowBytes = (layout?.rowStride ?? inFeatures) * 4;
   if (rows > 0) {

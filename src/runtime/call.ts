@@ -33,15 +33,25 @@ export interface AsyncOptions {
 
 export const ASYNC_NAMES = { signal: 1, onProgress: 1 } satisfies NamesOf<AsyncOptions>;
 
-/** Runs the body of an operation to its end. */
-export function callNow<Result>(runtime: Runtime, body: (scope: CallScope) => Result): Result {
+/**
+ * Runs the body of an operation to its end.
+ *
+ * @param given the caller's arguments, among which there may be views of linear memory: see `LinearMemory.given`
+ */
+export function callNow<Result>(
+  runtime: Runtime,
+  body: (scope: CallScope) => Result,
+  given?: readonly unknown[],
+): Result {
   const scope = new CallScope(runtime);
   let succeeded = false;
+  runtime.linearMemory.given.push(given);
   try {
     const result = body(scope);
     succeeded = true;
     return result;
   } finally {
+    runtime.linearMemory.given.pop();
     scope.end(succeeded);
   }
 }
@@ -51,6 +61,7 @@ export async function callAsync<Result>(
   runtime: Runtime,
   options: AsyncOptions,
   body: (scope: CallScope) => Result,
+  given?: readonly unknown[],
 ): Promise<Result> {
   checkAsyncOptions(options);
   options.signal?.throwIfAborted();
@@ -58,12 +69,26 @@ export async function callAsync<Result>(
   const scope = new CallScope(runtime, steps);
   let succeeded = false;
   try {
-    const result = body(scope);
+    const result = prepare(scope, body, given);
     await runSteps(scope, steps, options);
     succeeded = true;
     return result;
   } finally {
     scope.end(succeeded);
+  }
+}
+
+function prepare<Result>(
+  scope: CallScope,
+  body: (scope: CallScope) => Result,
+  given: readonly unknown[] | undefined,
+): Result {
+  const { linearMemory } = scope.runtime;
+  linearMemory.given.push(given);
+  try {
+    return body(scope);
+  } finally {
+    linearMemory.given.pop();
   }
 }
 

@@ -1,10 +1,12 @@
 // What operations accept as input, and how it becomes a tensor: tensors as they are; anything with data and a shape
 // (tensors of other libraries) by a copy that lives as long as the call. And the scope of a call: its memory and its steps.
 
+import { kindOf } from './elements.js';
+import type { ArrayInput } from './elements.js';
 import { AttentionError, describe, invalidArgument } from './errors.js';
 import { floatsOfHalves } from './half.js';
+import { current } from './memory.js';
 import { Runtime, runtimeOf } from './runtime.js';
-import type { ArrayInput } from './runtime.js';
 import { shareElements } from './overlap.js';
 import { isTensor } from './tensor.js';
 import type { DataType, Tensor } from './tensor.js';
@@ -126,6 +128,11 @@ export class CallScope {
     return this.#keep(this.runtime.place(shape, dtype, this));
   }
 
+  /** The tensor, or a copy that lives as long as the call if its elements do not lie one after the other. */
+  contiguous<Type extends DataType>(tensor: Tensor<Type>): Tensor<Type> {
+    return tensor.contiguous ? tensor : this.#keep(tensor.copy(this));
+  }
+
   #keep<Type extends DataType>(tensor: Tensor<Type>): Tensor<Type> {
     this.#tensors.push(tensor);
     return tensor;
@@ -226,8 +233,8 @@ function dataAndShape(argument: string, input: unknown): { data: ArrayInput; sha
   const shape = given.shape ?? given.dims;
   const data = typeof input === 'object' ? dataOf(given) : undefined;
   if (shape !== undefined && data !== undefined && typeof data !== 'function') {
-    const halves = data instanceof Uint16Array && given.type === 'float16';
-    return { data: halves ? floatsOfHalves(data) : (data as ArrayInput), shape: Array.from(shape) };
+    const halves = kindOf(data) === 'Uint16Array' && given.type === 'float16';
+    return { data: halves ? floatsOfHalves(data as Uint16Array) : (data as ArrayInput), shape };
   }
   throw new AttentionError({
     code: 'INVALID_ARGUMENT',
@@ -239,7 +246,7 @@ function dataAndShape(argument: string, input: unknown): { data: ArrayInput; sha
 
 /** TensorFlow.js has a method called `data`, which promises; what it has at once is what `dataSync` returns. */
 function dataOf(input: Foreign): unknown {
-  return typeof input.dataSync === 'function' ? input.dataSync() : input.data;
+  return current(typeof input.dataSync === 'function' ? input.dataSync() : input.data);
 }
 
 /** The same error under the name the caller knows the argument by. */

@@ -2,7 +2,9 @@
 
 import { Allocator, ALIGNMENT } from './allocator.js';
 import type { MemoryStatistics } from './allocator.js';
+import { kindOf } from './elements.js';
 import { AttentionError } from './errors.js';
+import { eachObject } from './walk.js';
 
 const PAGE = 65536;
 /** 4 GiB, what 32-bit addresses reach. */
@@ -19,8 +21,33 @@ const STACK_BYTES = 192 * 1024;
 /** The least maximum that a shared memory is asked for with. */
 const LEAST_SHARED_BYTES = 64 * 1024 * 1024;
 
+/** Where a view lay before growth detached it, and the arguments it is one of. */
+interface Place {
+  readonly memory: LinearMemory;
+  readonly given: unknown;
+  readonly offset: number;
+  readonly length: number;
+}
+
+const places = new WeakMap<object, Place>();
+
+/**
+ * The array, or if it is a view of linear memory that was given to a call, and detached because memory has grown since the
+ * call began, another view of the same place.
+ */
+export function current<Data>(data: Data): Data {
+  const kind = kindOf(data);
+  if (!kind || (data as Float32Array).length > 0) return data;
+  const place = places.get(data as object);
+  if (!place || !place.memory.given.includes(place.given)) return data;
+  const Kind = globalThis[kind as 'Float32Array'];
+  return new Kind(place.memory.buffer, place.offset, place.length) as Data;
+}
+
 export class LinearMemory {
   readonly memory: WebAssembly.Memory;
+  /** Arguments of the calls at hand, the outermost first: views of this memory among them outlast its growth. */
+  readonly given: unknown[] = [];
   #stackEnd = 0;
   #live = true;
   #allocator: Allocator | undefined;
@@ -63,6 +90,12 @@ export class LinearMemory {
     return this.#words;
   }
 
+  /** The array, or a copy of it if it is a view of this memory, for those who use it for longer than a call. */
+  apart<Data>(array: Data): Data {
+    if (!ArrayBuffer.isView(array) || array.buffer !== this.buffer) return array;
+    return Uint8Array.prototype.slice.call(array) as Data; // of its own kind; the slice of a Node Buffer is no copy
+  }
+
   get statistics(): MemoryStatistics {
     const { used, peak } = this.#allocator!.statistics;
     return { used: this.#live ? used : 0, peak, capacity: this.memory.buffer.byteLength };
@@ -97,8 +130,20 @@ export class LinearMemory {
     return address;
   }
 
+  /** Notes where views of this memory lie that the calls at hand were given. */
+  #notePlaces(): void {
+    for (const given of this.given) {
+      eachObject(given, (object) => {
+        if (!ArrayBuffer.isView(object) || object.buffer !== this.buffer) return;
+        const { byteOffset: offset, length } = object as Float32Array;
+        places.set(object, { memory: this, given, offset, length });
+      });
+    }
+  }
+
   /** Grows by at least a quarter, so that many small requests do not each grow; by less where the limit is near. */
   #grow(end: number): number {
+    this.#notePlaces();
     const present = this.memory.buffer.byteLength;
     const needed = Math.ceil((end + 64 - present) / PAGE);
     for (const pages of [Math.max(needed, Math.ceil(present / 4 / PAGE)), needed]) {

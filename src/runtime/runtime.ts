@@ -3,14 +3,16 @@
 import type { MemoryStatistics } from './allocator.js';
 import { checkOptions } from './checks.js';
 import type { NamesOf } from './checks.js';
-import { AttentionError, describe, invalidArgument, shapeError } from './errors.js';
+import { dataTypeOf, narrowed } from './elements.js';
+import type { ArrayInput } from './elements.js';
+import { AttentionError, invalidArgument, shapeError } from './errors.js';
 import { probeFeatures } from './features.js';
 import type { Features } from './features.js';
 import { loadKernels } from './kernels.js';
 import type { Build, Kernels } from './kernels.js';
-import { LinearMemory, MAXIMUM_BYTES } from './memory.js';
-import { contiguousStrides, disposeSymbol, elementBytes, sizeOf, Storage, Tensor } from './tensor.js';
-import type { DataType, Lender } from './tensor.js';
+import { current, LinearMemory, MAXIMUM_BYTES } from './memory.js';
+import { checkKind, disposeSymbol, makeTensor, readLayout, sizeOf } from './tensor.js';
+import type { DataType, Lender, Tensor } from './tensor.js';
 import { readThreads, THREADS_NAMES } from './threads/options.js';
 import type { ThreadOptions, WantedThreads } from './threads/options.js';
 import { whyNoThreads } from './threads/spawn.js';
@@ -62,16 +64,6 @@ export interface RuntimeInfo {
   /** What the engine was found to support. */
   readonly features: Features;
 }
-
-/** Arrays that can become a tensor. Float64 is rounded to float32. */
-export type ArrayInput =
-  | Float32Array
-  | Float64Array
-  | Int32Array
-  | BigInt64Array
-  | Uint8Array
-  | readonly number[]
-  | readonly boolean[];
 
 /**
  * Probes the engine, loads the fastest of the given builds that it runs and gives it a memory of its own.
@@ -243,39 +235,40 @@ export class Runtime {
     return this.copyOf(data, shape);
   }
 
-  /** @internal {@link tensor}, of memory that is lent. */
-  copyOf(data: ArrayInput, shape?: readonly number[], lender?: Lender): Tensor {
+  /** @internal {@link tensor}, kept or of memory that is lent. */
+  copyOf(data: ArrayInput, shape: readonly number[] = [data?.length], lender?: Lender): Tensor {
     const dtype = dataTypeOf(data);
-    const tensor = this.place(shape ?? [data.length], dtype, lender);
-    if (tensor.size !== data.length) {
-      tensor.dispose();
-      throw shapeError('shape', `${data.length} elements`, shape);
+    const layout = readLayout('shape', shape);
+    if (sizeOf(layout.shape) !== data.length) throw shapeError('shape', `${data.length} elements`, shape);
+    const numbers = narrowed('data', data) as ArrayLike<number>;
+    const { given } = this.#linearMemory;
+    given.push(data);
+    try {
+      const tensor = this.place(layout.shape, dtype, lender);
+      tensor.data.set(current(numbers));
+      return tensor;
+    } finally {
+      given.pop();
     }
-    const target = tensor.data;
-    if (data instanceof BigInt64Array) for (let i = 0; i < data.length; i++) target[i] = Number(data[i]);
-    else target.set(data as ArrayLike<number>);
-    return tensor;
   }
 
   /**
    * A new tensor to be written through `data`. Its elements are whatever the memory held.
    *
-   * @throws AttentionError INVALID_SHAPE, OUT_OF_MEMORY, DISPOSED
+   * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, OUT_OF_MEMORY, DISPOSED
    */
   empty<Type extends DataType = 'float32'>(shape: readonly number[], dtype?: Type): Tensor<Type> {
-    return this.place(shape, dtype);
+    return this.place(readLayout('shape', shape).shape, checkKind(dtype));
   }
 
-  /** @internal {@link empty}, of memory that is lent. */
+  /** @internal A tensor of a shape that needs no checks, kept or of memory that is lent. */
   place<Type extends DataType = 'float32'>(
     shape: readonly number[],
-    dtype: Type = 'float32' as Type,
+    dtype?: Type,
     lender?: Lender,
   ): Tensor<Type> {
     this.check();
-    checkShape(shape);
-    const storage = new Storage(this.#linearMemory, sizeOf(shape) * elementBytes(dtype), lender);
-    return new Tensor(storage, dtype, [...shape], contiguousStrides(shape), 0, true);
+    return makeTensor(this.#linearMemory, shape, dtype, lender);
   }
 
   /** Ends every tensor and layer of this runtime, and its threads, and lets go of the memory. Safe to repeat. */
@@ -318,26 +311,4 @@ const runtimes = new WeakMap<LinearMemory, Runtime>();
 /** @internal The runtime a tensor lives in. */
 export function runtimeOf(tensor: Tensor): Runtime {
   return runtimes.get(tensor.memory)!;
-}
-
-function dataTypeOf(data: unknown): DataType {
-  if (data instanceof Float32Array || data instanceof Float64Array) return 'float32';
-  if (Object.prototype.toString.call(data) === '[object Float16Array]') return 'float32';
-  if (data instanceof Uint8Array) return 'bool';
-  if (data instanceof Int32Array || data instanceof BigInt64Array) return 'int32';
-  if (Array.isArray(data) && data.every((value) => typeof value === 'number')) return 'float32';
-  if (Array.isArray(data) && data.every((value) => typeof value === 'boolean')) return 'bool';
-  throw new AttentionError({
-    code: 'INVALID_DTYPE',
-    argument: 'data',
-    expected:
-      'a Float32Array, Float64Array, Float16Array, Int32Array, BigInt64Array, Uint8Array (booleans) or an array of numbers or booleans',
-    received: describe(data),
-  });
-}
-
-function checkShape(shape: readonly number[]): void {
-  if (!Array.isArray(shape) || !shape.every((length) => Number.isInteger(length) && length >= 0)) {
-    throw shapeError('shape', 'an array of integers >= 0', shape);
-  }
 }

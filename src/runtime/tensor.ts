@@ -1,6 +1,7 @@
 // A tensor: a shaped, possibly strided view of a block of linear memory. Views share their block; disposing the tensor
 // that owns the block ends them all.
 
+import { checkNumbers, kindOf, narrowed } from './elements.js';
 import { AttentionError, describe, invalidArgument, shapeError } from './errors.js';
 import type { LinearMemory } from './memory.js';
 
@@ -19,6 +20,17 @@ export type TensorData<Type extends DataType = DataType> = DataOf[Type];
 const ARRAYS: {
   readonly [Type in DataType]: new (buffer: ArrayBuffer, from: number, length?: number) => DataOf[Type];
 } = { float32: Float32Array, int32: Int32Array, bool: Uint8Array };
+
+/** Throws unless there are elements of this kind. */
+export function checkKind<Type extends DataType>(dtype: Type | undefined): Type | undefined {
+  if (dtype === undefined || (typeof dtype === 'string' && Object.hasOwn(ARRAYS, dtype))) return dtype;
+  throw new AttentionError({
+    code: 'INVALID_DTYPE',
+    argument: 'dtype',
+    expected: Object.keys(ARRAYS).join(', '),
+    received: describe(dtype),
+  });
+}
 
 /** Bytes of an element. */
 export function elementBytes(dtype: DataType): number {
@@ -77,7 +89,7 @@ export class Storage {
 /** Product of a shape's sizes. */
 export function sizeOf(shape: readonly number[]): number {
   let size = 1;
-  for (const length of shape) size *= length;
+  for (let axis = 0; axis < shape.length; axis++) size *= shape[axis]!; // engines iterate over frozen arrays slowly
   return size;
 }
 
@@ -91,6 +103,69 @@ export function contiguousStrides(shape: readonly number[]): number[] {
   }
   return strides;
 }
+
+/** Whether two shapes have the same axes. */
+export function sameShape(shape: readonly number[], other: readonly number[]): boolean {
+  if (shape.length !== other.length) return false;
+  for (let axis = 0; axis < shape.length; axis++) if (shape[axis] !== other[axis]) return false;
+  return true;
+}
+
+/** A shape and its contiguous strides; those of tensors that callers see are frozen, lest one be moved over its neighbours. */
+interface Layout {
+  readonly shape: readonly number[];
+  readonly strides: readonly number[];
+}
+
+/** The last layouts asked for: programs use few, and to find one takes a fraction of the time of freezing it. */
+const layouts: Layout[] = [];
+const MOST_LAYOUTS = 16;
+let oldestLayout = 0;
+
+function layoutOf(shape: readonly number[]): Layout {
+  for (const layout of layouts) if (sameShape(layout.shape, shape)) return layout;
+  const layout = { shape: Object.freeze([...shape]), strides: Object.freeze(contiguousStrides(shape)) };
+  layouts[oldestLayout] = layout;
+  oldestLayout = (oldestLayout + 1) % MOST_LAYOUTS;
+  return layout;
+}
+
+/** For tensors that no caller sees. */
+function plainLayout(shape: readonly number[]): Layout {
+  return { shape, strides: contiguousStrides(shape) };
+}
+
+/** More axes, or longer ones, could have a number of elements that is not finite. */
+const MOST_AXES = 30;
+const LONGEST_AXIS = 2 ** 32;
+
+/** A shape that comes from outside, as a layout of its own. */
+export function readLayout(argument: string, shape: unknown): Layout {
+  const isList = Array.isArray(shape) || kindOf(shape).endsWith('Array');
+  const sizes: unknown[] = isList ? Array.from(shape as ArrayLike<unknown>) : [-1];
+  const valid = sizes.every(
+    (size) => Number.isInteger(size) && (size as number) >= 0 && (size as number) <= LONGEST_AXIS,
+  );
+  if (valid && sizes.length <= MOST_AXES) return layoutOf(sizes as number[]);
+  throw shapeError(argument, `a list of at most ${MOST_AXES} integers >= 0`, shape);
+}
+
+/** A tensor of memory of its own, kept until it is disposed, or lent. Its elements are whatever the memory held. */
+export function makeTensor<Type extends DataType = 'float32'>(
+  memory: LinearMemory,
+  givenShape: readonly number[],
+  dtype: Type = 'float32' as Type,
+  lender?: Lender,
+): Tensor<Type> {
+  const { shape, strides } = lender ? plainLayout(givenShape) : layoutOf(givenShape);
+  const storage = new Storage(memory, sizeOf(shape) * elementBytes(dtype), lender);
+  return new Tensor(storage, dtype, shape, strides, 0, true);
+}
+
+const inspect: unique symbol = Symbol.for('nodejs.util.inspect.custom') as never;
+
+/** Values that the text of a tensor shows. */
+const MOST_SHOWN = 8;
 
 /**
  * A shaped view of linear memory. Made by `runtime.tensor` (copies in), `runtime.empty` (to be written through `data`)
@@ -186,33 +261,55 @@ export class Tensor<Type extends DataType = DataType> {
   toFloat32Array(): Float32Array {
     this.#check();
     if (this.contiguous) return new Float32Array(this.data);
-    const result = new Float32Array(this.size);
-    const source = new ARRAYS[this.dtype](this.#storage.memory.buffer, this.#storage.address);
+    return this.#copyTo(new Float32Array(this.size));
+  }
+
+  /**
+   * A new tensor with the same elements in order of the shape, also of one that is contiguous already.
+   *
+   * @throws AttentionError OUT_OF_MEMORY, DISPOSED
+   */
+  toContiguous(): Tensor<Type> {
+    return this.copy();
+  }
+
+  /** @internal {@link toContiguous}, kept or of memory that is lent. */
+  copy(lender?: Lender): Tensor<Type> {
+    this.#check();
+    const copy = makeTensor(this.memory, this.shape, this.dtype, lender);
+    this.#copyTo(copy.data);
+    return copy;
+  }
+
+  #copyTo<Target extends TensorData>(target: Target): Target {
+    const source = this.#block;
     const { length, stride } = lastAxis(this.shape, this.strides);
     let at = 0;
     forEachRow(this.shape, this.strides, this.#offset, (offset) => {
-      if (stride === 1) result.set(source.subarray(offset, offset + length), at);
-      else for (let i = 0; i < length; i++) result[at + i] = source[offset + i * stride]!;
+      if (stride === 1) target.set(source.subarray(offset, offset + length), at);
+      else for (let i = 0; i < length; i++) target[at + i] = source[offset + i * stride]!;
       at += length;
     });
-    return result;
+    return target;
   }
 
   /** Overwrites the elements, given in order of the shape. */
   set(values: ArrayLike<number | boolean>): this {
-    if (values.length !== this.size) {
+    checkNumbers('values', values);
+    const numbers = narrowed('values', values) as ArrayLike<number>;
+    if (numbers.length !== this.size) {
       throw shapeError('values', `${this.size} elements`, values);
     }
     this.#check();
     if (this.contiguous) {
-      this.data.set(values as ArrayLike<number>);
+      this.data.set(numbers);
       return this;
     }
-    const target = new ARRAYS[this.dtype](this.#storage.memory.buffer, this.#storage.address);
+    const target = this.#block;
     const { length, stride } = lastAxis(this.shape, this.strides);
     let at = 0;
     forEachRow(this.shape, this.strides, this.#offset, (offset) => {
-      for (let i = 0; i < length; i++) target[offset + i * stride] = Number(values[at++]);
+      for (let i = 0; i < length; i++) target[offset + i * stride] = Number(numbers[at++]);
     });
     return this;
   }
@@ -220,16 +317,18 @@ export class Tensor<Type extends DataType = DataType> {
   /** The same elements under another shape, without a copy. The tensor must be contiguous, or only its last axis split. */
   reshape(shape: readonly number[]): Tensor<Type> {
     this.#check();
+    const layout = readLayout('shape', shape);
     const last = this.shape.length - 1;
-    const kept = this.shape.slice(0, last);
-    const rest = shape.slice(last);
+    const rest = layout.shape.slice(last);
     const splitsLast =
-      last >= 0 && kept.every((length, axis) => length === shape[axis]) && sizeOf(rest) === this.shape[last];
+      last >= 0 &&
+      sameShape(this.shape.slice(0, last), layout.shape.slice(0, last)) &&
+      sizeOf(rest) === this.shape[last];
     if (splitsLast) {
       const inner = contiguousStrides(rest).map((stride) => stride * this.strides[last]!);
-      return this.#viewOf(shape, [...this.strides.slice(0, last), ...inner], this.#offset);
+      return this.#viewOf(layout.shape, [...this.strides.slice(0, last), ...inner], this.#offset);
     }
-    if (sizeOf(shape) !== this.size || !this.contiguous) {
+    if (sizeOf(layout.shape) !== this.size || !this.contiguous) {
       throw new AttentionError({
         code: 'INVALID_SHAPE',
         argument: 'shape',
@@ -237,7 +336,7 @@ export class Tensor<Type extends DataType = DataType> {
         received: `${describe(shape)} from ${describe(this.shape)}`,
       });
     }
-    return this.#viewOf(shape, contiguousStrides(shape), this.#offset);
+    return this.#viewOf(layout.shape, layout.strides, this.#offset);
   }
 
   /** A view with two axes exchanged. Negative axes count from the end. */
@@ -269,7 +368,20 @@ export class Tensor<Type extends DataType = DataType> {
 
   /** @internal The same block under any shape and strides, from any element on. The caller answers for the bounds. */
   withLayout(shape: readonly number[], strides: readonly number[], from = 0): Tensor<Type> {
-    return this.#viewOf(shape, strides, this.#offset + from);
+    this.#check();
+    return new Tensor(this.#storage, this.dtype, shape, strides, this.#offset + from, false);
+  }
+
+  /** @internal The same elements with axes of length 1 in front; in arrays that engines take apart faster than frozen ones. */
+  withRank(rank: number): Tensor<Type> {
+    const shape = new Array<number>(rank).fill(1);
+    const strides = new Array<number>(rank).fill(0);
+    const missing = rank - this.shape.length;
+    for (let axis = missing; axis < rank; axis++) {
+      shape[axis] = this.shape[axis - missing]!;
+      strides[axis] = this.strides[axis - missing]!;
+    }
+    return this.withLayout(shape, strides);
   }
 
   /** @internal Whether both are views of one block of memory. */
@@ -299,18 +411,46 @@ export class Tensor<Type extends DataType = DataType> {
     this.dispose();
   }
 
+  /** Kind, shape and first elements, for people. Never throws. */
+  toString(): string {
+    const shown = Math.min(this.size, MOST_SHOWN);
+    const values = this.disposed
+      ? 'disposed'
+      : Array.from({ length: shown }, (_, i) => this.#at(i)).join(', ') + (shown < this.size ? ', ...' : '');
+    return `Tensor ${this.dtype} ${describe(this.shape)} (${values})`;
+  }
+
+  /** @internal What the consoles of Node, Deno and Bun show. */
+  [inspect](): string {
+    return this.toString();
+  }
+
+  /** The element at a place in the order of the shape, to six digits. */
+  #at(place: number): number {
+    let rest = place;
+    let offset = this.#offset;
+    for (let axis = this.shape.length - 1; axis >= 0; axis--) {
+      offset += (rest % this.shape[axis]!) * this.strides[axis]!;
+      rest = Math.floor(rest / this.shape[axis]!);
+    }
+    return Number(this.#block[offset]!.toPrecision(6));
+  }
+
+  /** The memory from the first element of the block on. */
+  get #block(): TensorData {
+    return new ARRAYS[this.dtype](this.#storage.memory.buffer, this.#storage.address);
+  }
+
   #viewOf(shape: readonly number[], strides: readonly number[], offset: number): Tensor<Type> {
     this.#check();
-    return new Tensor(this.#storage, this.dtype, shape, strides, offset, false);
+    const [ownShape, ownStrides] = [Object.freeze(shape), Object.freeze(strides)];
+    return new Tensor(this.#storage, this.dtype, ownShape, ownStrides, offset, false);
   }
 
   #axis(argument: string, axis: number): number {
     const rank = this.shape.length;
-    const positive = axis < 0 ? axis + rank : axis;
-    if (!Number.isInteger(positive) || positive < 0 || positive >= rank) {
-      throw invalidArgument(argument, `an axis of a tensor of rank ${rank}`, axis);
-    }
-    return positive;
+    if (Number.isInteger(axis) && -rank <= axis && axis < rank) return axis < 0 ? axis + rank : axis;
+    throw invalidArgument(argument, `an axis of a tensor of rank ${rank}`, axis);
   }
 
   #check(): void {

@@ -39,7 +39,7 @@ export function mergeAttention(
   parts: readonly PartialAttention[],
   options: MergeOptions = {},
 ): AttentionResult<undefined, true, undefined> {
-  return callNow(runtimeOfParts(parts, options), (scope) => merge(scope, parts));
+  return callNow(runtimeOfParts(parts, options), (scope) => merge(scope, parts), [parts]);
 }
 
 /** {@link mergeAttention} in slices between turns of the event loop. */
@@ -47,7 +47,9 @@ export async function mergeAttentionAsync(
   parts: readonly PartialAttention[],
   options: MergeOptions & AsyncOptions = {},
 ): Promise<AttentionResult<undefined, true, undefined>> {
-  return callAsync(runtimeOfParts(parts, options, ASYNC_NAMES), options, (scope) => merge(scope, parts));
+  return callAsync(runtimeOfParts(parts, options, ASYNC_NAMES), options, (scope) => merge(scope, parts), [
+    parts,
+  ]);
 }
 
 function runtimeOfParts(parts: readonly PartialAttention[], options: MergeOptions, more?: Names): Runtime {
@@ -97,7 +99,7 @@ function merge(
 function input(scope: CallScope, argument: string, given: TensorLike | undefined): Tensor<'float32'> {
   const tensor = scope.tensor(argument, given as TensorLike);
   checkDataType(argument, tensor, 'float32');
-  return tensor.contiguous ? tensor : scope.temporary(tensor.shape).set(tensor.toFloat32Array());
+  return scope.contiguous(tensor);
 }
 
 function checkShape(argument: string, tensor: Tensor, shape: readonly number[]): void {

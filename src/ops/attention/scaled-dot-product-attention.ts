@@ -97,7 +97,12 @@ export function scaledDotProductAttention<
   options: ScaledDotProductAttentionOptions<Weights, LogSumExp, Statistics> = {},
 ): AttentionResult<Weights, LogSumExp, Statistics> {
   const runtime = findRuntime(options, [query, key, value], SCALED_DOT_PRODUCT_ATTENTION_NAMES);
-  return callNow(runtime, (scope) => planAndAttend(scope, query, key, value, options));
+  return callNow(runtime, (scope) => planAndAttend(scope, query, key, value, options), [
+    query,
+    key,
+    value,
+    options,
+  ]);
 }
 
 /** {@link scaledDotProductAttention} in slices between turns of the event loop. */
@@ -112,7 +117,12 @@ export async function scaledDotProductAttentionAsync<
   options: ScaledDotProductAttentionOptions<Weights, LogSumExp, Statistics> & AsyncOptions = {},
 ): Promise<AttentionResult<Weights, LogSumExp, Statistics>> {
   const runtime = findRuntime(options, [query, key, value], SCALED_DOT_PRODUCT_ATTENTION_NAMES, ASYNC_NAMES);
-  return callAsync(runtime, options, (scope) => planAndAttend(scope, query, key, value, options));
+  return callAsync(runtime, options, (scope) => planAndAttend(scope, query, key, value, options), [
+    query,
+    key,
+    value,
+    options,
+  ]);
 }
 
 function planAndAttend<Weights extends Asked, LogSumExp extends Asked, Statistics extends Asked>(
@@ -178,20 +188,10 @@ export function attend<Weights extends Asked, LogSumExp extends Asked, Statistic
     'attentionForward',
     plan.parameters,
     placeTensor('value', value),
-    placeTensor('output', padded(output)),
+    placeTensor('output', output.withRank(4)),
     { valueHeadDim: value.shape[3]!, statistics, logSumExp: tensors.logSumExp?.address ?? 0 },
   );
   if (tensors.weights)
-    writeWeights(scope, { ...plan.parameters, statistics }, plan.sizes, padded(tensors.weights));
+    writeWeights(scope, { ...plan.parameters, statistics }, plan.sizes, tensors.weights.withRank(4));
   return new AttentionResult(tensors, !options.output);
-}
-
-/** The tensor with four axes. */
-function padded(tensor: Tensor<'float32'>): Tensor<'float32'> {
-  const missing = 4 - tensor.shape.length;
-  if (missing === 0) return tensor;
-  return tensor.withLayout(
-    [...new Array<number>(missing).fill(1), ...tensor.shape],
-    [...new Array<number>(missing).fill(0), ...tensor.strides],
-  );
 }

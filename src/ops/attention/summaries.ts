@@ -202,7 +202,7 @@ function summarizeNow<Options extends SummaryOptions>(
   names: Names = SUMMARY_NAMES,
 ): Tensor<'float32'> {
   const runtime = findRuntime(options, [query, key], names);
-  return callNow(runtime, (scope) => summarize(scope, query, key, options, prepare));
+  return callNow(runtime, (scope) => summarize(scope, query, key, options, prepare), [query, key, options]);
 }
 
 function summarizeAsync<Options extends SummaryOptions & AsyncOptions>(
@@ -213,7 +213,11 @@ function summarizeAsync<Options extends SummaryOptions & AsyncOptions>(
   names: Names = SUMMARY_NAMES,
 ): Promise<Tensor<'float32'>> {
   const runtime = findRuntime(options, [query, key], names, ASYNC_NAMES);
-  return callAsync(runtime, options, (scope) => summarize(scope, query, key, options, prepare));
+  return callAsync(runtime, options, (scope) => summarize(scope, query, key, options, prepare), [
+    query,
+    key,
+    options,
+  ]);
 }
 
 function summarize<Options extends SummaryOptions>(
