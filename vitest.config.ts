@@ -17,7 +17,9 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     tags: Object.keys(requirements).map((name) => ({ name })), // see test/support/needs.ts
-    testTimeout: 60_000,
+    // Far above what anything takes, so that only what hangs is ended, on a machine that is busy with other things too.
+    testTimeout: 300_000,
+    hookTimeout: 120_000,
     server: { deps: { external: [/\/dist\/(index|slim|worker-runtime)\.mjs$/] } }, // loaded by Node itself, untransformed
   },
 });

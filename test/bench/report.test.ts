@@ -261,6 +261,9 @@ const run = (...given: string[]) => spawnSync(process.execPath, [program, ...giv
 
 test('the program: reports, regressions and damaged files have exit codes of their own', () => {
   expect(run(path)).toMatchObject({ status: 0, stdout: expect.stringContaining('# Benchmarks') as string });
+  const whole = run();
+  expect(whole.status).toBe(0);
+  for (const engine of ['Node 20', 'Node 24', 'Firefox', 'workerd']) expect(whole.stdout).toContain(engine);
   const slower = join(folder, 'slower.json');
   writeFileSync(slower, JSON.stringify(slowed('product-1x768x768', 3)));
   const compared = run('--compare', path, slower);

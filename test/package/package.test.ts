@@ -1,10 +1,10 @@
 // The package as users get it: what is in it, how large it is, what bundlers leave out, and whether its entries resolve.
 
 import { execFile } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, posix, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
@@ -33,8 +33,12 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 it('holds what users need and nothing else', () => {
   const entries = ['index', 'slim', 'worker-runtime'];
-  expect(files).toEqual(
+  const docs = readdirSync(join(root, 'docs'), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => relative(root, join(parentPath, name)).replaceAll('\\', '/'));
+  expect(files.filter((path) => !path.startsWith('examples/'))).toEqual(
     [
+      ...docs,
       ...['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'],
       ...entries.flatMap((name) => ['mjs', 'cjs', 'd.mts', 'd.cts'].map((end) => `dist/${name}.${end}`)),
       ...['embedded.mjs', 'embedded.cjs', 'edge-light.mjs', 'workerd.mjs', 'thread.js', 'worker.mjs'].map(
@@ -43,6 +47,28 @@ it('holds what users need and nothing else', () => {
       ...['dist/simd.wasm', 'dist/relaxed.wasm', 'slim/package.json', 'worker-runtime/package.json'],
     ].sort(),
   );
+});
+
+it('holds examples as they are in the repository, without what working on them leaves', () => {
+  const examples = files.filter((path) => path.startsWith('examples/'));
+  expect(examples.length).toBeGreaterThan(20);
+  expect(examples.filter((path) => /node_modules|package-lock|\.wrangler|\/dist\//.test(path))).toEqual([]);
+});
+
+it('has pages whose links lead to files in it', () => {
+  const dead = files
+    .filter((path) => path.endsWith('.md'))
+    .flatMap((page) => {
+      const text = readFileSync(join(root, page), 'utf8').replaceAll(/^```[^]*?^```$/gm, '');
+      const links = [...text.matchAll(/\]\(([^)\s]+)|\b(?:src|srcset|href)="([^"\s]+)/g)].map(
+        ([, inMarkdown, inHtml]) => (inMarkdown ?? inHtml)!,
+      );
+      return links
+        .filter((link) => !/^(https?:|mailto:|#)/.test(link))
+        .filter((link) => !files.includes(posix.join(posix.dirname(page), link.split('#')[0]!)))
+        .map((link) => `${page}: ${link}`);
+    });
+  expect(dead).toEqual([]);
 });
 
 it('is right by publint', async () => {
