@@ -50,7 +50,8 @@ const peersOf = ({ results }) =>
 function relativeTime({ entries }, peer) {
   const entry = entries.find((one) => one.peer === peer);
   const factor = entry && factorOver(entry, ownBest(entries));
-  if (factor) return digits(factor.median) + (factor.spread > WIDE_SPREAD ? ' *' : '');
+  const mark = '\u00a0*'; // on the line of its number
+  if (factor) return digits(factor.median) + (factor.spread > WIDE_SPREAD ? mark : '');
   return entry?.state === 'failed' ? 'failed' : '-';
 }
 
@@ -72,15 +73,15 @@ const place = ({ engine, machine }) =>
  */
 export function readmeFigures(runs) {
   const main = runs.find(({ name }) => name === MAIN) ?? runs[0];
-  const peers = peersOf(main.file).filter((peer) => peer !== 'onnxruntime-node');
+  const peers = peersOf(main.file).filter((peer) => !['onnxruntime-node', 'plain-javascript'].includes(peer));
   const shown = SHOWN.flatMap((id) => main.file.results.find(({ workload }) => workload.id === id) ?? []);
   const rows = shown.map((result) => [
     phrase(result.workload),
     digits(ownBest(result.entries)?.time?.median),
     ...peers.map((peer) => relativeTime(result, peer)),
-    ...errors(result),
+    errors(result).join(' / '),
   ]);
-  const head = ['one thread', 'ours, ms', ...peers.map(peerInWords), 'error, ours', `error, ${RIVAL}`];
+  const head = ['one thread', 'ours, ms', ...peers.map(peerInWords), `error / ${RIVAL}'s`];
   return [
     `${place(main.file)}, ${main.file.date.slice(0, 10)}. Columns of others: **time relative to ${OWN}** (below 1: they are ` +
       `faster). Error: root mean square against float64. A * marks a spread above ${percent(WIDE_SPREAD)}.`,

@@ -3,11 +3,13 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { buildPage } from '../../bench/page/build.mjs';
 import { servePage } from '../../bench/page/server.mjs';
 import { makeReport } from '../../bench/report/document.mjs';
+import { readRuns } from '../../bench/report/figures.mjs';
 import { resultFileReader } from '../../bench/suite/validate.mjs';
 import { visit } from '../matrix/browsers.mjs';
 import { launchChromium } from '../support/browser.mjs';
@@ -249,14 +251,16 @@ needs('bench').describe('the benchmark page', () => {
 
     it('a report in HTML opens with its result, and fits a phone', async () => {
       const { toHtml } = await import('../../bench/report/html.mjs');
-      const path = new URL('fixtures/result.json', import.meta.url);
-      const file = readResults(readFileSync(path, 'utf8'), 'the example');
+      const runs = readRuns(fileURLToPath(new URL('../../bench/results', import.meta.url))).filter(
+        ({ name }) => ['bun', 'node-24'].includes(name),
+      );
       const phone = await browser.newPage({ viewport: { width: 360, height: 700 } });
-      await phone.setContent(toHtml(makeReport([{ name: 'example', file }])));
+      await phone.setContent(toHtml(makeReport(runs)));
       expect(await phone.evaluate<number>('document.documentElement.scrollWidth')).toBeLessThanOrEqual(360);
       expect(await phone.textContent('h1 + *')).toMatch(/ wasm-attention |^wasm-attention /);
       expect(await phone.locator('.narrow svg').first().isVisible()).toBe(true);
       expect(await phone.locator('.wide svg').first().isVisible()).toBe(false);
+      expect(await phone.locator('h1 ~ figure').count()).toBeGreaterThan(0);
       await phone.setViewportSize({ width: 1280, height: 700 });
       expect(await phone.locator('.wide svg').first().isVisible()).toBe(true);
       await phone.close();

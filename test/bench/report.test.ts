@@ -182,7 +182,7 @@ test('figures: times relative to ours, errors of both, other engines in a senten
     .match(/^\| Layer, 16 tokens.*$/m)![0]
     .split('|')
     .map((cell) => cell.trim());
-  expect(cells.slice(3)).toEqual(['2.00', '2.0e-7', '1.0e-7', '']);
+  expect(cells.slice(3)).toEqual(['2.00', '2.0e-7 / 1.0e-7', '']);
   expect(figures.match(/^\| (?!---|one thread)/gm)!.length).toBeLessThanOrEqual(10);
   expect(figures).toMatch(/\nIn Node \d+ onnxruntime-web takes 2 times as long for layers/);
 });
