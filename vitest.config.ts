@@ -7,6 +7,7 @@ export default defineConfig({
     // Tests exercise what ships. Internal units, those that import no .wasm, are imported from ../src.
     alias: Object.entries({
       'wasm-attention': 'index',
+      'wasm-attention/benchmark': 'benchmark',
       'wasm-attention/slim': 'slim',
       'wasm-attention/worker-runtime': 'worker-runtime',
     }).map(([name, file]) => ({
@@ -18,6 +19,6 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     tags: Object.keys(requirements).map((name) => ({ name })), // see test/support/needs.ts
     testTimeout: 60_000,
-    server: { deps: { external: [/\/dist\/(index|slim|worker-runtime)\.mjs$/] } }, // loaded by Node itself, untransformed
+    server: { deps: { external: [/\/dist\/(benchmark|index|slim|worker-runtime)\.mjs$/] } }, // loaded by Node itself, untransformed
   },
 });
