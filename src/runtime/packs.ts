@@ -2,7 +2,7 @@
 // that need them, and loaded before use, because compiling is asynchronous and operations are not.
 
 import type { Packs } from '../../build/kernels.js';
-import { checkObject, checkOptions } from './checks.js';
+import { checkOptions } from './checks.js';
 import type { NamesOf } from './checks.js';
 import { AttentionError, invalidArgument } from './errors.js';
 import type { WasmSources } from './wasm-source.js';
@@ -27,9 +27,8 @@ const PACK_NAMES = { name: 1, wasm: WASM_NAMES } satisfies NamesOf<KernelPack>;
 
 export function checkPack(argument: string, pack: KernelPack): KernelPack {
   checkOptions(pack, PACK_NAMES, {}, argument);
-  checkObject(`${argument}.wasm`, pack.wasm);
   if (typeof pack.name === 'string') return pack;
-  throw invalidArgument(`${argument}.name`, 'the name of a kernel pack', pack.name);
+  throw invalidArgument(`${argument}.name`, 'a name', pack.name);
 }
 
 /** The option `packs`. */
