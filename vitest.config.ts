@@ -7,6 +7,7 @@ export default defineConfig({
     // Tests exercise what ships. Internal units, those that import no .wasm, are imported from ../src.
     alias: Object.entries({
       'wasm-attention': 'index',
+      'wasm-attention/benchmark': 'benchmark',
       'wasm-attention/slim': 'slim',
       'wasm-attention/worker-runtime': 'worker-runtime',
     }).map(([name, file]) => ({
@@ -20,6 +21,6 @@ export default defineConfig({
     // Far above what anything takes, so that only what hangs is ended, on a machine that is busy with other things too.
     testTimeout: 300_000,
     hookTimeout: 120_000,
-    server: { deps: { external: [/\/dist\/(index|slim|worker-runtime)\.mjs$/] } }, // loaded by Node itself, untransformed
+    server: { deps: { external: [/\/dist\/(benchmark|index|slim|worker-runtime)\.mjs$/] } }, // loaded by Node itself, untransformed
   },
 });

@@ -7,6 +7,7 @@
 export { createRuntime } from './runtime/runtime.js';
 export type { ArrayInput } from './runtime/elements.js';
 export type { Runtime, RuntimeInfo, RuntimeOptions, SlimRuntimeOptions } from './runtime/runtime.js';
+export type { KernelPack } from './runtime/packs.js';
 export type { WasmContent, WasmSource, WasmSources } from './runtime/wasm-source.js';
 export { AttentionError } from './runtime/errors.js';
 export type { AttentionErrorCode, AttentionErrorOptions } from './runtime/errors.js';
@@ -62,7 +63,6 @@ export { linearAttention, linearAttentionAsync } from './ops/attention/linear-at
 export type { FeatureMap, LinearAttentionOptions } from './ops/attention/linear-attention.js';
 export { variableLengthAttention, variableLengthAttentionAsync } from './ops/attention/variable-length.js';
 export type { VariableLengthOptions } from './ops/attention/variable-length.js';
-export { measurePeak, readTensor, runPeak } from './ops/peak.js';
 
 export {
   and,

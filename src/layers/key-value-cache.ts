@@ -208,15 +208,10 @@ export class KeyValueCache extends Disposable {
     return this.#pool.pages * this.#pool.pageBytes;
   }
 
-  /** Reads the pages of a layer from first to last byte, to be timed by the caller as `readTensor`; returns the bytes. */
-  readPages(layer = 0): number {
-    const { pageBytes } = this.#pool;
-    let bytes = 0;
-    for (const page of this.#layer(layer).flatMap(({ pages }) => pages)) {
-      this.runtime.kernels.readMemory(page, Math.floor(pageBytes / 128) * 128);
-      bytes += pageBytes;
-    }
-    return bytes;
+  /** @internal The pages of a layer. */
+  pagesOf(layer: number): { readonly addresses: readonly number[]; readonly pageBytes: number } {
+    const addresses = this.#layer(layer).flatMap(({ pages }) => pages);
+    return { addresses, pageBytes: this.#pool.pageBytes };
   }
 
   /**

@@ -10,7 +10,7 @@ import { CallScope } from './inputs.js';
 import type { Step } from './inputs.js';
 import type { Runtime } from './runtime.js';
 import { runTiles } from './tiles.js';
-import type { TileKernel, Work } from './tiles.js';
+import type { Work } from './tiles.js';
 
 /** How far a call has come, in rough counts of arithmetic: only the ratio says something. */
 export interface Progress {
@@ -146,7 +146,7 @@ async function runSteps(
 }
 
 /** Cost a millisecond of each kernel, learnt from the clock. */
-const rates = new WeakMap<Runtime, Map<TileKernel, number>>();
+const rates = new WeakMap<Runtime, Map<string, number>>();
 /** Where learning begins: low, because engines start with slow code. */
 const FIRST_RATE = 5e6;
 
@@ -163,7 +163,7 @@ function runTimed(runtime: Runtime, work: Work, from: number, to: number): void 
   const elapsed = performance.now() - start;
   // Shorter times are below what the clocks of browsers can tell.
   if (elapsed < 1) return;
-  const known = rates.get(runtime) ?? new Map<TileKernel, number>();
+  const known = rates.get(runtime) ?? new Map<string, number>();
   rates.set(runtime, known.set(work.kernel, (work.cost * (to - from)) / work.tiles / elapsed));
 }
 

@@ -8,16 +8,20 @@ import type { ArrayInput } from './elements.js';
 import { AttentionError, invalidArgument, shapeError } from './errors.js';
 import { probeFeatures } from './features.js';
 import type { Features } from './features.js';
+import { HEAP_BASE } from '../../build/identity.js';
+import type { Packs } from '../../build/kernels.js';
 import { loadKernels } from './kernels.js';
 import type { Build, Kernels } from './kernels.js';
 import { current, LinearMemory, MAXIMUM_BYTES } from './memory.js';
+import { checkPack, checkPacks, packMissing, WASM_NAMES } from './packs.js';
+import type { KernelPack, PackName } from './packs.js';
 import { checkKind, disposeSymbol, makeTensor, readLayout, sizeOf } from './tensor.js';
 import type { DataType, Lender, Tensor } from './tensor.js';
 import { readThreads, THREADS_NAMES } from './threads/options.js';
 import type { ThreadOptions, WantedThreads } from './threads/options.js';
 import { whyNoThreads } from './threads/spawn.js';
 import { Threads } from './threads/threads.js';
-import type { WasmSource, WasmSources } from './wasm-source.js';
+import type { WasmSources } from './wasm-source.js';
 
 /** What a runtime should be. */
 export interface RuntimeOptions {
@@ -32,6 +36,8 @@ export interface RuntimeOptions {
    * starting workers takes longer than many programs attend. Results are the same bits for any number.
    */
   readonly threads?: 'auto' | number | ThreadOptions | undefined;
+  /** Packs of kernels to load beside those of attention, for the entries that need them. Default none; see `Runtime.load`. */
+  readonly packs?: readonly KernelPack[] | undefined;
 }
 
 export const RUNTIME_NAMES = {
@@ -39,6 +45,7 @@ export const RUNTIME_NAMES = {
   deterministic: 1,
   maximumMemory: 1,
   threads: THREADS_NAMES,
+  packs: 1,
 } satisfies NamesOf<RuntimeOptions>;
 
 /** What a runtime should be, and what it is made of. */
@@ -46,8 +53,6 @@ export interface SlimRuntimeOptions extends RuntimeOptions {
   /** The builds that may be loaded. Only the chosen one is looked at, and fetched if it is an address. */
   readonly wasm: WasmSources;
 }
-
-const WASM_NAMES = { simd: 1, relaxed: 1 } satisfies NamesOf<WasmSources>;
 
 /** What `createRuntime` found and chose. */
 export interface RuntimeInfo {
@@ -61,6 +66,8 @@ export interface RuntimeInfo {
   readonly threadsReason: string;
   /** Whether results are the same bits in every engine. */
   readonly deterministic: boolean;
+  /** The packs of kernels that are loaded. */
+  readonly packs: readonly string[];
   /** What the engine was found to support. */
   readonly features: Features;
 }
@@ -86,13 +93,13 @@ export async function createRuntime(
   const maximum = checkMaximum(options.maximumMemory);
   const info = { build, reason, deterministic: build === 'simd', features };
   const wanted = readThreads(options.threads);
-  const source = wasm?.[build];
-  if (wanted.count === 1) return createAlone(info, source, maximum, wanted.reason);
+  const packs = readPacks(wasm, options.packs);
+  if (wanted.count === 1) return createAlone(info, packs, maximum, wanted.reason);
   try {
-    return await createThreaded(info, source, maximum, wanted);
+    return await createThreaded(info, packs, maximum, wanted);
   } catch (cause) {
     const why = (cause as Error).message;
-    if (!wanted.required) return createAlone(info, source, maximum, why);
+    if (!wanted.required) return createAlone(info, packs, maximum, why);
     const { count } = wanted;
     throw new AttentionError({
       code: 'UNSUPPORTED',
@@ -103,34 +110,53 @@ export async function createRuntime(
   }
 }
 
-type BuildInfo = Omit<RuntimeInfo, 'threads' | 'threadsReason'>;
+type BuildInfo = Omit<RuntimeInfo, 'threads' | 'threadsReason' | 'packs'>;
+
+/** Attention's own, which is always there, and those asked for. */
+type WantedPacks = readonly [attention: KernelPack, ...others: KernelPack[]];
+
+function readPacks(wasm: WasmSources | undefined, packs: readonly KernelPack[] = []): WantedPacks {
+  return [{ name: 'attention', wasm: wasm! }, ...checkPacks(packs)];
+}
 
 async function createAlone(
   info: BuildInfo,
-  source: WasmSource | undefined,
+  [attention, ...others]: WantedPacks,
   maximum: number,
   threadsReason: string,
 ): Promise<Runtime> {
   const memory = new LinearMemory(maximum);
-  const { kernels } = await loadKernels(info.build, source, memory.memory, false);
-  memory.start(kernels.heapBase());
-  return new Runtime(memory, kernels, { ...info, threads: 1, threadsReason }, undefined);
+  memory.start(HEAP_BASE);
+  const { kernels } = await loadKernels(attention, info.build, memory.memory, false);
+  const all = { ...info, threads: 1, threadsReason };
+  return withPacks(new Runtime(memory, kernels as Kernels, all, undefined), others);
 }
 
 async function createThreaded(
   info: BuildInfo,
-  source: WasmSource | undefined,
+  [attention, ...others]: WantedPacks,
   maximum: number,
   wanted: WantedThreads,
 ): Promise<Runtime> {
   const why = whyNoThreads();
   if (why) throw new Error(why);
   const memory = new LinearMemory(maximum, true);
-  const { kernels, module } = await loadKernels(info.build, source, memory.memory, true);
-  memory.start(kernels.heapBase());
+  memory.start(HEAP_BASE);
+  const { kernels, module } = await loadKernels(attention, info.build, memory.memory, true);
   const { count, reason, worker } = wanted;
   const threads = await Threads.start({ module, memory: memory.memory, count, reason, worker });
-  return new Runtime(memory, kernels, { ...info, threads: count, threadsReason: reason }, threads);
+  const all = { ...info, threads: count, threadsReason: reason };
+  return withPacks(new Runtime(memory, kernels as Kernels, all, threads), others);
+}
+
+async function withPacks(runtime: Runtime, packs: readonly KernelPack[]): Promise<Runtime> {
+  try {
+    await Promise.all(packs.map((pack) => runtime.load(pack)));
+    return runtime;
+  } catch (error) {
+    runtime.dispose();
+    throw error;
+  }
 }
 
 function chooseBuild(
@@ -188,16 +214,26 @@ function checkMaximum(bytes: number | undefined): number {
  * by another. Made by `createRuntime`.
  */
 export class Runtime {
-  readonly #info: RuntimeInfo;
+  readonly #info: Omit<RuntimeInfo, 'packs'>;
   readonly #linearMemory: LinearMemory;
   readonly #kernels: Kernels;
+  /** Those loaded, by name, in the order they were loaded in. */
+  readonly #packs: Map<string, Packs[PackName]>;
+  /** The promises of `load`, kept but for those that failed. */
+  readonly #loads = new Map<string, Promise<void>>([['attention', Promise.resolve()]]);
   readonly #threads: Threads | undefined;
   #disposed = false;
 
   /** @internal Use `createRuntime`. */
-  constructor(memory: LinearMemory, kernels: Kernels, info: RuntimeInfo, threads: Threads | undefined) {
+  constructor(
+    memory: LinearMemory,
+    kernels: Kernels,
+    info: Omit<RuntimeInfo, 'packs'>,
+    threads: Threads | undefined,
+  ) {
     this.#linearMemory = memory;
     this.#kernels = kernels;
+    this.#packs = new Map([['attention', kernels]]);
     this.#info = info;
     this.#threads = threads;
     runtimes.set(memory, this);
@@ -206,7 +242,51 @@ export class Runtime {
   /** What the runtime is, and why. */
   get info(): RuntimeInfo {
     const threads = this.#threads;
-    return threads ? { ...this.#info, threads: threads.count, threadsReason: threads.reason } : this.#info;
+    return {
+      ...this.#info,
+      ...(threads && { threads: threads.count, threadsReason: threads.reason }),
+      packs: [...this.#packs.keys()],
+    };
+  }
+
+  /**
+   * Loads a pack of kernels, for the entry it belongs to, in all threads. Nothing happens if one of its name is loaded; calls
+   * at the same time wait for the same one. After a failure the runtime is as before, and the pack can be tried again.
+   *
+   * ```js
+   * import { createRuntime } from 'wasm-attention';
+   * import { benchmark, measurePeak } from 'wasm-attention/benchmark';
+   *
+   * const runtime = await createRuntime();
+   * await runtime.load(benchmark);
+   * measurePeak(runtime);
+   * ```
+   *
+   * @throws AttentionError INVALID_FILE if it is not this version's; INVALID_ARGUMENT; UNSUPPORTED; WORKER_LOST; DISPOSED
+   */
+  async load(pack: KernelPack): Promise<void> {
+    this.check();
+    const { name } = checkPack('pack', pack);
+    let load = this.#loads.get(name);
+    if (!load) {
+      load = this.#load(pack);
+      this.#loads.set(name, load);
+      load.catch(() => this.#loads.delete(name));
+    }
+    return load;
+  }
+
+  async #load(pack: KernelPack): Promise<void> {
+    const threads = this.#threads;
+    const { memory } = this.#linearMemory;
+    const { kernels, module } = await loadKernels(pack, this.#info.build, memory, threads !== undefined);
+    this.check();
+    try {
+      await threads?.load(pack.name, module);
+    } finally {
+      this.check(); // whatever became of the threads of a runtime that was disposed meanwhile
+    }
+    this.#packs.set(pack.name, kernels);
   }
 
   /** Bytes used, most ever used, and held in all. */
@@ -287,6 +367,14 @@ export class Runtime {
   get kernels(): Kernels {
     this.check();
     return this.#kernels;
+  }
+
+  /** @internal Throws INVALID_STATE if the pack is not loaded. */
+  kernelsOf<Name extends PackName>(name: Name): Packs[Name] {
+    this.check();
+    const kernels = this.#packs.get(name);
+    if (!kernels) throw packMissing(name);
+    return kernels as Packs[Name];
   }
 
   /** @internal Undefined where there is one thread for good. */

@@ -18,6 +18,7 @@ export type {
   WorkerRuntime,
   WorkerRuntimeOptions,
 } from './worker-runtime.js';
+export type { KernelPack } from '../runtime/packs.js';
 export type { WorkerTensor } from './handle.js';
 export type { CallOptions } from './link.js';
 export type { AnyWorker, NodeWorker, WorkerSource } from './start.js';

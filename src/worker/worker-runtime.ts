@@ -34,7 +34,10 @@ import type {
 import type { ArrayInput, DataType } from '../index.js';
 import { checkOptions } from '../runtime/checks.js';
 import { RUNTIME_NAMES } from '../runtime/runtime.js';
+import { checkPack, checkPacks } from '../runtime/packs.js';
+import type { KernelPack } from '../runtime/packs.js';
 import { disposeSymbol } from '../runtime/tensor.js';
+import { contentOf } from '../runtime/wasm-source.js';
 import { WorkerHandle, WorkerTensor } from './handle.js';
 import { Link } from './link.js';
 import type { CallOptions } from './link.js';
@@ -78,8 +81,16 @@ export type TransferOptions = Pick<CallOptions, 'transfer'>;
  */
 export async function createWorkerRuntime(options: WorkerRuntimeOptions = {}): Promise<WorkerRuntime> {
   checkOptions(options, RUNTIME_NAMES, { worker: 1 });
-  const { worker, ...runtimeOptions } = options;
-  return new WorkerRuntime(await Link.open(worker, runtimeOptions));
+  const { worker, packs = [], ...runtimeOptions } = options;
+  checkPacks(packs);
+  const runtime = new WorkerRuntime(await Link.open(worker, runtimeOptions));
+  try {
+    for (const pack of packs) await runtime.load(pack);
+    return runtime;
+  } catch (error) {
+    runtime.dispose();
+    throw error;
+  }
 }
 
 interface AttentionTensors {
@@ -281,14 +292,31 @@ function readable(tensor: unknown): unknown {
 
 /** The operations of the package, run in a worker; they mean what the functions of the same names do. */
 export class WorkerRuntime {
-  /** What the worker's runtime chose, and why. */
-  readonly info: RuntimeInfo;
   readonly #link: Link;
 
   /** @internal Use `createWorkerRuntime`. */
   constructor(link: Link) {
     this.#link = link;
-    this.info = link.info;
+  }
+
+  /** What the worker's runtime chose, and why. */
+  get info(): RuntimeInfo {
+    return this.#link.info;
+  }
+
+  /** See `Runtime.load`. The pack's bytes, or its compiled module, are sent to the worker. */
+  async load(pack: KernelPack): Promise<void> {
+    const { name, wasm } = checkPack('pack', pack);
+    const { build, packs } = this.info;
+    if (packs.includes(name) && !this.disposed) return;
+    const content = await contentOf({ pack: name, build }, wasm[build]);
+    const sent = { name, wasm: { [build]: content } };
+    this.#link.info = await this.#link.call('loadPack', { pack: sent });
+  }
+
+  /** See `measurePeak` of `wasm-attention/benchmark`, whose pack it needs. */
+  measurePeak(runs?: number): Promise<number> {
+    return this.#link.call('measurePeak', { count: runs });
   }
 
   /** True once disposed, or if the worker is gone. */

@@ -62,12 +62,18 @@ function create(from: WorkerSource | undefined): WorkerLike {
 
 /** A running worker. */
 export interface Thread {
+  /**
+   * Sends a message and waits for the answer.
+   *
+   * @throws Error with the reason if it says that it cannot, fails, ends, or says nothing
+   */
+  ask(message: ThreadMessage): Promise<void>;
   /** Ends it; the promise is fulfilled when it surely runs no more. */
   end(): Promise<void>;
 }
 
-/** Milliseconds that a worker gets to start, and that an ended one gets where nothing tells when it has stopped. */
-const START_TIME = 10_000;
+/** Milliseconds that a worker gets to answer, and that an ended one gets where nothing tells when it has stopped. */
+const ANSWER_TIME = 10_000;
 const END_TIME = 1000;
 
 /**
@@ -83,46 +89,60 @@ export async function spawn(
 ): Promise<Thread> {
   const worker = create(from);
   const node = 'on' in worker ? (worker as NodeWorker) : undefined;
+  let started = false;
+  let asked: { resolve: () => void; reject: (reason: Error) => void } | undefined;
+  const fail = (reason: string) => asked?.reject(new Error(reason));
+  const onMessage = ({ error }: ThreadAnswer) =>
+    error === undefined ? asked?.resolve() : fail(`a worker could not load the kernels: ${error}`);
+  const onError = (error: { message?: string } | undefined) =>
+    fail(
+      `a worker failed${started ? '' : ' to start'}: ${error?.message || 'no reason given (a content security policy?)'}`,
+    );
+  if (node) {
+    node.on('message', onMessage);
+    node.on('error', onError);
+    node.on('exit', () => {
+      fail(started ? 'a worker ended' : 'a worker ended while it started');
+      if (started) onExit();
+    });
+  } else {
+    const web = worker as Worker;
+    web.onmessage = ({ data }) => onMessage(data as ThreadAnswer);
+    web.onerror = (event) => {
+      event.preventDefault();
+      onError(event);
+    };
+  }
   const thread = {
+    async ask(message: ThreadMessage) {
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      try {
+        await new Promise<void>((resolve, reject) => {
+          asked = { resolve, reject };
+          const late = started ? 'answer' : 'start';
+          timer = setTimeout(
+            () => fail(`a worker did not ${late} within ${ANSWER_TIME / 1000} s`),
+            ANSWER_TIME,
+          );
+          worker.postMessage(message);
+        });
+      } finally {
+        clearTimeout(timer);
+      }
+    },
     async end() {
+      fail('a worker was ended');
       // Node's promise is kept when the thread has ended; browsers return nothing.
       const ended = worker.terminate();
       if (ended instanceof Promise) await ended;
       else await new Promise((resolve) => setTimeout(resolve, END_TIME));
     },
   };
-  let started = false;
-  let timer: ReturnType<typeof setTimeout> | undefined;
   try {
-    await new Promise<void>((resolve, reject) => {
-      const fail = (reason: string) => reject(new Error(reason));
-      const onMessage = ({ error }: ThreadAnswer) =>
-        error === undefined ? resolve() : fail(`a worker could not load the kernels: ${error}`);
-      const onError = (error: { message?: string } | undefined) =>
-        fail(`a worker failed to start: ${error?.message || 'no reason given (a content security policy?)'}`);
-      if (node) {
-        node.on('message', onMessage);
-        node.on('error', onError);
-        node.on('exit', () => {
-          if (started) onExit();
-          else fail('a worker ended while it started');
-        });
-      } else {
-        const web = worker as Worker;
-        web.onmessage = ({ data }) => onMessage(data as ThreadAnswer);
-        web.onerror = (event) => {
-          event.preventDefault();
-          onError(event);
-        };
-      }
-      timer = setTimeout(() => fail(`a worker did not start within ${START_TIME / 1000} s`), START_TIME);
-      worker.postMessage(message);
-    });
+    await thread.ask(message);
   } catch (error) {
     void thread.end();
     throw error;
-  } finally {
-    clearTimeout(timer);
   }
   started = true;
   node?.unref();
