@@ -89,7 +89,7 @@ export interface CacheAttendOptions extends Pick<
   readonly returnWeights?: boolean | undefined;
   /** Also return the log-sum-exp, [batch, heads, queries]. */
   readonly returnLogSumExp?: boolean | undefined;
-  /** A float32 tensor of the output's shape to write to. */
+  /** A float32 tensor of the output's shape to write to. It must not share an element with an input. */
   readonly output?: Tensor | undefined;
 }
 
