@@ -108,7 +108,7 @@ export interface CacheAttendOptions<
   readonly returnWeights?: Weights | undefined;
   /** Also return the log-sum-exp, [batch, heads, queries]. */
   readonly returnLogSumExp?: LogSumExp | undefined;
-  /** A float32 tensor of the output's shape to write to. */
+  /** A float32 tensor of the output's shape to write to. It must not share an element with an input. */
   readonly output?: Tensor | undefined;
 }
 

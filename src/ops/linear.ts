@@ -140,7 +140,7 @@ function rowsOfTile(rows: number, panels: number): number {
 
 /** Options of `linear`. */
 export interface LinearOptions {
-  /** A contiguous float32 tensor of the output's shape to write to. */
+  /** A contiguous float32 tensor of the output's shape to write to. It must not share an element with the input. */
   readonly output?: Tensor | undefined;
 }
 

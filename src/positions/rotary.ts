@@ -72,9 +72,9 @@ export function rotaryRows(
 export type Positions = IntegerList | readonly IntegerList[];
 
 export interface RotaryEmbeddingOptions extends RotaryOptions {
-  /** Position of each token: [length], or [batch][length]. Default offset, offset + 1, ... */
+  /** Position of each token: [length], or [batch][length]; `offset` does not move these. Default offset, offset + 1, ... */
   readonly positions?: Positions | undefined;
-  /** Position of the first token. Default 0. */
+  /** Position of the first token, where `positions` are not given: beside them it counts for nothing. Default 0. */
   readonly offset?: number | undefined;
   /** Tables of one's own, [positions, rotaryDim / 2] each, in place of base and scaling. */
   readonly tables?:

@@ -27,7 +27,10 @@ export interface ScaledDotProductAttentionOptions<
   readonly returnLogSumExp?: LogSumExp | undefined;
   /** Also return what `attentionWeights` and its kin need to give the exact weights afterwards. */
   readonly returnStatistics?: Statistics | undefined;
-  /** A contiguous or strided float32 tensor of the output's shape to write to. */
+  /**
+   * A contiguous or strided float32 tensor of the output's shape to write to. It must not share an element with an input;
+   * it may lie between inputs, as heads of a packed tensor do.
+   */
   readonly output?: Tensor | undefined;
 }
 
@@ -82,7 +85,8 @@ export class AttentionResult<
  * @param query [batch, heads, queries, headDim]; any strides with a contiguous last axis cost no copy
  * @param key   [batch, keyValueHeads, keys, headDim]; heads must be a multiple of keyValueHeads: query head h reads
  *   floor(h / (heads / keyValueHeads))
- * @param value [batch, keyValueHeads, keys, valueHeadDim]
+ * @param value [batch, keyValueHeads, keys, valueHeadDim]. NaN, infinities and sums beyond float32 make the tile that
+ *   meets them, up to some 480 queries of a key/value head, take four to five times as long
  * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
  * @see Vaswani et al. 2017; Dao et al. 2022 (FlashAttention); PyTorch's function of the same name
  */

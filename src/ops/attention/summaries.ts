@@ -95,7 +95,10 @@ export async function attentionEntropyAsync(
 export class TopKeys {
   /** [batch, heads, queries, count], falling; 0 where a row has fewer keys. */
   readonly weights: Float32Array;
-  /** [batch, heads, queries, count]; -1 where a row has fewer keys. Of equal weights the lower key comes first. */
+  /**
+   * [batch, heads, queries, count]; -1 where a row has fewer keys whose weight is above 0. Weights below 2^-99 of the row's
+   * largest, scores 69 below its highest, are 0. Of equal weights the lower key comes first.
+   */
   readonly keys: Int32Array;
 
   /** @internal */
@@ -106,7 +109,7 @@ export class TopKeys {
 }
 
 /**
- * The keys with the largest weights of each row.
+ * The keys with the largest weights of each row; -1 in place of keys whose weight is 0, removed or too small for float32.
  *
  * @param query   as given to `scaledDotProductAttention`
  * @param key     as given to `scaledDotProductAttention`
