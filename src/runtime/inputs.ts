@@ -76,7 +76,7 @@ export class CallScope {
 
   /** A tensor for the caller; disposed if the call fails. */
   make<Type extends DataType = 'float32'>(shape: readonly number[], dtype?: Type): Tensor<Type> {
-    const tensor = this.runtime.empty(shape, dtype);
+    const tensor = this.runtime.place(shape, dtype);
     this.#made.push(tensor);
     return tensor;
   }

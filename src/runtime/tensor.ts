@@ -373,9 +373,9 @@ export class Tensor<Type extends DataType = DataType> {
   }
 
   /** @internal The same elements with axes of length 1 in front; in arrays that engines take apart faster than frozen ones. */
-  withRank(rank: number): Tensor<Type> {
-    const shape = new Array<number>(rank).fill(1);
-    const strides = new Array<number>(rank).fill(0);
+  withRank(rank: 3 | 4): Tensor<Type> {
+    const shape = rank === 3 ? [1, 1, 1] : [1, 1, 1, 1];
+    const strides = rank === 3 ? [0, 0, 0] : [0, 0, 0, 0];
     const missing = rank - this.shape.length;
     for (let axis = missing; axis < rank; axis++) {
       shape[axis] = this.shape[axis - missing]!;

@@ -1,5 +1,6 @@
 // Workers of browsers and of Node, Bun and Deno, as one thing.
 
+import { describe } from '../errors.js';
 import source from './thread.js?inline';
 import type { ThreadAnswer, ThreadMessage } from './thread.js';
 
@@ -11,8 +12,8 @@ export interface WorkerLike {
   terminate(): unknown;
 }
 
-/** Where a worker comes from: the URL of `wasm-attention/thread`, or a function that starts one from it. */
-export type WorkerSource = string | URL | (() => WorkerLike);
+/** Where a worker comes from: the URL of `wasm-attention/thread`, or a function that starts one from it or promises to. */
+export type WorkerSource = string | URL | (() => WorkerLike | Promise<WorkerLike>);
 
 type NodeWorker = WorkerLike & {
   on(event: string, listener: (value: never) => void): void;
@@ -46,7 +47,7 @@ export function whyNoThreads(): string | undefined {
   return undefined;
 }
 
-function create(from: WorkerSource | undefined): WorkerLike {
+function create(from: WorkerSource | undefined): WorkerLike | Promise<WorkerLike> {
   if (typeof from === 'function') return from();
   const threads = nodeModule('node:worker_threads') as NodeThreads | undefined;
   if (threads) return from ? new threads.Worker(from) : new threads.Worker(source, { eval: true });
@@ -76,6 +77,28 @@ export interface Thread {
 const ANSWER_TIME = 10_000;
 const END_TIME = 1000;
 
+/** The worker, waited for if it is promised, for so long. */
+async function createInTime(from: WorkerSource | undefined): Promise<WorkerLike> {
+  const promised = Promise.resolve(create(from));
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new Error(`no worker came within ${START_TIME / 1000} s`));
+      void promised.then(
+        (worker) => worker.terminate(),
+        () => {},
+      );
+    }, START_TIME);
+  });
+  try {
+    const worker = await Promise.race([promised, late]);
+    if (typeof worker?.postMessage === 'function') return worker;
+    throw new Error(`threads.worker returned ${describe(worker)}, which is no worker`);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /**
  * Starts a worker with its first message and waits until it says that it is ready.
  *
@@ -87,7 +110,7 @@ export async function spawn(
   message: ThreadMessage,
   onExit: () => void,
 ): Promise<Thread> {
-  const worker = create(from);
+  const worker = await createInTime(from);
   const node = 'on' in worker ? (worker as NodeWorker) : undefined;
   let started = false;
   let asked: { resolve: () => void; reject: (reason: Error) => void } | undefined;
