@@ -56,8 +56,9 @@ export interface KeyValueCacheOptions {
   /** Forgets what lies between the first tokens and the window, so that memory stays fixed. Positions go on counting. */
   readonly ring?: CacheRing | undefined;
   /**
-   * 'float32' (default) keeps bits as they are. 'float16' halves the memory. 'int8' quarters it and is faster to read:
-   * 8 bits with one scale a token and head, for keys and for values. docs/cache.md has the errors.
+   * 'float32' (default) keeps bits as they are. 'float16' halves the memory; what is above 65504 in size becomes infinite.
+   * 'int8' quarters it and is faster to read: 8 bits with one scale per token and head, for keys and for values.
+   * docs/cache.md has the errors.
    */
   readonly storage?: CacheStorage | undefined;
   /** Rotates keys when they are appended, and queries when they attend, by their positions. For use without a layer. */
@@ -249,8 +250,8 @@ export class KeyValueCache extends Disposable {
    *
    * @param query [batch, heads, queries, headDim]; heads must be a multiple of numKeyValueHeads
    * @returns `output`, [batch, heads, queries, valueHeadDim], and what was asked for
-   * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, UNSUPPORTED for options that a ring cannot have,
-   *   OUT_OF_MEMORY
+   * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, INVALID_STATE for more queries than there are
+   *   tokens or for some that see what a ring no longer holds, UNSUPPORTED for options that a ring cannot have, OUT_OF_MEMORY
    */
   attend<Weights extends Asked = undefined, LogSumExp extends Asked = undefined>(
     layer: number,
@@ -306,6 +307,7 @@ export class KeyValueCache extends Disposable {
       rows === undefined
         ? Int32Array.from({ length: this.layout.batch }, (_, row) => row)
         : integers('rows', rows, 0, this.layout.batch - 1);
+    if (chosen.length === 0) throw shapeError('rows', 'at least one row', [0]);
     const { ring, capacity, ...sizes } = this.layout;
     const options = { ...sizes, batch: chosen.length, ...(ring ? { ring } : { capacity }) };
     const fork = new KeyValueCache(this.runtime, { ...options, rotary: this.#rotaryOptions }, this.#pool);
@@ -325,7 +327,12 @@ export class KeyValueCache extends Disposable {
     this.#release(before);
   }
 
-  /** Shortens every layer to that many tokens, for all rows or each. */
+  /**
+   * Shortens every layer to that many tokens, for all rows or each.
+   *
+   * @throws AttentionError INVALID_ARGUMENT for more tokens than there are; INVALID_STATE where a ring no longer holds what the
+   *   next query would see
+   */
   crop(length: number | IntegerList): void {
     this.#checkChange();
     const { batch, ring } = this.layout;

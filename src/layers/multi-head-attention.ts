@@ -29,7 +29,7 @@ import type { Positions, RotaryOptions } from '../positions/rotary.js';
 import type { IntegerList } from '../masks/mask.js';
 import { KeyValueCache, positionsAfter, readCounts, rowsOfRotary } from './key-value-cache.js';
 import { LayerRotary } from './layer-rotary.js';
-import { findProjections } from './state-dict.js';
+import { findLayer } from './state-dict.js';
 import type { AttentionProjections, Projection, ProjectionLayout, StateDictTensor } from './state-dict.js';
 
 /** Sizes of a layer, defaults filled in; see `MultiHeadAttentionOptions`. */
@@ -198,6 +198,7 @@ export class MultiHeadAttention extends Disposable {
   readonly #scores: ScoreOptions;
   readonly #rotary: LayerRotary | undefined;
   #packed: PackedProjections | undefined;
+  #leftAside: readonly string[] = [];
   #disposed = false;
 
   /** @throws AttentionError INVALID_ARGUMENT for sizes that do not fit each other */
@@ -223,20 +224,32 @@ export class MultiHeadAttention extends Disposable {
   }
 
   /**
-   * Takes weights from a checkpoint, by PyTorch's or Hugging Face's names (see `findProjections`), and packs them.
-   * On an error the weights loaded before stay.
+   * Takes weights from a checkpoint, by PyTorch's or Hugging Face's names, and packs them. On an error the weights loaded
+   * before stay. What the prefix holds beside the projections, such as a norm, is not applied: `leftAside` names it.
    *
-   * @param stateDict tensors by name: { data, shape | dims }, or the result of `parseSafetensors`
+   * ```js
+   * const { leftAside } = layer.load(parseSafetensors(bytes), 'encoder.layers.0'); // ['encoder.layers.0.norm.weight']
+   * ```
+   *
+   * @param stateDict tensors by name: tensors of any runtime and strides, { data, shape | dims } of any library, or the result
+   *   of `parseSafetensors`; copied
    * @param prefix    of the names of this layer; found by itself if there is one attention layer only
    * @throws AttentionError INVALID_ARGUMENT for a tensor that is missing or a prefix that is not clear, INVALID_SHAPE,
    *   INVALID_DTYPE, UNSUPPORTED for weights that mean something this layer does not do
    */
   load(stateDict: Readonly<Record<string, StateDictTensor>>, prefix?: string): this {
     this.#check();
-    const packed = this.#pack(findProjections(stateDict, this.layout, prefix));
+    const { projections, leftAside } = findLayer(stateDict, this.layout, prefix);
+    const packed = this.#pack(projections);
     for (const weights of this.#packed?.all ?? []) weights.dispose();
     this.#packed = packed;
+    this.#leftAside = leftAside;
     return this;
+  }
+
+  /** Names under the prefix of the last `load` (or in all of the checkpoint) that this layer has no use for. */
+  get leftAside(): readonly string[] {
+    return this.#leftAside;
   }
 
   /**

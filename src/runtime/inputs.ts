@@ -228,7 +228,11 @@ interface Foreign {
   readonly type?: unknown;
 }
 
-function dataAndShape(argument: string, input: unknown): { data: ArrayInput; shape: readonly number[] } {
+/** The contents and the shape of a tensor of another library. */
+export function dataAndShape(
+  argument: string,
+  input: unknown,
+): { data: ArrayInput; shape: readonly number[] } {
   const given = (input ?? {}) as Foreign;
   const shape = given.shape ?? given.dims;
   const data = typeof input === 'object' ? dataOf(given) : undefined;

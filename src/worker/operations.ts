@@ -84,7 +84,7 @@ const operations: Record<string, (call: Call) => unknown> = {
   linearWeights: ({ runtime, inputs: { weight, bias } }) => new LinearWeights(runtime, weight, bias),
   multiHeadAttention: ({ runtime, own }) => new MultiHeadAttention(runtime, own),
   load: ({ inputs: { layer, stateDict, prefix } }) =>
-    void only(MultiHeadAttention, 'layer', layer).load(stateDict, prefix),
+    only(MultiHeadAttention, 'layer', layer).load(stateDict, prefix).leftAside,
   forward: ({ inputs: { layer, x }, watched }) =>
     only(MultiHeadAttention, 'layer', layer).forwardAsync(x, watched),
 

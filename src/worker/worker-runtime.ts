@@ -165,6 +165,7 @@ export class WorkerMultiHeadAttention extends WorkerHandle {
   readonly layout: MultiHeadAttention['layout'];
   /** Number of weights and biases. */
   readonly parameterCount: number;
+  #leftAside: readonly string[] = [];
 
   /** @internal */
   constructor(link: Link, number: number, properties: Record<string, unknown>) {
@@ -179,8 +180,14 @@ export class WorkerMultiHeadAttention extends WorkerHandle {
     prefix?: string,
     options: TransferOptions = {},
   ): Promise<this> {
-    await this.link.call('load', { layer: this, stateDict: partOf(stateDict, prefix), prefix }, options);
+    const inputs = { layer: this, stateDict: partOf(stateDict, prefix), prefix };
+    this.#leftAside = await this.link.call('load', inputs, options);
     return this;
+  }
+
+  /** See `MultiHeadAttention.leftAside`. */
+  get leftAside(): readonly string[] {
+    return this.#leftAside;
   }
 
   /** See `MultiHeadAttention.forward`. */
@@ -271,7 +278,7 @@ export class WorkerKeyValueCache extends WorkerHandle {
   }
 }
 
-/** What is under a prefix. A tensor of a kind that cannot be read stands there with the reason in place of its data. */
+/** What is under a prefix. */
 function partOf(stateDict: unknown, prefix: unknown): unknown {
   if (typeof stateDict !== 'object' || stateDict === null) return stateDict;
   const part = Object.create(null) as Record<string, unknown>;
@@ -281,12 +288,13 @@ function partOf(stateDict: unknown, prefix: unknown): unknown {
   return part;
 }
 
+/** The tensor, or where its data cannot be read the reason in place of them: the layer may have no use for it. */
 function readable(tensor: unknown): unknown {
   try {
-    const { data, shape, dims } = tensor as StateDictTensor;
-    return { data, shape: shape ?? dims };
+    const { data, shape, dims, type } = tensor as StateDictTensor & { readonly type?: unknown };
+    return typeof data === 'object' ? { data, shape: shape ?? dims, type } : tensor;
   } catch (error) {
-    return { data: String((error as Error)?.message), shape: (tensor as StateDictTensor | undefined)?.shape };
+    return { data: String((error as Error)?.message), shape: (tensor as StateDictTensor | null)?.shape };
   }
 }
 

@@ -76,7 +76,8 @@ export function readSnapshot(bytes: Uint8Array): {
 function parseHeader(bytes: Uint8Array): CacheHeader {
   let header: Partial<CacheHeader> | null;
   try {
-    header = JSON.parse(new TextDecoder().decode(bytes)) as Partial<CacheHeader> | null;
+    // A copy, because browsers refuse to decode from shared memory.
+    header = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes))) as Partial<CacheHeader> | null;
   } catch (cause) {
     throw broken('its header is no JSON', cause);
   }
