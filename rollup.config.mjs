@@ -3,7 +3,7 @@
 // and `edge-light`, as modules imported from their files (imported-<pack>). worker-runtime holds the script of its worker, in
 // which all of it is once more.
 
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, relative, resolve } from 'node:path';
 import nodeResolve from '@rollup/plugin-node-resolve';
 import terser from '@rollup/plugin-terser';
@@ -153,6 +153,44 @@ const inlineWorker = (files = {}) => {
   };
 };
 
+const DISPOSE = `
+declare global {
+  interface SymbolConstructor {
+    /** As in the standard library of compilers that know \`using\`; the others have it from here. */
+    readonly dispose: unique symbol;
+  }
+}
+`;
+
+/** Classes whose constructor is for this package alone. Without one in the types they could be made by anybody. */
+const madeHere = readdirSync('src', { recursive: true }).flatMap((file) =>
+  (file.endsWith('.ts') ? readFileSync(`src/${file}`, 'utf8') : '')
+    .split(/^(?=export (?:abstract )?class )/m)
+    .filter((text) => /\/\*\* @internal[^/]*\*\/\n {2}$/.test(text.split('constructor(', 2)[0]))
+    .map((text) => /class (\w+)/.exec(text)[1]),
+);
+
+/**
+ * Types as users' compilers read them: without what is internal (see also `stripInternal`), and with Symbol.dispose for
+ * those whose library lacks it.
+ */
+const publicTypes = () => ({
+  name: 'public-types',
+  renderChunk(code) {
+    let types = code
+      .replaceAll('[disposeSymbol]', '[Symbol.dispose]')
+      .replace(/\/\*\*[^/]*\*\/\ndeclare const disposeSymbol: .*\n/, '');
+    if (types.includes('disposeSymbol')) this.error('the types still speak of disposeSymbol');
+    for (const name of madeHere) {
+      types = types.replace(
+        new RegExp(`^declare (abstract )?class ${name}\\b.*\\{$`, 'm'),
+        (line) => `${line}\n    protected constructor();`,
+      );
+    }
+    return types.includes('[Symbol.dispose]') ? types + DISPOSE : types;
+  },
+});
+
 /** Types name each other by the files they describe; and the same types for CommonJS. */
 const typesOfBothKinds = () => ({
   name: 'types-of-both-kinds',
@@ -224,7 +262,8 @@ const types = (input, more = []) => ({
   onwarn,
   plugins: [
     ...more,
-    dts({ includeExternal: ['@assemblyscript/loader'], compilerOptions: { stripInternal: true } }),
+    dts({ compilerOptions: { stripInternal: true } }),
+    publicTypes(),
     typesOfBothKinds(),
   ],
   output: [
