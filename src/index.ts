@@ -18,7 +18,7 @@ export * from './slim.js';
  */
 export function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
   const wasm = { simd: () => embedded('simd'), relaxed: () => embedded('relaxed') };
-  return createRuntimeFrom({ ...options, wasm });
+  return createRuntimeFrom(options, wasm);
 }
 
 /** What assembly/unpack exports. */

@@ -9,5 +9,5 @@ import type { Runtime, RuntimeOptions } from './slim.js';
 export * from './slim.js';
 
 export function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
-  return createRuntimeFrom({ ...options, wasm: { simd } });
+  return createRuntimeFrom(options, { simd });
 }

@@ -8,16 +8,18 @@ import { appendTokens, PAGE_TOKENS, STORAGE_CODES } from '../ops/cache/append.js
 import type { AppendRotary, CacheStorage } from '../ops/cache/append.js';
 import { attend } from '../ops/attention/scaled-dot-product-attention.js';
 import type { AttentionResult } from '../ops/attention/scaled-dot-product-attention.js';
-import type { AttentionOptions } from '../ops/attention/options.js';
+import { SCORE_NAMES } from '../ops/attention/options.js';
+import type { AttentionOptions, ScoreOptions } from '../ops/attention/options.js';
 import { attentionInput, planAttention } from '../ops/attention/plan.js';
 import { integers } from '../masks/mask.js';
 import type { IntegerList } from '../masks/mask.js';
-import { checkRotaryDim, rotateInPlace } from '../positions/rotary.js';
+import { checkRotaryDim, ROTARY_NAMES, rotateInPlace } from '../positions/rotary.js';
 import type { PlacedRotary, RotaryOptions } from '../positions/rotary.js';
 import { Disposable } from '../runtime/disposable.js';
-import { checkInteger, checkOptions } from '../runtime/checks.js';
+import { checkInteger, checkObject, checkOptions } from '../runtime/checks.js';
+import type { NamesOf } from '../runtime/checks.js';
 import { AttentionError, describe, invalidArgument, shapeError } from '../runtime/errors.js';
-import { callAsync, callNow } from '../runtime/call.js';
+import { ASYNC_NAMES, callAsync, callNow } from '../runtime/call.js';
 import type { AsyncOptions } from '../runtime/call.js';
 import { checkRuntime } from '../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../runtime/inputs.js';
@@ -61,11 +63,25 @@ export interface KeyValueCacheOptions {
   readonly rotary?: RotaryOptions | undefined;
 }
 
+export const CACHE_NAMES = {
+  layers: 1,
+  batch: 1,
+  numKeyValueHeads: 1,
+  headDim: 1,
+  valueHeadDim: 1,
+  capacity: 1,
+  ring: { sinkTokens: 1, window: 1 } satisfies NamesOf<CacheRing>,
+  storage: 1,
+  rotary: ROTARY_NAMES,
+} satisfies NamesOf<KeyValueCacheOptions>;
+
 /** Options of `append`. */
 export interface AppendOptions {
   /** New tokens of each batch row, 0 .. length; the rest of a row is padding. Default: all. */
   readonly lengths?: IntegerList | undefined;
 }
+
+export const APPEND_NAMES = { lengths: 1 } satisfies NamesOf<AppendOptions>;
 
 /** Options of `attend`. */
 export interface CacheAttendOptions extends Pick<
@@ -91,6 +107,13 @@ export interface CacheAttendOptions extends Pick<
   /** A float32 tensor of the output's shape to write to. */
   readonly output?: Tensor | undefined;
 }
+
+export const CACHE_ATTEND_NAMES = /* @__PURE__ */ Object.assign(
+  { mask: 1, bias: 1, lengths: 1, returnWeights: 1, returnLogSumExp: 1, output: 1 } satisfies NamesOf<
+    Omit<CacheAttendOptions, keyof ScoreOptions>
+  >,
+  SCORE_NAMES,
+);
 
 /** Sizes of a cache, defaults filled in; see `KeyValueCacheOptions`. */
 export interface KeyValueCacheLayout {
@@ -153,7 +176,7 @@ export class KeyValueCache extends Disposable {
     this.layout = readLayout(options);
     const { layers, batch, numKeyValueHeads, headDim, valueHeadDim, storage, ring } = this.layout;
     if (options.rotary !== undefined) {
-      checkOptions(options.rotary, 'rotary');
+      checkObject('rotary', options.rotary);
       checkRotaryDim(options.rotary.rotaryDim, headDim);
       this.#rotary = new LayerRotary(runtime, options.rotary, headDim);
     }
@@ -202,8 +225,8 @@ export class KeyValueCache extends Disposable {
   append(layer: number, keys: TensorLike, values: TensorLike, options: AppendOptions = {}): void {
     this.#layer(layer);
     this.#checkChange();
+    checkOptions(options, APPEND_NAMES);
     callNow(this.runtime, (scope) => {
-      checkOptions(options);
       const k = attentionInput(scope, 'keys', keys);
       const v = attentionInput(scope, 'values', values);
       this.#checkInputs(k, v);
@@ -228,6 +251,7 @@ export class KeyValueCache extends Disposable {
    */
   attend(layer: number, query: TensorLike, options: CacheAttendOptions = {}): AttentionResult {
     this.#layer(layer);
+    checkOptions(options, CACHE_ATTEND_NAMES);
     return callNow(this.runtime, (scope) => this.#attend(scope, layer, query, options));
   }
 
@@ -238,11 +262,11 @@ export class KeyValueCache extends Disposable {
     options: CacheAttendOptions & AsyncOptions = {},
   ): Promise<AttentionResult> {
     this.#layer(layer);
+    checkOptions(options, CACHE_ATTEND_NAMES, ASYNC_NAMES);
     return callAsync(this.runtime, options, (scope) => this.#attend(scope, layer, query, options));
   }
 
   #attend(scope: CallScope, layer: number, query: TensorLike, options: CacheAttendOptions): AttentionResult {
-    checkOptions(options);
     const sequences = this.#layer(layer);
     this.#readers++;
     scope.onEnd(() => this.#readers--);
@@ -616,7 +640,7 @@ const MOST_SEQUENCES = 2 ** 20;
 const MOST_CHANNELS = 2 ** 16;
 
 function readLayout(options: KeyValueCacheOptions): KeyValueCacheLayout {
-  checkOptions(options);
+  checkOptions(options, CACHE_NAMES);
   const { layers = 1, batch = 1, numKeyValueHeads, headDim, valueHeadDim = headDim, ring } = options;
   const { storage = 'float32', capacity = MOST } = options;
   const sizes = { layers, batch, numKeyValueHeads, headDim, valueHeadDim, capacity };
@@ -628,7 +652,7 @@ function readLayout(options: KeyValueCacheOptions): KeyValueCacheLayout {
     throw invalidArgument('storage', "'float32', 'float16' or 'int8'", storage);
   }
   if (ring === undefined) return { ...sizes, storage, ring: null };
-  checkOptions(ring, 'ring');
+  checkObject('ring', ring);
   const { sinkTokens = 0, window } = ring;
   checkInteger('ring.sinkTokens', sinkTokens, 0, MOST);
   checkInteger('ring.window', window, 1, MOST);

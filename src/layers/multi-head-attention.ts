@@ -10,19 +10,21 @@
 import { PANEL } from '../../build/kernels.js';
 import { attend, checkValue } from '../ops/attention/scaled-dot-product-attention.js';
 import type { AttentionResult } from '../ops/attention/scaled-dot-product-attention.js';
-import type { AttentionOptions } from '../ops/attention/options.js';
+import { SCORE_NAMES } from '../ops/attention/options.js';
+import type { AttentionOptions, ScoreOptions } from '../ops/attention/options.js';
 import { planAttention } from '../ops/attention/plan.js';
 import { LinearWeights, rowsOf, runProduct } from '../ops/linear.js';
-import { callAsync, callNow } from '../runtime/call.js';
+import { ASYNC_NAMES, callAsync, callNow } from '../runtime/call.js';
 import type { AsyncOptions } from '../runtime/call.js';
 import { Disposable } from '../runtime/disposable.js';
-import { checkOptions } from '../runtime/checks.js';
+import { checkObject, checkOptions } from '../runtime/checks.js';
+import type { NamesOf } from '../runtime/checks.js';
 import { AttentionError, describe, invalidArgument, shapeError } from '../runtime/errors.js';
 import { checkDataType } from '../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
-import { rotateInPlace } from '../positions/rotary.js';
+import { ROTARY_NAMES, rotateInPlace } from '../positions/rotary.js';
 import type { Positions, RotaryOptions } from '../positions/rotary.js';
 import type { IntegerList } from '../masks/mask.js';
 import { KeyValueCache, positionsAfter, readCounts, rowsOfRotary } from './key-value-cache.js';
@@ -35,12 +37,6 @@ export interface MultiHeadAttentionLayout extends ProjectionLayout {
   /** Channels of the output. */
   readonly outputDim: number;
 }
-
-/** What scores are in every call of a layer; see `AttentionOptions`. */
-type ScoreOptions = Pick<
-  AttentionOptions,
-  'scale' | 'temperature' | 'softcap' | 'causal' | 'window' | 'alibi' | 'relativePositionBias' | 'sinks'
->;
 
 /** Sizes of a layer, and what its scores are in every call. */
 export interface MultiHeadAttentionOptions extends ScoreOptions {
@@ -63,6 +59,21 @@ export interface MultiHeadAttentionOptions extends ScoreOptions {
   /** Rotates queries and keys by their positions. Default: no rotary embedding. */
   readonly rotary?: RotaryOptions | undefined;
 }
+
+export const LAYER_NAMES = /* @__PURE__ */ Object.assign(
+  {
+    embedDim: 1,
+    numHeads: 1,
+    numKeyValueHeads: 1,
+    headDim: 1,
+    valueHeadDim: 1,
+    kdim: 1,
+    vdim: 1,
+    bias: 1,
+    rotary: ROTARY_NAMES,
+  } satisfies NamesOf<Omit<MultiHeadAttentionOptions, keyof ScoreOptions>>,
+  SCORE_NAMES,
+);
 
 /** Options of a call of a layer. */
 export interface ForwardOptions extends Pick<
@@ -91,6 +102,23 @@ export interface ForwardOptions extends Pick<
   /** Also return the log-sum-exp, [batch, heads, queries]. */
   readonly returnLogSumExp?: boolean | undefined;
 }
+
+export const FORWARD_NAMES = {
+  mask: 1,
+  keyLengths: 1,
+  queryOffset: 1,
+  bias: 1,
+  causal: 1,
+  context: 1,
+  valueContext: 1,
+  positions: 1,
+  cache: 1,
+  cacheLayer: 1,
+  lengths: 1,
+  returnWeights: 1,
+  averageWeights: 1,
+  returnLogSumExp: 1,
+} satisfies NamesOf<ForwardOptions>;
 
 /** What a layer returns; disposing it disposes all its tensors. */
 export class LayerResult extends Disposable {
@@ -172,7 +200,7 @@ export class MultiHeadAttention extends Disposable {
     this.layout = readLayout(options);
     const { scale, temperature, softcap, causal, window, alibi, relativePositionBias, sinks } = options;
     if (options.rotary !== undefined) {
-      checkOptions(options.rotary, 'rotary');
+      checkObject('rotary', options.rotary);
       this.#rotary = new LayerRotary(runtime, options.rotary, this.layout.headDim);
     }
     this.#scores = { scale, temperature, softcap, causal, window, alibi, relativePositionBias, sinks };
@@ -210,12 +238,14 @@ export class MultiHeadAttention extends Disposable {
    * @throws AttentionError INVALID_STATE before `load`; INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY
    */
   forward(x: TensorLike, options: ForwardOptions = {}): LayerResult {
+    checkOptions(options, FORWARD_NAMES);
     const packed = this.#weights();
     return callNow(this.runtime, (scope) => this.#run(scope, packed, x, options));
   }
 
   /** {@link forward} in slices between turns of the event loop. */
   async forwardAsync(x: TensorLike, options: ForwardOptions & AsyncOptions = {}): Promise<LayerResult> {
+    checkOptions(options, FORWARD_NAMES, ASYNC_NAMES);
     const packed = this.#weights();
     return callAsync(this.runtime, options, (scope) => this.#run(scope, packed, x, options));
   }
@@ -241,7 +271,6 @@ export class MultiHeadAttention extends Disposable {
   }
 
   #run(scope: CallScope, packed: PackedProjections, x: TensorLike, options: ForwardOptions): LayerResult {
-    checkOptions(options);
     const { embedDim, kdim, vdim, numHeads, numKeyValueHeads, headDim, valueHeadDim, outputDim } =
       this.layout;
     const input = layerInput(scope, 'x', x, embedDim);
@@ -435,7 +464,7 @@ function checkCache(cache: KeyValueCache, runtime: Runtime): void {
 }
 
 function readLayout(options: MultiHeadAttentionOptions): MultiHeadAttentionLayout {
-  checkOptions(options);
+  checkOptions(options, LAYER_NAMES);
   const {
     embedDim,
     numHeads,

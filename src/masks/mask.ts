@@ -1,6 +1,8 @@
 // Masks as values: each knows which keys a query keeps, and can say of a whole block that it is empty or full, so that
 // empty blocks are never computed and full ones never tested. `compile.ts` turns them into what the kernels read.
 
+import { checkObject, checkOptions } from '../runtime/checks.js';
+import type { NamesOf } from '../runtime/checks.js';
 import { AttentionError, invalidArgument, shapeError } from '../runtime/errors.js';
 
 /** The call a mask is applied in. Query i of batch row b stands at key position i + offset(b). */
@@ -185,6 +187,8 @@ export interface Window {
   readonly right?: number | undefined;
 }
 
+export const WINDOW_NAMES = { left: 1, right: 1 } satisfies NamesOf<Window>;
+
 class SlidingWindowMask extends IntervalMask {
   readonly perBatch = true;
   override readonly positional = true;
@@ -210,17 +214,13 @@ class SlidingWindowMask extends IntervalMask {
  */
 export function slidingWindow(window: Window): Mask {
   checkObject('window', window, '{ left, right }');
+  checkOptions(window, WINDOW_NAMES, {}, 'window');
   const { left, right } = window;
   return recorded(
     new SlidingWindowMask(checkSide('left', left), checkSide('right', right)),
     'slidingWindow',
     window,
   );
-}
-
-function checkObject(argument: string, value: unknown, expected: string): void {
-  if (typeof value === 'object' && value !== null) return;
-  throw invalidArgument(argument, expected, value);
 }
 
 function checkSide(argument: string, side: number | undefined): number {
@@ -401,6 +401,12 @@ function runsOf(ids: Int32Array): { begins: Int32Array; ends: Int32Array } | und
  */
 export function documents(documents: Documents): Mask {
   checkObject('documents', documents, '{ ids } or { cumulativeLengths }');
+  checkOptions(
+    documents,
+    'cumulativeLengths' in documents ? { cumulativeLengths: 1 } : { ids: 1 },
+    {},
+    'documents',
+  );
   if ('cumulativeLengths' in documents) {
     const ids = idsFromCumulative('cumulativeLengths', documents.cumulativeLengths);
     return recorded(new DocumentsMask([ids]), 'documents', documents);
@@ -583,6 +589,8 @@ export interface CustomMask {
   readonly perHead?: boolean;
 }
 
+const CUSTOM_MASK_NAMES = { keeps: 1, block: 1, perBatch: 1, perHead: 1 } satisfies NamesOf<CustomMask>;
+
 class PredicateMask extends Mask {
   readonly perBatch: boolean;
   readonly perHead: boolean;
@@ -606,6 +614,9 @@ export function customMask(custom: CustomMask): Mask {
   if (typeof custom?.keeps !== 'function') {
     throw invalidArgument('customMask.keeps', 'a function of batch, head, query and key', custom?.keeps);
   }
+  // An instance of a class may hold whatever its methods need.
+  if (Object.getPrototypeOf(custom) === Object.prototype)
+    checkOptions(custom, CUSTOM_MASK_NAMES, {}, 'customMask');
   if (custom.block !== undefined && typeof custom.block !== 'function') {
     throw invalidArgument('customMask.block', 'a function of a block, or none', custom.block);
   }

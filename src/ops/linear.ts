@@ -3,10 +3,11 @@
 //   packed   [panels of 8 output features][inFeatures][8], then the bias, filled up to whole panels with zeros
 
 import { PANEL, PRODUCT_SCRATCH_BYTES } from '../../build/kernels.js';
-import { callAsync, callNow } from '../runtime/call.js';
+import { ASYNC_NAMES, callAsync, callNow } from '../runtime/call.js';
 import type { AsyncOptions } from '../runtime/call.js';
 import { Disposable } from '../runtime/disposable.js';
 import { checkOptions } from '../runtime/checks.js';
+import type { NamesOf } from '../runtime/checks.js';
 import { describe, invalidArgument, shapeError } from '../runtime/errors.js';
 import { checkDataType, checkTensor } from '../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../runtime/inputs.js';
@@ -138,6 +139,8 @@ export interface LinearOptions {
   readonly output?: Tensor | undefined;
 }
 
+export const LINEAR_NAMES = { output: 1 } satisfies NamesOf<LinearOptions>;
+
 /**
  * x W^T + b.
  *
@@ -147,6 +150,7 @@ export interface LinearOptions {
  * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
  */
 export function linear(input: TensorLike, weights: LinearWeights, options: LinearOptions = {}): Tensor {
+  checkOptions(options, LINEAR_NAMES);
   return callNow(runtimeOfWeights(weights), (scope) => project(scope, input, weights, options));
 }
 
@@ -156,6 +160,7 @@ export async function linearAsync(
   weights: LinearWeights,
   options: LinearOptions & AsyncOptions = {},
 ): Promise<Tensor> {
+  checkOptions(options, LINEAR_NAMES, ASYNC_NAMES);
   return callAsync(runtimeOfWeights(weights), options, (scope) => project(scope, input, weights, options));
 }
 
@@ -172,7 +177,6 @@ function project(
   weights: LinearWeights,
   options: LinearOptions,
 ): Tensor {
-  checkOptions(options);
   let x = scope.tensor('input', input);
   checkDataType('input', x, 'float32');
   const { inFeatures, outFeatures } = weights;

@@ -44,7 +44,7 @@ export function runPeak(runtime: Runtime, steps = 500_000): number {
  * @throws AttentionError INVALID_ARGUMENT
  */
 export function readTensor(tensor: Tensor): number {
-  const { kernels } = findRuntime({}, [tensor]);
+  const { kernels } = findRuntime({}, [tensor], {});
   if (!tensor.contiguous) {
     throw new AttentionError({
       code: 'INVALID_ARGUMENT',

@@ -1,7 +1,8 @@
 // Softmax along an axis.
 
-import { callAsync, callNow } from '../runtime/call.js';
+import { ASYNC_NAMES, callAsync, callNow } from '../runtime/call.js';
 import type { AsyncOptions } from '../runtime/call.js';
+import type { NamesOf } from '../runtime/checks.js';
 import { invalidArgument } from '../runtime/errors.js';
 import { checkDataType, findRuntime } from '../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../runtime/inputs.js';
@@ -16,6 +17,8 @@ export interface SoftmaxOptions {
   readonly runtime?: Runtime | undefined;
 }
 
+export const SOFTMAX_NAMES = { axis: 1, runtime: 1 } satisfies NamesOf<SoftmaxOptions>;
+
 /**
  * exp(x - max) / sum along an axis; the result has the input's shape. A line of -Infinity alone gives zeros; a line that
  * holds NaN or +Infinity gives NaN.
@@ -24,7 +27,7 @@ export interface SoftmaxOptions {
  * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
  */
 export function softmax(input: TensorLike, options: SoftmaxOptions = {}): Tensor {
-  const runtime = findRuntime(options, [input]);
+  const runtime = findRuntime(options, [input], SOFTMAX_NAMES);
   return callNow(runtime, (scope) => softmaxAlong(scope, input, options.axis));
 }
 
@@ -33,7 +36,7 @@ export async function softmaxAsync(
   input: TensorLike,
   options: SoftmaxOptions & AsyncOptions = {},
 ): Promise<Tensor> {
-  const runtime = findRuntime(options, [input]);
+  const runtime = findRuntime(options, [input], SOFTMAX_NAMES, ASYNC_NAMES);
   return callAsync(runtime, options, (scope) => softmaxAlong(scope, input, options.axis));
 }
 

@@ -1,6 +1,7 @@
 // Positions that are added to the input: the sinusoidal encoding, and a table of learned ones.
 
 import { checkInteger, checkOptions } from '../runtime/checks.js';
+import type { NamesOf } from '../runtime/checks.js';
 import { invalidArgument, shapeError } from '../runtime/errors.js';
 import { power, sineAndCosine } from './elementary.js';
 
@@ -11,6 +12,8 @@ export interface SinusoidalOptions {
   /** Position of the first row. Default 0. */
   readonly offset?: number | undefined;
 }
+
+const SINUSOIDAL_NAMES = { base: 1, offset: 1 } satisfies NamesOf<SinusoidalOptions>;
 
 /**
  * The sinusoidal encoding of positions offset .. offset + length - 1: [length, dim], channel 2i is
@@ -24,7 +27,7 @@ export function sinusoidalEncoding(
   dim: number,
   options: SinusoidalOptions = {},
 ): Float32Array {
-  checkOptions(options);
+  checkOptions(options, SINUSOIDAL_NAMES);
   const { base = 10000, offset = 0 } = options;
   for (const [argument, value] of Object.entries({ length, dim, offset })) {
     if (Number.isInteger(value) && value >= 0 && value < 2 ** 31) continue;
@@ -64,7 +67,7 @@ export function addPositions(
   for (const [argument, array] of Object.entries({ x, table })) {
     if (!(array instanceof Float32Array)) throw invalidArgument(argument, 'a Float32Array', array);
   }
-  checkOptions(shape, 'shape');
+  checkOptions(shape, { batch: 1, length: 1, dim: 1 }, {}, 'shape');
   const { batch, length, dim } = shape;
   for (const [name, size] of Object.entries({ batch, length, dim })) {
     checkInteger(`shape.${name}`, size, 1, 2 ** 31);

@@ -1,6 +1,7 @@
 // The frequencies of rotary embedding, with the ways of stretching them to longer contexts. Float64 throughout.
 
-import { checkOptions } from '../runtime/checks.js';
+import { checkObject, checkOptions } from '../runtime/checks.js';
+import type { NamesOf } from '../runtime/checks.js';
 import { AttentionError, invalidArgument } from '../runtime/errors.js';
 import { logarithm, power } from './elementary.js';
 
@@ -56,6 +57,19 @@ export type RotaryScaling =
       readonly highFrequencyFactor?: number;
     };
 
+type Scaling<Type extends RotaryScaling['type']> = Extract<RotaryScaling, { type: Type }>;
+
+/** What each type has beside `type` and `factor`. */
+const SCALING_NAMES: {
+  readonly [Type in RotaryScaling['type']]?: NamesOf<Omit<Scaling<Type>, 'type' | 'factor'>>;
+} = {
+  linear: {},
+  ntk: {},
+  dynamic: { originalLength: 1 },
+  yarn: { originalLength: 1, betaFast: 1, betaSlow: 1, attentionFactor: 1 },
+  llama3: { originalLength: 1, lowFrequencyFactor: 1, highFrequencyFactor: 1 },
+};
+
 /** Options of `rotaryFrequencies`. */
 export interface FrequencyOptions {
   /** Channels that are rotated; even. */
@@ -67,6 +81,13 @@ export interface FrequencyOptions {
   /** Length in use, for 'dynamic'. Default originalLength. */
   readonly length?: number | undefined;
 }
+
+const FREQUENCY_NAMES = {
+  rotaryDim: 1,
+  base: 1,
+  scaling: 1,
+  length: 1,
+} satisfies NamesOf<FrequencyOptions>;
 
 /** What rotations are made of. */
 export interface RotaryFrequencies {
@@ -83,14 +104,22 @@ export interface RotaryFrequencies {
  * @see Su et al. 2021
  */
 export function rotaryFrequencies(options: FrequencyOptions): RotaryFrequencies {
-  checkOptions(options);
+  // A layer's options for its rotary embedding will do.
+  checkOptions(options, FREQUENCY_NAMES, { interleaved: 1 });
+  return computeFrequencies(options);
+}
+
+/** @internal {@link rotaryFrequencies} of options that may have other names too. */
+export function computeFrequencies(options: FrequencyOptions): RotaryFrequencies {
   const { rotaryDim, base = 10000, scaling } = options;
   if (!Number.isInteger(rotaryDim) || rotaryDim < 2 || rotaryDim % 2 !== 0 || rotaryDim > 65536) {
     throw invalid('rotaryDim', 'an even integer from 2 to 65536', rotaryDim);
   }
   checkPositive('base', base);
   if (scaling === undefined) return plain(rotaryDim, base);
-  checkOptions(scaling, 'scaling');
+  checkObject('scaling', scaling);
+  const more = SCALING_NAMES[scaling.type];
+  if (more) checkOptions(scaling, { type: 1, factor: 1 }, more, 'scaling');
   checkPositive('scaling.factor', scaling.factor);
   switch (scaling.type) {
     case 'linear':
@@ -125,8 +154,6 @@ function plain(rotaryDim: number, base: number): RotaryFrequencies {
 function stretchedBase(base: number, factor: number, rotaryDim: number): number {
   return rotaryDim === 2 ? base : base * power(factor, rotaryDim / (rotaryDim - 2));
 }
-
-type Scaling<Type extends RotaryScaling['type']> = Extract<RotaryScaling, { type: Type }>;
 
 function dynamic(
   rotaryDim: number,

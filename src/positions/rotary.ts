@@ -3,13 +3,14 @@
 import { integers } from '../masks/mask.js';
 import type { IntegerList } from '../masks/mask.js';
 import { callNow } from '../runtime/call.js';
+import type { NamesOf } from '../runtime/checks.js';
 import { AttentionError, describe, invalidArgument, shapeError } from '../runtime/errors.js';
 import { checkDataType, findRuntime } from '../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { sineAndCosine } from './elementary.js';
-import { rotaryFrequencies } from './frequencies.js';
+import { computeFrequencies } from './frequencies.js';
 import type { RotaryScaling } from './frequencies.js';
 
 /** How channels are rotated; the same for every call of a model. */
@@ -23,6 +24,13 @@ export interface RotaryOptions {
   /** False (default) pairs channel i with i + rotaryDim / 2, true 2i with 2i + 1. */
   readonly interleaved?: boolean | undefined;
 }
+
+export const ROTARY_NAMES = {
+  rotaryDim: 1,
+  base: 1,
+  scaling: 1,
+  interleaved: 1,
+} satisfies NamesOf<RotaryOptions>;
 
 /** cos and sin of positions 0.. as [positions][pairs]. */
 export interface RotaryTables {
@@ -45,7 +53,7 @@ export function rotaryRows(
   positions: Int32Array,
   length: number,
 ): RotaryTables {
-  const { frequencies, attentionFactor } = rotaryFrequencies({ ...options, length });
+  const { frequencies, attentionFactor } = computeFrequencies({ ...options, length });
   const pairs = frequencies.length;
   const cos = new Float32Array(positions.length * pairs);
   const sin = new Float32Array(positions.length * pairs);
@@ -83,6 +91,13 @@ export interface RotaryEmbeddingOptions extends RotaryOptions {
   readonly runtime?: Runtime | undefined;
 }
 
+export const ROTARY_EMBEDDING_NAMES = /* @__PURE__ */ Object.assign(
+  { positions: 1, offset: 1, tables: { cos: 1, sin: 1 }, inPlace: 1, runtime: 1 } satisfies NamesOf<
+    Omit<RotaryEmbeddingOptions, keyof RotaryOptions>
+  >,
+  ROTARY_NAMES,
+);
+
 /**
  * Rotates queries or keys by their positions.
  *
@@ -92,7 +107,7 @@ export interface RotaryEmbeddingOptions extends RotaryOptions {
  * @see Su et al. 2021
  */
 export function rotaryEmbedding(input: TensorLike, options: RotaryEmbeddingOptions = {}): Tensor {
-  const runtime = findRuntime(options, [input]);
+  const runtime = findRuntime(options, [input], ROTARY_EMBEDDING_NAMES);
   return callNow(runtime, (scope) => {
     const x = scope.tensor('input', input);
     checkDataType('input', x, 'float32');

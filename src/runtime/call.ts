@@ -4,6 +4,7 @@
 //   callNow      steps run where they stand
 //   callAsync    steps go on a list, and run in slices of a few milliseconds between turns of the event loop
 
+import type { NamesOf } from './checks.js';
 import { invalidArgument } from './errors.js';
 import { CallScope } from './inputs.js';
 import type { Step } from './inputs.js';
@@ -30,6 +31,8 @@ export interface AsyncOptions {
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
+export const ASYNC_NAMES = { signal: 1, onProgress: 1 } satisfies NamesOf<AsyncOptions>;
+
 /** Runs the body of an operation to its end. */
 export function callNow<Result>(runtime: Runtime, body: (scope: CallScope) => Result): Result {
   const scope = new CallScope(runtime);
@@ -49,7 +52,7 @@ export async function callAsync<Result>(
   options: AsyncOptions,
   body: (scope: CallScope) => Result,
 ): Promise<Result> {
-  checkOptions(options);
+  checkAsyncOptions(options);
   options.signal?.throwIfAborted();
   const steps: Step[] = [];
   const scope = new CallScope(runtime, steps);
@@ -64,7 +67,7 @@ export async function callAsync<Result>(
   }
 }
 
-function checkOptions({ signal, onProgress }: AsyncOptions): void {
+function checkAsyncOptions({ signal, onProgress }: AsyncOptions): void {
   if (signal !== undefined && typeof signal?.throwIfAborted !== 'function') {
     throw invalidArgument('signal', 'an AbortSignal', signal);
   }

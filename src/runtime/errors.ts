@@ -4,7 +4,7 @@
 /**
  * What went wrong, for programs to branch on. Codes are stable; messages are for people and may change.
  *
- * - `INVALID_ARGUMENT`: an argument or option has a value that makes no sense.
+ * - `INVALID_ARGUMENT`: an argument or option has a value that makes no sense, or an option a name that is not known.
  * - `INVALID_SHAPE`: a shape, length or stride does not fit.
  * - `INVALID_DTYPE`: data of a kind that cannot be read, such as integers where floats belong.
  * - `INVALID_STATE`: the call is fine, but not now.

@@ -8,6 +8,7 @@ import type { ArrayInput } from './runtime.js';
 import { isTensor } from './tensor.js';
 import type { DataType, Tensor } from './tensor.js';
 import { checkOptions } from './checks.js';
+import type { Names } from './checks.js';
 import { runTiles } from './tiles.js';
 import type { Work } from './tiles.js';
 
@@ -156,12 +157,17 @@ export class CallScope {
   }
 }
 
-/** The runtime to compute in: the one in the options, or that of the first tensor among the inputs. */
+/**
+ * The runtime to compute in: the one in the options, or that of the first tensor among the inputs. Checks the names of the
+ * options, of which `more` are those that an asynchronous form has beside its synchronous one.
+ */
 export function findRuntime(
   options: { readonly runtime?: Runtime | undefined },
   inputs: readonly unknown[],
+  names: Names,
+  more?: Names,
 ): Runtime {
-  checkOptions(options);
+  checkOptions(options, names, more);
   if (options.runtime !== undefined) return options.runtime;
   for (const input of inputs) {
     if (!isTensor(input)) continue;

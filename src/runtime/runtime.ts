@@ -1,6 +1,8 @@
 // A runtime: the kernels, one linear memory, its threads, and what lives in it. Runtimes are independent of each other.
 
 import type { MemoryStatistics } from './allocator.js';
+import { checkOptions } from './checks.js';
+import type { NamesOf } from './checks.js';
 import { AttentionError, describe, invalidArgument, shapeError } from './errors.js';
 import { probeFeatures } from './features.js';
 import type { Features } from './features.js';
@@ -9,7 +11,7 @@ import type { Build, Kernels } from './kernels.js';
 import { LinearMemory, MAXIMUM_BYTES } from './memory.js';
 import { contiguousStrides, disposeSymbol, elementBytes, sizeOf, Storage, Tensor } from './tensor.js';
 import type { DataType, Lender } from './tensor.js';
-import { readThreads } from './threads/options.js';
+import { readThreads, THREADS_NAMES } from './threads/options.js';
 import type { ThreadOptions, WantedThreads } from './threads/options.js';
 import { whyNoThreads } from './threads/spawn.js';
 import { Threads } from './threads/threads.js';
@@ -30,11 +32,20 @@ export interface RuntimeOptions {
   readonly threads?: 'auto' | number | ThreadOptions | undefined;
 }
 
+export const RUNTIME_NAMES = {
+  build: 1,
+  deterministic: 1,
+  maximumMemory: 1,
+  threads: THREADS_NAMES,
+} satisfies NamesOf<RuntimeOptions>;
+
 /** What a runtime should be, and what it is made of. */
 export interface SlimRuntimeOptions extends RuntimeOptions {
   /** The builds that may be loaded. Only the chosen one is looked at, and fetched if it is an address. */
   readonly wasm: WasmSources;
 }
+
+const WASM_NAMES = { simd: 1, relaxed: 1 } satisfies NamesOf<WasmSources>;
 
 /** What `createRuntime` found and chose. */
 export interface RuntimeInfo {
@@ -69,13 +80,21 @@ export type ArrayInput =
  *   forbidden; INVALID_ARGUMENT; INVALID_FILE if a build is not this version's; OUT_OF_MEMORY if the engine refuses the
  *   first pages.
  */
-export async function createRuntime(options: SlimRuntimeOptions): Promise<Runtime> {
+export function createRuntime(options: SlimRuntimeOptions): Promise<Runtime>;
+/** @internal With the builds that an entry carries. */
+export function createRuntime(options: RuntimeOptions, carried: WasmSources): Promise<Runtime>;
+export async function createRuntime(
+  options: RuntimeOptions & { readonly wasm?: WasmSources },
+  carried?: WasmSources,
+): Promise<Runtime> {
+  checkOptions(options, RUNTIME_NAMES, carried ? {} : { wasm: WASM_NAMES });
+  const { wasm = carried } = options;
   const features = probeFeatures();
-  const { build, reason } = chooseBuild(options, features);
+  const { build, reason } = chooseBuild(options, wasm, features);
   const maximum = checkMaximum(options.maximumMemory);
   const info = { build, reason, deterministic: build === 'simd', features };
   const wanted = readThreads(options.threads);
-  const source = options.wasm?.[build];
+  const source = wasm?.[build];
   if (wanted.count === 1) return createAlone(info, source, maximum, wanted.reason);
   try {
     return await createThreaded(info, source, maximum, wanted);
@@ -122,8 +141,11 @@ async function createThreaded(
   return new Runtime(memory, kernels, { ...info, threads: count, threadsReason: reason }, threads);
 }
 
-function chooseBuild(options: SlimRuntimeOptions, features: Features): { build: Build; reason: string } {
-  const { build, deterministic, wasm } = options;
+function chooseBuild(
+  { build, deterministic }: RuntimeOptions,
+  wasm: WasmSources | undefined,
+  features: Features,
+): { build: Build; reason: string } {
   if (build !== undefined && build !== 'simd' && build !== 'relaxed') {
     throw invalidArgument('build', "'simd' or 'relaxed'", build);
   }

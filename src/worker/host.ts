@@ -19,7 +19,7 @@ import type { Mask, Progress, Runtime, RuntimeOptions, TensorData } from '../ind
 import { invalidArgument } from '../runtime/errors.js';
 import { isTensor } from '../runtime/tensor.js';
 import { packError } from './errors.js';
-import { findOperation, propertiesOf } from './operations.js';
+import { findOperation, optionNames, propertiesOf } from './operations.js';
 import { nameOf } from './pack.js';
 import type { Answer, CallRequest, Made, Path, Request } from './protocol.js';
 
@@ -107,7 +107,7 @@ export class Host {
   async #start(options: RuntimeOptions): Promise<void> {
     try {
       this.#runtime ??= await createRuntime(options);
-      this.#post({ type: 'ready', info: this.#runtime.info }, []);
+      this.#post({ type: 'ready', info: this.#runtime.info, names: optionNames }, []);
     } catch (error) {
       this.#post({ type: 'failed', error: packError(error) }, []);
     }
@@ -125,13 +125,21 @@ export class Host {
       const run = findOperation(request.operation);
       const onProgress = ({ done, total }: Progress) =>
         this.#post({ type: 'progress', id, progress: { done, total } }, []);
-      const options = {
-        ...(inputs['options'] as object | undefined),
-        runtime,
+      const own = inputs['options'] as object | undefined;
+      const watched = {
+        ...own,
         signal: abort.signal,
         onProgress: request.progress ? onProgress : undefined,
       };
-      const result = await run({ runtime, handles: this.#handles.size, inputs, options } as never);
+      const options = { ...watched, runtime };
+      const result = await run({
+        runtime,
+        handles: this.#handles.size,
+        inputs,
+        own,
+        watched,
+        options,
+      } as never);
       this.#reply(request, result);
     } catch (error) {
       this.#fail(id, error);

@@ -1,6 +1,9 @@
 // The program's side of a worker: calls that wait for their answers, and what becomes of them when the worker ends.
 
 import type { AsyncOptions, Progress, RuntimeInfo, RuntimeOptions } from '../index.js';
+import { ASYNC_NAMES } from '../runtime/call.js';
+import { checkOptions } from '../runtime/checks.js';
+import type { Names, NamesOf } from '../runtime/checks.js';
 import { AttentionError, invalidArgument } from '../runtime/errors.js';
 import { unpackError } from './errors.js';
 import { WorkerHandle, WorkerTensor } from './handle.js';
@@ -21,6 +24,11 @@ export interface CallOptions extends AsyncOptions {
   readonly read?: boolean | undefined;
 }
 
+const CALL_NAMES = /* @__PURE__ */ Object.assign(
+  { transfer: 1, read: 1 } satisfies NamesOf<Omit<CallOptions, keyof AsyncOptions>>,
+  ASYNC_NAMES,
+);
+
 type ResultAnswer = Extract<Answer, { type: 'result' }>;
 
 /** A handle of what the worker says it has made. */
@@ -39,6 +47,8 @@ interface Pending {
 export class Link {
   /** What the worker said of its runtime. */
   info!: RuntimeInfo;
+  /** Names of the options of each operation that has any. */
+  #names!: Readonly<Record<string, Names>>;
   #connection!: Connection;
   readonly #pending = new Map<number, Pending>();
   #start: { resolve: (info: RuntimeInfo) => void; reject: (reason: unknown) => void } | undefined;
@@ -86,15 +96,21 @@ export class Link {
     revive: Revive<WorkerHandle> = WorkerTensor,
   ): Promise<T> {
     if (this.#end) throw this.#end;
+    const names = this.#names[operation] ?? {};
+    checkOptions(options, names, CALL_NAMES);
     checkCallOptions(options);
-    const { signal, onProgress, transfer = false, read = false, ...rest } = options;
+    const { signal, onProgress, transfer = false, read = false } = options;
     signal?.throwIfAborted();
     const given = new Map<number, WorkerHandle>();
-    const { transfers, ...packed } = packInputs({ ...inputs, options: rest }, transfer, (argument, value) => {
-      if (!(value instanceof WorkerHandle)) return undefined;
-      given.set(value.number, this.#check(argument, value));
-      return value.number;
-    });
+    const { transfers, ...packed } = packInputs(
+      { ...inputs, options: pick(options, names) },
+      transfer,
+      (argument, value) => {
+        if (!(value instanceof WorkerHandle)) return undefined;
+        given.set(value.number, this.#check(argument, value));
+        return value.number;
+      },
+    );
     const id = this.#nextId++;
     const answer = new Promise<ResultAnswer>((resolve, reject) => {
       const progress = onProgress !== undefined;
@@ -128,6 +144,7 @@ export class Link {
   #receive(answer: Answer): void {
     switch (answer.type) {
       case 'ready':
+        this.#names = answer.names;
         this.#start?.resolve(answer.info);
         break;
       case 'failed':
@@ -236,11 +253,20 @@ export class Link {
   }
 }
 
-function checkCallOptions(options: unknown): void {
+/** Options as a plain object, inherited ones and those behind getters too: the structured clone algorithm would lose them. */
+function pick(options: object, names: Names): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(names).map(([name, inner]) => {
+      const value = (options as Record<string, unknown>)[name];
+      return [name, inner !== 1 && value && typeof value === 'object' ? pick(value, inner) : value];
+    }),
+  );
+}
+
+function checkCallOptions(options: CallOptions): void {
   const fail = (argument: string, expected: string, value: unknown) => {
     throw invalidArgument(argument, expected, value);
   };
-  if (typeof options !== 'object' || options === null) fail('options', 'an object', options);
   const { signal, onProgress, transfer, read } = options as Record<keyof CallOptions, unknown>;
   if (signal !== undefined && !(signal instanceof AbortSignal)) fail('signal', 'an AbortSignal', signal);
   if (onProgress !== undefined && typeof onProgress !== 'function')

@@ -18,6 +18,17 @@ import {
   variableLengthAttentionAsync,
 } from '../index.js';
 import type { DataType, Runtime, TensorData } from '../index.js';
+import { APPEND_NAMES, CACHE_ATTEND_NAMES, CACHE_NAMES } from '../layers/key-value-cache.js';
+import { FORWARD_NAMES, LAYER_NAMES } from '../layers/multi-head-attention.js';
+import { LINEAR_ATTENTION_NAMES } from '../ops/attention/linear-attention.js';
+import { SCALED_DOT_PRODUCT_ATTENTION_NAMES } from '../ops/attention/options.js';
+import { RECEIVED_WEIGHT_NAMES, SUMMARY_NAMES } from '../ops/attention/summaries.js';
+import { VARIABLE_LENGTH_NAMES } from '../ops/attention/variable-length.js';
+import { WEIGHTS_NAMES } from '../ops/attention/weights.js';
+import { LINEAR_NAMES } from '../ops/linear.js';
+import { SOFTMAX_NAMES } from '../ops/softmax.js';
+import { ROTARY_EMBEDDING_NAMES } from '../positions/rotary.js';
+import type { Names } from '../runtime/checks.js';
 import { invalidArgument } from '../runtime/errors.js';
 import { isTensor } from '../runtime/tensor.js';
 
@@ -33,7 +44,11 @@ export interface Call {
   /** How many things the worker holds for handles outside. */
   readonly handles: number;
   readonly inputs: Record<InputName, never>;
-  /** The operation's options, `runtime` among them, and `AsyncOptions`. */
+  /** The operation's options, as they were given. */
+  readonly own: never;
+  /** Those, and `AsyncOptions`. */
+  readonly watched: never;
+  /** Those, and `runtime`. */
   readonly options: never;
 }
 
@@ -55,24 +70,25 @@ const operations: Record<string, (call: Call) => unknown> = {
     linearAttentionAsync(query, key, value, options),
   variableLengthAttention: ({ inputs: { query, key, value }, options }) =>
     variableLengthAttentionAsync(query, key, value, options),
-  linear: ({ inputs: { input, weights }, options }) => linearAsync(input, weights, options),
+  linear: ({ inputs: { input, weights }, watched }) => linearAsync(input, weights, watched),
   softmax: ({ inputs: { input }, options }) => softmaxAsync(input, options),
-  rotaryEmbedding: ({ inputs: { input }, options }) => rotaryEmbedding(input, options),
+  rotaryEmbedding: ({ runtime, inputs: { input }, own }) =>
+    rotaryEmbedding(input, { ...(own as object), runtime }),
 
   linearWeights: ({ runtime, inputs: { weight, bias } }) => new LinearWeights(runtime, weight, bias),
-  multiHeadAttention: ({ runtime, options }) => new MultiHeadAttention(runtime, options),
+  multiHeadAttention: ({ runtime, own }) => new MultiHeadAttention(runtime, own),
   load: ({ inputs: { layer, stateDict, prefix } }) =>
     void only(MultiHeadAttention, 'layer', layer).load(stateDict, prefix),
-  forward: ({ inputs: { layer, x }, options }) =>
-    only(MultiHeadAttention, 'layer', layer).forwardAsync(x, options),
+  forward: ({ inputs: { layer, x }, watched }) =>
+    only(MultiHeadAttention, 'layer', layer).forwardAsync(x, watched),
 
-  keyValueCache: ({ runtime, options }) => new KeyValueCache(runtime, options),
+  keyValueCache: ({ runtime, own }) => new KeyValueCache(runtime, own),
   cacheLengths: ({ inputs: { cache, layer } }) => cacheOf(cache).lengths(layer),
   cacheBytes: ({ inputs: { cache } }) => cacheOf(cache).bytes,
-  cacheAppend: ({ inputs: { cache, layer, keys, values }, options }) =>
-    cacheOf(cache).append(layer, keys, values, options),
-  cacheAttend: ({ inputs: { cache, layer, query }, options }) =>
-    cacheOf(cache).attendAsync(layer, query, options),
+  cacheAppend: ({ inputs: { cache, layer, keys, values }, own }) =>
+    cacheOf(cache).append(layer, keys, values, own),
+  cacheAttend: ({ inputs: { cache, layer, query }, watched }) =>
+    cacheOf(cache).attendAsync(layer, query, watched),
   cacheFork: ({ inputs: { cache, rows } }) => cacheOf(cache).fork(rows),
   cacheReorder: ({ inputs: { cache, rows } }) => cacheOf(cache).reorder(rows),
   cacheCrop: ({ inputs: { cache, length } }) => cacheOf(cache).crop(length),
@@ -80,6 +96,27 @@ const operations: Record<string, (call: Call) => unknown> = {
   cacheSnapshot: ({ inputs: { cache } }) => cacheOf(cache).snapshot(),
   cacheRestore: ({ inputs: { cache, snapshot } }) => cacheOf(cache).restore(snapshot),
 };
+
+/** Names of the options of each operation that has any. Without `runtime`: here that is the worker's. */
+export const optionNames: Readonly<Record<string, Names>> = Object.fromEntries(
+  Object.entries<Names>({
+    scaledDotProductAttention: SCALED_DOT_PRODUCT_ATTENTION_NAMES,
+    attentionWeights: WEIGHTS_NAMES,
+    attentionEntropy: SUMMARY_NAMES,
+    receivedWeight: RECEIVED_WEIGHT_NAMES,
+    topKeys: SUMMARY_NAMES,
+    linearAttention: LINEAR_ATTENTION_NAMES,
+    variableLengthAttention: VARIABLE_LENGTH_NAMES,
+    linear: LINEAR_NAMES,
+    softmax: SOFTMAX_NAMES,
+    rotaryEmbedding: ROTARY_EMBEDDING_NAMES,
+    multiHeadAttention: LAYER_NAMES,
+    forward: FORWARD_NAMES,
+    keyValueCache: CACHE_NAMES,
+    cacheAppend: APPEND_NAMES,
+    cacheAttend: CACHE_ATTEND_NAMES,
+  }).map(([operation, { runtime: _, ...names }]) => [operation, names]),
+);
 
 function tensorOf(value: unknown): Tensor {
   return only(Tensor<DataType>, 'tensor', value);

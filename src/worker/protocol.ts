@@ -1,6 +1,7 @@
 // What passes between a program and its worker. Every message is a plain object that the structured clone algorithm can
 // copy; what cannot be copied (handles, masks) is named by a reference that says where in the message it stands.
 
+import type { Names } from '../runtime/checks.js';
 import type { AttentionErrorCode, Progress, RuntimeInfo, RuntimeOptions } from '../index.js';
 
 export type Path = readonly (string | number)[];
@@ -39,7 +40,7 @@ export interface Made {
 }
 
 export type Answer =
-  | { readonly type: 'ready'; readonly info: RuntimeInfo }
+  | { readonly type: 'ready'; readonly info: RuntimeInfo; readonly names: Readonly<Record<string, Names>> }
   | { readonly type: 'failed'; readonly error: PackedError }
   | { readonly type: 'result'; readonly id: number; readonly value: unknown; readonly made: readonly Made[] }
   | { readonly type: 'error'; readonly id: number; readonly error: PackedError }

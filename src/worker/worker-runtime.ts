@@ -29,6 +29,8 @@ import type {
   VariableLengthOptions,
 } from '../index.js';
 import type { ArrayInput, DataType } from '../index.js';
+import { checkOptions } from '../runtime/checks.js';
+import { RUNTIME_NAMES } from '../runtime/runtime.js';
 import { disposeSymbol } from '../runtime/tensor.js';
 import { WorkerHandle, WorkerTensor } from './handle.js';
 import { Link } from './link.js';
@@ -71,6 +73,7 @@ export type TransferOptions = Pick<CallOptions, 'transfer'>;
  *   an address that does not load); what `createRuntime` throws
  */
 export async function createWorkerRuntime(options: WorkerRuntimeOptions = {}): Promise<WorkerRuntime> {
+  checkOptions(options, RUNTIME_NAMES, { worker: 1 });
   const { worker, ...runtimeOptions } = options;
   return new WorkerRuntime(await Link.open(worker, runtimeOptions));
 }

@@ -157,7 +157,7 @@ const CALLS: Readonly<Record<string, [Call, unknown[]]>> = {
     ],
   ],
   mergeAttention: [api.mergeAttention, [[{ output: heads, logSumExp: floats(1, 2, 5) }], { runtime }]],
-  softmax: [api.softmax, [heads, { axis: -1, output: undefined, runtime }]],
+  softmax: [api.softmax, [heads, { axis: -1, runtime }]],
   linear: [api.linear, [floats(3, 4), weights, { output: undefined }]],
   LinearWeights: [
     (...args) => new api.LinearWeights(...(args as unknown as [api.Runtime, Tensor])),

@@ -262,7 +262,8 @@ function asWorkerRuntime(runtime: Runtime): WorkerRuntime {
         const operation = sync[name as 'softmax'] as unknown as (...given: unknown[]) => unknown;
         const last = given.at(-1);
         const [inputs, options] = isOptions(last) ? [given.slice(0, -1), last] : [given, {}];
-        return withRead(operation(...inputs, { ...(options as object), runtime }));
+        const own = name === 'linear' ? {} : { runtime }; // its weights say which
+        return withRead(operation(...inputs, { ...(options as object), ...own }));
       },
   });
 }

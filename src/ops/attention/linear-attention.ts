@@ -3,8 +3,9 @@
 import { ELU, RELU } from '../../../build/kernels.js';
 import { integers } from '../../masks/mask.js';
 import type { IntegerList } from '../../masks/mask.js';
-import { callAsync, callNow } from '../../runtime/call.js';
+import { ASYNC_NAMES, callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
+import type { NamesOf } from '../../runtime/checks.js';
 import { AttentionError, invalidArgument, shapeError } from '../../runtime/errors.js';
 import { findRuntime } from '../../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../../runtime/inputs.js';
@@ -31,6 +32,13 @@ export interface LinearAttentionOptions {
   readonly runtime?: Runtime | undefined;
 }
 
+export const LINEAR_ATTENTION_NAMES = {
+  featureMap: 1,
+  causal: 1,
+  keyLengths: 1,
+  runtime: 1,
+} satisfies NamesOf<LinearAttentionOptions>;
+
 /**
  * sum_j phi(q_i) . phi(k_j) v_j / sum_j phi(q_i) . phi(k_j): time and memory linear in the length. Results differ from
  * softmax attention; models must have been trained for it. A row whose denominator is 0 gives zeros.
@@ -48,7 +56,7 @@ export function linearAttention(
   value: TensorLike,
   options: LinearAttentionOptions = {},
 ): Tensor {
-  const runtime = findRuntime(options, [query, key, value]);
+  const runtime = findRuntime(options, [query, key, value], LINEAR_ATTENTION_NAMES);
   return callNow(runtime, (scope) => attendLinearly(scope, query, key, value, options));
 }
 
@@ -59,7 +67,7 @@ export async function linearAttentionAsync(
   value: TensorLike,
   options: LinearAttentionOptions & AsyncOptions = {},
 ): Promise<Tensor> {
-  const runtime = findRuntime(options, [query, key, value]);
+  const runtime = findRuntime(options, [query, key, value], LINEAR_ATTENTION_NAMES, ASYNC_NAMES);
   return callAsync(runtime, options, (scope) => attendLinearly(scope, query, key, value, options));
 }
 

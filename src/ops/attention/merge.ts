@@ -1,8 +1,9 @@
 // Results of attention over disjoint sets of keys, combined into that over all of them.
 
-import { callAsync, callNow } from '../../runtime/call.js';
+import { ASYNC_NAMES, callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
-import { checkOptions } from '../../runtime/checks.js';
+import { checkObject } from '../../runtime/checks.js';
+import type { Names, NamesOf } from '../../runtime/checks.js';
 import { describe, invalidArgument, shapeError } from '../../runtime/errors.js';
 import { checkDataType, findRuntime } from '../../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../../runtime/inputs.js';
@@ -24,6 +25,8 @@ export interface MergeOptions {
   readonly runtime?: Runtime | undefined;
 }
 
+export const MERGE_NAMES = { runtime: 1 } satisfies NamesOf<MergeOptions>;
+
 /**
  * Attention over the union of disjoint sets of keys, from the results over each: long contexts can be split over calls,
  * workers or machines. Sinks belong into one part only.
@@ -44,17 +47,19 @@ export async function mergeAttentionAsync(
   parts: readonly PartialAttention[],
   options: MergeOptions & AsyncOptions = {},
 ): Promise<AttentionResult> {
-  return callAsync(runtimeOfParts(parts, options), options, (scope) => merge(scope, parts));
+  return callAsync(runtimeOfParts(parts, options, ASYNC_NAMES), options, (scope) => merge(scope, parts));
 }
 
-function runtimeOfParts(parts: readonly PartialAttention[], options: MergeOptions): Runtime {
+function runtimeOfParts(parts: readonly PartialAttention[], options: MergeOptions, more?: Names): Runtime {
   if (!(parts instanceof Array) || parts.length === 0) {
     throw invalidArgument('parts', 'at least one result', parts);
   }
-  parts.forEach((part, i) => checkOptions(part, `parts[${i}]`));
+  parts.forEach((part, i) => checkObject(`parts[${i}]`, part));
   return findRuntime(
     options,
     parts.flatMap((part) => [part.output, part.logSumExp]),
+    MERGE_NAMES,
+    more,
   );
 }
 

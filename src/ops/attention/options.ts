@@ -1,8 +1,11 @@
 // The options of attention, shared by every operation and layer that attends. One meaning each, everywhere.
 
+import { WINDOW_NAMES } from '../../masks/mask.js';
 import type { IntegerList, Mask, Window } from '../../masks/mask.js';
 import type { TensorLike } from '../../runtime/inputs.js';
+import type { NamesOf } from '../../runtime/checks.js';
 import type { Runtime } from '../../runtime/runtime.js';
+import type { ScaledDotProductAttentionOptions } from './scaled-dot-product-attention.js';
 
 /** Bucketed relative-position bias (T5). */
 export interface RelativePositionBias {
@@ -59,3 +62,41 @@ export interface AttentionOptions {
   /** Needed only if no input is a Tensor. */
   readonly runtime?: Runtime | undefined;
 }
+
+/** What scores are in every call of a layer. */
+export type ScoreOptions = Pick<
+  AttentionOptions,
+  'scale' | 'temperature' | 'softcap' | 'causal' | 'window' | 'alibi' | 'relativePositionBias' | 'sinks'
+>;
+
+export const SCORE_NAMES = {
+  scale: 1,
+  temperature: 1,
+  softcap: 1,
+  causal: 1,
+  window: WINDOW_NAMES,
+  alibi: 1,
+  relativePositionBias: {
+    table: 1,
+    buckets: 1,
+    maxDistance: 1,
+    bidirectional: 1,
+  } satisfies NamesOf<RelativePositionBias>,
+  sinks: 1,
+} satisfies NamesOf<ScoreOptions>;
+
+/** Here, because what comes after attention takes its options as they are, and has no use for these. */
+export const SCALED_DOT_PRODUCT_ATTENTION_NAMES = /* @__PURE__ */ Object.assign(
+  {
+    queryOffset: 1,
+    mask: 1,
+    keyLengths: 1,
+    bias: 1,
+    runtime: 1,
+    returnWeights: 1,
+    returnLogSumExp: 1,
+    returnStatistics: 1,
+    output: 1,
+  } satisfies NamesOf<Omit<ScaledDotProductAttentionOptions, keyof ScoreOptions>>,
+  SCORE_NAMES,
+);

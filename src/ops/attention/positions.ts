@@ -8,7 +8,7 @@
 //
 // Where the queries stand (offset) shifts what the table holds, not its shape.
 
-import { checkInteger, checkOptions, readNumbers } from '../../runtime/checks.js';
+import { checkInteger, checkObject, readNumbers } from '../../runtime/checks.js';
 import { invalidArgument, shapeError } from '../../runtime/errors.js';
 import type { AttentionOptions, RelativePositionBias } from './options.js';
 
@@ -121,7 +121,7 @@ function readSlopes(
 }
 
 function readRelative(bias: RelativePositionBias, heads: number): (distance: number, head: number) => number {
-  checkOptions(bias, 'relativePositionBias');
+  checkObject('relativePositionBias', bias);
   const { buckets = 32, maxDistance = 128, bidirectional = true } = bias;
   const table = readNumbers('relativePositionBias.table', bias.table);
   const sides = bidirectional ? 2 : 1;

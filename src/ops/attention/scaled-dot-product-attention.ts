@@ -1,12 +1,13 @@
 // Fused attention: the operation.
 
-import { callAsync, callNow } from '../../runtime/call.js';
+import { ASYNC_NAMES, callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
 import { Disposable } from '../../runtime/disposable.js';
 import { AttentionError, describe, shapeError } from '../../runtime/errors.js';
 import { checkDataType, checkTensor, findRuntime } from '../../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../../runtime/inputs.js';
 import { Tensor } from '../../runtime/tensor.js';
+import { SCALED_DOT_PRODUCT_ATTENTION_NAMES } from './options.js';
 import type { AttentionOptions } from './options.js';
 import { attentionInput, placeTensor, planAttention } from './plan.js';
 import type { PlacedTensor, Plan } from './plan.js';
@@ -75,7 +76,7 @@ export function scaledDotProductAttention(
   value: TensorLike,
   options: ScaledDotProductAttentionOptions = {},
 ): AttentionResult {
-  const runtime = findRuntime(options, [query, key, value]);
+  const runtime = findRuntime(options, [query, key, value], SCALED_DOT_PRODUCT_ATTENTION_NAMES);
   return callNow(runtime, (scope) => planAndAttend(scope, query, key, value, options));
 }
 
@@ -86,7 +87,7 @@ export async function scaledDotProductAttentionAsync(
   value: TensorLike,
   options: ScaledDotProductAttentionOptions & AsyncOptions = {},
 ): Promise<AttentionResult> {
-  const runtime = findRuntime(options, [query, key, value]);
+  const runtime = findRuntime(options, [query, key, value], SCALED_DOT_PRODUCT_ATTENTION_NAMES, ASYNC_NAMES);
   return callAsync(runtime, options, (scope) => planAndAttend(scope, query, key, value, options));
 }
 

@@ -1,12 +1,14 @@
 // What the weights say, without holding them: received weight of each key, entropy of each row, top keys of each row.
 // Memory is that of the answer, at any length.
 
-import { callAsync, callNow } from '../../runtime/call.js';
+import { ASYNC_NAMES, callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
+import type { Names, NamesOf } from '../../runtime/checks.js';
 import { invalidArgument } from '../../runtime/errors.js';
 import { findRuntime } from '../../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../../runtime/inputs.js';
 import type { Tensor } from '../../runtime/tensor.js';
+import { SCALED_DOT_PRODUCT_ATTENTION_NAMES } from './options.js';
 import type { AttentionOptions } from './options.js';
 import type { Parameters } from './parameters.js';
 import { attentionInput, planAttention } from './plan.js';
@@ -27,6 +29,16 @@ export interface ReceivedWeightOptions extends SummaryOptions {
   readonly queries?: Range | undefined;
 }
 
+export const SUMMARY_NAMES = /* @__PURE__ */ Object.assign(
+  { statistics: 1 } satisfies NamesOf<Omit<SummaryOptions, keyof AttentionOptions>>,
+  SCALED_DOT_PRODUCT_ATTENTION_NAMES,
+);
+
+export const RECEIVED_WEIGHT_NAMES = /* @__PURE__ */ Object.assign(
+  { queries: 1 } satisfies NamesOf<Omit<ReceivedWeightOptions, keyof SummaryOptions>>,
+  SUMMARY_NAMES,
+);
+
 /**
  * How much weight each key receives: the sum over queries.
  *
@@ -41,7 +53,7 @@ export function receivedWeight(
   key: TensorLike,
   options: ReceivedWeightOptions = {},
 ): Tensor {
-  return summarizeNow(query, key, options, columnSums);
+  return summarizeNow(query, key, options, columnSums, RECEIVED_WEIGHT_NAMES);
 }
 
 /** {@link receivedWeight} in slices between turns of the event loop. */
@@ -50,7 +62,7 @@ export async function receivedWeightAsync(
   key: TensorLike,
   options: ReceivedWeightOptions & AsyncOptions = {},
 ): Promise<Tensor> {
-  return summarizeAsync(query, key, options, columnSums);
+  return summarizeAsync(query, key, options, columnSums, RECEIVED_WEIGHT_NAMES);
 }
 
 /**
@@ -183,8 +195,9 @@ function summarizeNow<Options extends SummaryOptions>(
   key: TensorLike,
   options: Options,
   prepare: Prepare<Options>,
+  names: Names = SUMMARY_NAMES,
 ): Tensor {
-  const runtime = findRuntime(options, [query, key]);
+  const runtime = findRuntime(options, [query, key], names);
   return callNow(runtime, (scope) => summarize(scope, query, key, options, prepare));
 }
 
@@ -193,8 +206,9 @@ function summarizeAsync<Options extends SummaryOptions & AsyncOptions>(
   key: TensorLike,
   options: Options,
   prepare: Prepare<Options>,
+  names: Names = SUMMARY_NAMES,
 ): Promise<Tensor> {
-  const runtime = findRuntime(options, [query, key]);
+  const runtime = findRuntime(options, [query, key], names, ASYNC_NAMES);
   return callAsync(runtime, options, (scope) => summarize(scope, query, key, options, prepare));
 }
 

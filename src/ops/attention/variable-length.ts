@@ -2,34 +2,32 @@
 
 import { checkCumulative } from '../../masks/mask.js';
 import type { IntegerList } from '../../masks/mask.js';
-import { callAsync, callNow } from '../../runtime/call.js';
+import { ASYNC_NAMES, callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
+import type { NamesOf } from '../../runtime/checks.js';
 import { invalidArgument, shapeError } from '../../runtime/errors.js';
 import { checkDataType, findRuntime } from '../../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../../runtime/inputs.js';
 import type { Tensor } from '../../runtime/tensor.js';
-import type { AttentionOptions } from './options.js';
+import { SCORE_NAMES } from './options.js';
+import type { AttentionOptions, ScoreOptions } from './options.js';
 import { planAttention } from './plan.js';
 import { attend } from './scaled-dot-product-attention.js';
 
 /** Options of `variableLengthAttention`: where the sequences begin, and those of attention that make sense of each. */
-export interface VariableLengthOptions extends Pick<
-  AttentionOptions,
-  | 'scale'
-  | 'temperature'
-  | 'softcap'
-  | 'causal'
-  | 'window'
-  | 'alibi'
-  | 'relativePositionBias'
-  | 'sinks'
-  | 'runtime'
-> {
+export interface VariableLengthOptions extends ScoreOptions, Pick<AttentionOptions, 'runtime'> {
   /** [0, end of the first sequence, ..., total queries]. */
   readonly cumulativeQueries: IntegerList;
   /** The same for keys. Default cumulativeQueries. */
   readonly cumulativeKeys?: IntegerList | undefined;
 }
+
+export const VARIABLE_LENGTH_NAMES = /* @__PURE__ */ Object.assign(
+  { runtime: 1, cumulativeQueries: 1, cumulativeKeys: 1 } satisfies NamesOf<
+    Omit<VariableLengthOptions, keyof ScoreOptions>
+  >,
+  SCORE_NAMES,
+);
 
 /**
  * Attention of packed sequences, each aligned on its own (FlashAttention's varlen).
@@ -46,7 +44,7 @@ export function variableLengthAttention(
   value: TensorLike,
   options: VariableLengthOptions,
 ): Tensor {
-  const runtime = findRuntime(options, [query, key, value]);
+  const runtime = findRuntime(options, [query, key, value], VARIABLE_LENGTH_NAMES);
   return callNow(runtime, (scope) => attendSequences(scope, query, key, value, options));
 }
 
@@ -57,7 +55,7 @@ export async function variableLengthAttentionAsync(
   value: TensorLike,
   options: VariableLengthOptions & AsyncOptions,
 ): Promise<Tensor> {
-  const runtime = findRuntime(options, [query, key, value]);
+  const runtime = findRuntime(options, [query, key, value], VARIABLE_LENGTH_NAMES, ASYNC_NAMES);
   return callAsync(runtime, options, (scope) => attendSequences(scope, query, key, value, options));
 }
 

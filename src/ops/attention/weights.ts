@@ -1,13 +1,15 @@
 // Attention weights and scores on demand: any block of the matrix, exactly as the fused pass uses it, without the rest.
 
 import { SCORES, WEIGHTS } from '../../../build/kernels.js';
-import { callAsync, callNow } from '../../runtime/call.js';
+import { ASYNC_NAMES, callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
-import { checkOptions } from '../../runtime/checks.js';
+import { checkObject } from '../../runtime/checks.js';
+import type { NamesOf } from '../../runtime/checks.js';
 import { describe, invalidArgument, shapeError } from '../../runtime/errors.js';
 import { checkDataType, findRuntime } from '../../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../../runtime/inputs.js';
 import type { Tensor } from '../../runtime/tensor.js';
+import { SCALED_DOT_PRODUCT_ATTENTION_NAMES } from './options.js';
 import type { AttentionOptions } from './options.js';
 import type { Parameters } from './parameters.js';
 import { attentionInput, placeTensor, planAttention } from './plan.js';
@@ -43,6 +45,15 @@ export interface AttentionWeightsOptions extends AttentionOptions {
   readonly stage?: AttentionStage | undefined;
 }
 
+const REGION_NAMES = { heads: 1, queries: 1, keys: 1 } satisfies NamesOf<AttentionRegion>;
+
+export const WEIGHTS_NAMES = /* @__PURE__ */ Object.assign(
+  { statistics: 1, region: REGION_NAMES, stage: 1 } satisfies NamesOf<
+    Omit<AttentionWeightsOptions, keyof AttentionOptions>
+  >,
+  SCALED_DOT_PRODUCT_ATTENTION_NAMES,
+);
+
 /**
  * Attention weights, or the scores at an earlier stage, of a region: [batch, heads, queries, keys] of the region.
  * Memory is that of the region alone. The same elements have the same bits whatever the region.
@@ -58,7 +69,7 @@ export function attentionWeights(
   key: TensorLike,
   options: AttentionWeightsOptions = {},
 ): Tensor {
-  const runtime = findRuntime(options, [query, key]);
+  const runtime = findRuntime(options, [query, key], WEIGHTS_NAMES);
   return callNow(runtime, (scope) => planAndWrite(scope, query, key, options));
 }
 
@@ -68,7 +79,7 @@ export async function attentionWeightsAsync(
   key: TensorLike,
   options: AttentionWeightsOptions & AsyncOptions = {},
 ): Promise<Tensor> {
-  const runtime = findRuntime(options, [query, key]);
+  const runtime = findRuntime(options, [query, key], WEIGHTS_NAMES, ASYNC_NAMES);
   return callAsync(runtime, options, (scope) => planAndWrite(scope, query, key, options));
 }
 
@@ -136,7 +147,7 @@ function checkStage(stage: AttentionStage): AttentionStage {
 
 /** @internal The region as the kernels' bounds. */
 export function checkRegion(region: AttentionRegion | undefined, sizes: Sizes) {
-  if (region !== undefined) checkOptions(region, 'region');
+  if (region !== undefined) checkObject('region', region);
   const [headFrom, headTo] = checkRange('region.heads', region?.heads, sizes.heads);
   const [queryFrom, queryTo] = checkRange('region.queries', region?.queries, sizes.queries);
   const [keyFrom, keyTo] = checkRange('region.keys', region?.keys, sizes.keys);

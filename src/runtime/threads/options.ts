@@ -1,6 +1,7 @@
 // The option `threads`: what it may be, and what it asks for.
 
 import { AttentionError, invalidArgument } from '../errors.js';
+import type { NamesOf } from '../checks.js';
 import { processors } from './spawn.js';
 import type { WorkerSource } from './spawn.js';
 
@@ -16,6 +17,8 @@ export interface ThreadOptions {
    */
   readonly worker?: WorkerSource | undefined;
 }
+
+export const THREADS_NAMES = { count: 1, required: 1, worker: 1 } satisfies NamesOf<ThreadOptions>;
 
 export interface WantedThreads {
   readonly count: number;
