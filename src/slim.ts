@@ -43,7 +43,13 @@ export type {
   AttentionWeightsOptions,
   Range,
 } from './ops/attention/weights.js';
-export type { AttentionOptions, RelativePositionBias } from './ops/attention/options.js';
+export type {
+  Asked,
+  AttentionOptions,
+  RelativePositionBias,
+  Returned,
+  ScoreOptions,
+} from './ops/attention/options.js';
 export { alibiSlopes, relativeBucket } from './ops/attention/positions.js';
 export {
   attentionEntropy,
@@ -92,6 +98,7 @@ export { denseMask } from './masks/dense.js';
 
 export { LayerResult, MultiHeadAttention } from './layers/multi-head-attention.js';
 export type {
+  Either,
   ForwardOptions,
   MultiHeadAttentionLayout,
   MultiHeadAttentionOptions,

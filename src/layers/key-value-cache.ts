@@ -9,7 +9,7 @@ import type { AppendRotary, CacheStorage } from '../ops/cache/append.js';
 import { attend } from '../ops/attention/scaled-dot-product-attention.js';
 import type { AttentionResult } from '../ops/attention/scaled-dot-product-attention.js';
 import { SCORE_NAMES } from '../ops/attention/options.js';
-import type { AttentionOptions, ScoreOptions } from '../ops/attention/options.js';
+import type { Asked, AttentionOptions, ScoreOptions } from '../ops/attention/options.js';
 import { attentionInput, planAttention } from '../ops/attention/plan.js';
 import { integers } from '../masks/mask.js';
 import type { IntegerList } from '../masks/mask.js';
@@ -84,7 +84,10 @@ export interface AppendOptions {
 export const APPEND_NAMES = { lengths: 1 } satisfies NamesOf<AppendOptions>;
 
 /** Options of `attend`. */
-export interface CacheAttendOptions extends Pick<
+export interface CacheAttendOptions<
+  Weights extends Asked = Asked,
+  LogSumExp extends Asked = Asked,
+> extends Pick<
   AttentionOptions,
   | 'scale'
   | 'temperature'
@@ -101,9 +104,9 @@ export interface CacheAttendOptions extends Pick<
   /** Query i sees tokens up to its own. Default true; false for keys of another text (cross-attention). */
   readonly causal?: boolean | undefined;
   /** Also return the weights, [batch, heads, queries, keys]. */
-  readonly returnWeights?: boolean | undefined;
+  readonly returnWeights?: Weights | undefined;
   /** Also return the log-sum-exp, [batch, heads, queries]. */
-  readonly returnLogSumExp?: boolean | undefined;
+  readonly returnLogSumExp?: LogSumExp | undefined;
   /** A float32 tensor of the output's shape to write to. */
   readonly output?: Tensor | undefined;
 }
@@ -249,24 +252,33 @@ export class KeyValueCache extends Disposable {
    * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, UNSUPPORTED for options that a ring cannot have,
    *   OUT_OF_MEMORY
    */
-  attend(layer: number, query: TensorLike, options: CacheAttendOptions = {}): AttentionResult {
+  attend<Weights extends Asked = undefined, LogSumExp extends Asked = undefined>(
+    layer: number,
+    query: TensorLike,
+    options: CacheAttendOptions<Weights, LogSumExp> = {},
+  ): AttentionResult<Weights, LogSumExp, undefined> {
     this.#layer(layer);
     checkOptions(options, CACHE_ATTEND_NAMES);
     return callNow(this.runtime, (scope) => this.#attend(scope, layer, query, options));
   }
 
   /** {@link attend} in slices between turns of the event loop. Until it is over the cache can be read, but not changed. */
-  async attendAsync(
+  async attendAsync<Weights extends Asked = undefined, LogSumExp extends Asked = undefined>(
     layer: number,
     query: TensorLike,
-    options: CacheAttendOptions & AsyncOptions = {},
-  ): Promise<AttentionResult> {
+    options: CacheAttendOptions<Weights, LogSumExp> & AsyncOptions = {},
+  ): Promise<AttentionResult<Weights, LogSumExp, undefined>> {
     this.#layer(layer);
     checkOptions(options, CACHE_ATTEND_NAMES, ASYNC_NAMES);
     return callAsync(this.runtime, options, (scope) => this.#attend(scope, layer, query, options));
   }
 
-  #attend(scope: CallScope, layer: number, query: TensorLike, options: CacheAttendOptions): AttentionResult {
+  #attend<Weights extends Asked, LogSumExp extends Asked>(
+    scope: CallScope,
+    layer: number,
+    query: TensorLike,
+    options: CacheAttendOptions<Weights, LogSumExp>,
+  ): AttentionResult<Weights, LogSumExp, undefined> {
     const sequences = this.#layer(layer);
     this.#readers++;
     scope.onEnd(() => this.#readers--);
@@ -489,13 +501,13 @@ export class KeyValueCache extends Disposable {
   }
 
   /** @internal `attend` of a tensor of this runtime. */
-  attendRows(
+  attendRows<Weights extends Asked, LogSumExp extends Asked>(
     scope: CallScope,
     layer: number,
     query: Tensor,
     counts: Int32Array,
-    options: CacheAttendOptions,
-  ): AttentionResult {
+    options: CacheAttendOptions<Weights, LogSumExp>,
+  ): AttentionResult<Weights, LogSumExp, undefined> {
     const sequences = this.#sequences[layer]!;
     this.#checkQuery(query);
     const { batch, numKeyValueHeads, headDim, valueHeadDim, storage, ring } = this.layout;

@@ -11,7 +11,7 @@ import { PANEL } from '../../build/kernels.js';
 import { attend, checkValue } from '../ops/attention/scaled-dot-product-attention.js';
 import type { AttentionResult } from '../ops/attention/scaled-dot-product-attention.js';
 import { SCORE_NAMES } from '../ops/attention/options.js';
-import type { AttentionOptions, ScoreOptions } from '../ops/attention/options.js';
+import type { Asked, AttentionOptions, Returned, ScoreOptions } from '../ops/attention/options.js';
 import { planAttention } from '../ops/attention/plan.js';
 import { LinearWeights, rowsOf, runProduct } from '../ops/linear.js';
 import { ASYNC_NAMES, callAsync, callNow } from '../runtime/call.js';
@@ -76,10 +76,11 @@ export const LAYER_NAMES = /* @__PURE__ */ Object.assign(
 );
 
 /** Options of a call of a layer. */
-export interface ForwardOptions extends Pick<
-  AttentionOptions,
-  'mask' | 'keyLengths' | 'queryOffset' | 'bias' | 'causal'
-> {
+export interface ForwardOptions<
+  Weights extends Asked = Asked,
+  Averaged extends Asked = Asked,
+  LogSumExp extends Asked = Asked,
+> extends Pick<AttentionOptions, 'mask' | 'keyLengths' | 'queryOffset' | 'bias' | 'causal'> {
   /** Cross-attention: keys and values come from here, [batch, keys, kdim]. Default: the input. */
   readonly context?: TensorLike | undefined;
   /** Where values come from if not from `context`, [batch, keys, vdim]. */
@@ -96,11 +97,11 @@ export interface ForwardOptions extends Pick<
   /** With a cache: tokens of each batch row, the rest being padding. Default: all. */
   readonly lengths?: IntegerList | undefined;
   /** Also return the weights, [batch, heads, queries, keys]. */
-  readonly returnWeights?: boolean | undefined;
+  readonly returnWeights?: Weights | undefined;
   /** Return the mean of the weights over heads instead, [batch, queries, keys]. */
-  readonly averageWeights?: boolean | undefined;
+  readonly averageWeights?: Averaged | undefined;
   /** Also return the log-sum-exp, [batch, heads, queries]. */
-  readonly returnLogSumExp?: boolean | undefined;
+  readonly returnLogSumExp?: LogSumExp | undefined;
 }
 
 export const FORWARD_NAMES = {
@@ -120,21 +121,28 @@ export const FORWARD_NAMES = {
   returnLogSumExp: 1,
 } satisfies NamesOf<ForwardOptions>;
 
+/** Whether one of two is asked for. */
+export type Either<First extends Asked, Second extends Asked> = First extends true ? true : Second;
+
 /** What a layer returns; disposing it disposes all its tensors. */
-export class LayerResult extends Disposable {
+export class LayerResult<Weights extends Asked = Asked, LogSumExp extends Asked = Asked> extends Disposable {
   /** [batch, queries, embedDim]; without a batch axis if the input had none. */
-  readonly output: Tensor;
+  readonly output: Tensor<'float32'>;
   /** [batch, heads, queries, keys], or [batch, queries, keys] averaged; where asked for. */
-  readonly weights?: Tensor | undefined;
+  readonly weights: Returned<Weights>;
   /** [batch, heads, queries], natural logarithm; where asked for. */
-  readonly logSumExp?: Tensor | undefined;
+  readonly logSumExp: Returned<LogSumExp>;
 
   /** @internal */
-  constructor(output: Tensor, weights: Tensor | undefined, logSumExp: Tensor | undefined) {
+  constructor(
+    output: Tensor<'float32'>,
+    weights: Tensor<'float32'> | undefined,
+    logSumExp: Tensor<'float32'> | undefined,
+  ) {
     super();
     this.output = output;
-    this.weights = weights;
-    this.logSumExp = logSumExp;
+    this.weights = weights as Returned<Weights>;
+    this.logSumExp = logSumExp as Returned<LogSumExp>;
   }
 
   /** Frees the tensors. Safe to repeat. */
@@ -147,14 +155,14 @@ export class LayerResult extends Disposable {
 
 /** Projected tokens by heads, [batch, heads, length, dim], in temporary memory. */
 interface Heads {
-  readonly query: Tensor;
-  readonly key: Tensor;
-  readonly value: Tensor;
+  readonly query: Tensor<'float32'>;
+  readonly key: Tensor<'float32'>;
+  readonly value: Tensor<'float32'>;
 }
 
 /** What a layer asks of attention. */
-interface Returned {
-  readonly output: Tensor;
+interface Wanted {
+  readonly output: Tensor<'float32'>;
   readonly returnWeights: boolean | undefined;
   readonly returnLogSumExp: boolean | undefined;
 }
@@ -237,14 +245,28 @@ export class MultiHeadAttention extends Disposable {
    * @param x [batch, queries, embedDim] or [queries, embedDim]
    * @throws AttentionError INVALID_STATE before `load`; INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY
    */
-  forward(x: TensorLike, options: ForwardOptions = {}): LayerResult {
+  forward<
+    Weights extends Asked = undefined,
+    Averaged extends Asked = undefined,
+    LogSumExp extends Asked = undefined,
+  >(
+    x: TensorLike,
+    options: ForwardOptions<Weights, Averaged, LogSumExp> = {},
+  ): LayerResult<Either<Weights, Averaged>, LogSumExp> {
     checkOptions(options, FORWARD_NAMES);
     const packed = this.#weights();
     return callNow(this.runtime, (scope) => this.#run(scope, packed, x, options));
   }
 
   /** {@link forward} in slices between turns of the event loop. */
-  async forwardAsync(x: TensorLike, options: ForwardOptions & AsyncOptions = {}): Promise<LayerResult> {
+  async forwardAsync<
+    Weights extends Asked = undefined,
+    Averaged extends Asked = undefined,
+    LogSumExp extends Asked = undefined,
+  >(
+    x: TensorLike,
+    options: ForwardOptions<Weights, Averaged, LogSumExp> & AsyncOptions = {},
+  ): Promise<LayerResult<Either<Weights, Averaged>, LogSumExp>> {
     checkOptions(options, FORWARD_NAMES, ASYNC_NAMES);
     const packed = this.#weights();
     return callAsync(this.runtime, options, (scope) => this.#run(scope, packed, x, options));
@@ -286,7 +308,7 @@ export class MultiHeadAttention extends Disposable {
       { input: keyInput, part: packed.key, heads: numKeyValueHeads, dim: headDim },
       { input: valueInput, part: packed.value, heads: numKeyValueHeads, dim: valueHeadDim },
     ]);
-    const [query, key, value] = parts as [Tensor, Tensor, Tensor];
+    const [query, key, value] = parts as [Tensor<'float32'>, Tensor<'float32'>, Tensor<'float32'>];
     checkValue(value, key);
 
     const [batch, queries] = input.shape as [number, number, number];
@@ -319,7 +341,7 @@ export class MultiHeadAttention extends Disposable {
     scope: CallScope,
     { query, key, value }: Heads,
     options: ForwardOptions,
-    returned: Returned,
+    returned: Wanted,
   ): AttentionResult {
     if (this.#rotary && query.size > 0 && key.size > 0) {
       if (options.context !== undefined) throw unsupported('context', 'self-attention', 'rotary embedding');
@@ -338,7 +360,7 @@ export class MultiHeadAttention extends Disposable {
     cache: KeyValueCache,
     { query, key, value }: Heads,
     options: ForwardOptions,
-    returned: Returned,
+    returned: Wanted,
   ): AttentionResult {
     for (const argument of ['context', 'valueContext', 'keyLengths', 'queryOffset', 'causal'] as const) {
       if (options[argument] !== undefined) throw unsupported(argument, 'none', 'a cache');
@@ -505,7 +527,12 @@ function batched(x: TensorLike): boolean {
 }
 
 /** The input as [batch, length, channels], its rows one stride apart. */
-function layerInput(scope: CallScope, argument: string, input: TensorLike, channels: number): Tensor {
+function layerInput(
+  scope: CallScope,
+  argument: string,
+  input: TensorLike,
+  channels: number,
+): Tensor<'float32'> {
   const tensor = scope.tensor(argument, input);
   checkDataType(argument, tensor, 'float32');
   const rank = tensor.shape.length;
@@ -518,7 +545,7 @@ function layerInput(scope: CallScope, argument: string, input: TensorLike, chann
 }
 
 /** [batch, length, heads * dim], which begins at a column, as [batch, heads, length, dim], without a copy. */
-function splitHeads(tensor: Tensor, heads: number, dim: number, from = 0): Tensor {
+function splitHeads(tensor: Tensor<'float32'>, heads: number, dim: number, from = 0): Tensor<'float32'> {
   const [batch, length] = tensor.shape as [number, number, number];
   const [batchStride, rowStride] = tensor.strides as [number, number, number];
   return tensor.withLayout([batch, heads, length, dim], [batchStride, dim, rowStride, 1], from);
@@ -544,15 +571,15 @@ function fuse(projections: readonly Projection[], inFeatures: number) {
 
 /** An input, the weights it meets, and how the product is split. */
 interface Job {
-  readonly input: Tensor;
+  readonly input: Tensor<'float32'>;
   readonly part: Part;
   readonly heads: number;
   readonly dim: number;
 }
 
 /** Projects each input by its part; neighbouring parts of the same weights and input are one product. */
-function project(scope: CallScope, jobs: readonly Job[]): Tensor[] {
-  const results: Tensor[] = [];
+function project(scope: CallScope, jobs: readonly Job[]): Tensor<'float32'>[] {
+  const results: Tensor<'float32'>[] = [];
   for (let first = 0; first < jobs.length;) {
     const { input, part } = jobs[first]!;
     let end = first + 1;
@@ -579,11 +606,11 @@ function project(scope: CallScope, jobs: readonly Job[]): Tensor[] {
 }
 
 /** Mean over heads: [batch, heads, queries, keys] -> [batch, queries, keys]. */
-function averageHeads(scope: CallScope, weights: Tensor): Tensor {
+function averageHeads(scope: CallScope, weights: Tensor<'float32'>): Tensor<'float32'> {
   const [batch, heads, queries, keys] = weights.shape as [number, number, number, number];
   const mean = scope.make([batch, queries, keys]);
   scope.then(() => {
-    const source = weights.data as Float32Array;
+    const source = weights.data;
     const target = mean.data;
     const size = queries * keys;
     for (let b = 0; b < batch; b++) {

@@ -22,7 +22,7 @@ export class LinearWeights extends Disposable {
   readonly outFeatures: number;
   /** @internal */
   readonly runtime: Runtime;
-  readonly #packed: Tensor;
+  readonly #packed: Tensor<'float32'>;
 
   /**
    * @param weight [outFeatures, inFeatures], as PyTorch stores it
@@ -39,7 +39,7 @@ export class LinearWeights extends Disposable {
   }
 
   /** @internal The panels, then the bias. */
-  get packed(): Tensor {
+  get packed(): Tensor<'float32'> {
     return this.#packed;
   }
 
@@ -149,7 +149,11 @@ export const LINEAR_NAMES = { output: 1 } satisfies NamesOf<LinearOptions>;
  * @returns [..., outFeatures]
  * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
  */
-export function linear(input: TensorLike, weights: LinearWeights, options: LinearOptions = {}): Tensor {
+export function linear(
+  input: TensorLike,
+  weights: LinearWeights,
+  options: LinearOptions = {},
+): Tensor<'float32'> {
   checkOptions(options, LINEAR_NAMES);
   return callNow(runtimeOfWeights(weights), (scope) => project(scope, input, weights, options));
 }
@@ -159,7 +163,7 @@ export async function linearAsync(
   input: TensorLike,
   weights: LinearWeights,
   options: LinearOptions & AsyncOptions = {},
-): Promise<Tensor> {
+): Promise<Tensor<'float32'>> {
   checkOptions(options, LINEAR_NAMES, ASYNC_NAMES);
   return callAsync(runtimeOfWeights(weights), options, (scope) => project(scope, input, weights, options));
 }
@@ -176,7 +180,7 @@ function project(
   input: TensorLike,
   weights: LinearWeights,
   options: LinearOptions,
-): Tensor {
+): Tensor<'float32'> {
   let x = scope.tensor('input', input);
   checkDataType('input', x, 'float32');
   const { inFeatures, outFeatures } = weights;
@@ -198,7 +202,7 @@ function project(
   return y;
 }
 
-function checkLinearOutput(scope: CallScope, output: Tensor, shape: readonly number[]): Tensor {
+function checkLinearOutput(scope: CallScope, output: Tensor, shape: readonly number[]): Tensor<'float32'> {
   checkTensor('output', output, scope.runtime);
   checkDataType('output', output, 'float32');
   const same =

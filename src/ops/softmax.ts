@@ -26,7 +26,7 @@ export const SOFTMAX_NAMES = { axis: 1, runtime: 1 } satisfies NamesOf<SoftmaxOp
  * @param input any shape of at least one axis, float32
  * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
  */
-export function softmax(input: TensorLike, options: SoftmaxOptions = {}): Tensor {
+export function softmax(input: TensorLike, options: SoftmaxOptions = {}): Tensor<'float32'> {
   const runtime = findRuntime(options, [input], SOFTMAX_NAMES);
   return callNow(runtime, (scope) => softmaxAlong(scope, input, options.axis));
 }
@@ -35,12 +35,12 @@ export function softmax(input: TensorLike, options: SoftmaxOptions = {}): Tensor
 export async function softmaxAsync(
   input: TensorLike,
   options: SoftmaxOptions & AsyncOptions = {},
-): Promise<Tensor> {
+): Promise<Tensor<'float32'>> {
   const runtime = findRuntime(options, [input], SOFTMAX_NAMES, ASYNC_NAMES);
   return callAsync(runtime, options, (scope) => softmaxAlong(scope, input, options.axis));
 }
 
-function softmaxAlong(scope: CallScope, input: TensorLike, givenAxis = -1): Tensor {
+function softmaxAlong(scope: CallScope, input: TensorLike, givenAxis = -1): Tensor<'float32'> {
   const x = scope.tensor('input', input);
   checkDataType('input', x, 'float32');
   const last = x.shape.length - 1;

@@ -106,7 +106,7 @@ export const ROTARY_EMBEDDING_NAMES = /* @__PURE__ */ Object.assign(
  * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
  * @see Su et al. 2021
  */
-export function rotaryEmbedding(input: TensorLike, options: RotaryEmbeddingOptions = {}): Tensor {
+export function rotaryEmbedding(input: TensorLike, options: RotaryEmbeddingOptions = {}): Tensor<'float32'> {
   const runtime = findRuntime(options, [input], ROTARY_EMBEDDING_NAMES);
   return callNow(runtime, (scope) => {
     const x = scope.tensor('input', input);

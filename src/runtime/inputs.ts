@@ -79,7 +79,7 @@ export class CallScope {
   }
 
   /** Holds the memory of a tensor that could be disposed before the call is over. */
-  use(tensor: Tensor): Tensor {
+  use<Type extends DataType>(tensor: Tensor<Type>): Tensor<Type> {
     if (this.#later || this.runtime.threads) {
       tensor.retain();
       this.#used.push(tensor);

@@ -34,20 +34,24 @@ export abstract class WorkerHandle {
   }
 }
 
-/** A tensor in the worker. */
-export class WorkerTensor extends WorkerHandle {
+/**
+ * A tensor in the worker.
+ *
+ * @typeParam Type kind of the elements, which `read` gives an array of; where it is not known, any
+ */
+export class WorkerTensor<Type extends DataType = DataType> extends WorkerHandle {
   /** Length of each axis; the last one varies fastest. */
   readonly shape: readonly number[];
   /** Kind of the elements. */
-  readonly dtype: DataType;
-  #contents: TensorData | undefined;
+  readonly dtype: Type;
+  #contents: TensorData<Type> | undefined;
 
   /** @internal */
   constructor(link: Link, number: number, properties: Record<string, unknown>) {
     super(link, number);
     this.shape = properties['shape'] as readonly number[];
-    this.dtype = properties['dtype'] as DataType;
-    this.#contents = properties['data'] as TensorData | undefined;
+    this.dtype = properties['dtype'] as Type;
+    this.#contents = properties['data'] as TensorData<Type> | undefined;
   }
 
   /** Number of elements. */
@@ -59,10 +63,10 @@ export class WorkerTensor extends WorkerHandle {
    * A copy of the elements, in order of the shape: Float32Array, Int32Array, or Uint8Array for 'bool'. The first time
    * after a call with `read: true` it has come with the result already.
    */
-  async read(): Promise<TensorData> {
+  async read(): Promise<TensorData<Type>> {
     const contents = this.#contents;
     this.#contents = undefined;
-    return contents ?? this.link.call<TensorData>('read', { tensor: this });
+    return contents ?? this.link.call<TensorData<Type>>('read', { tensor: this });
   }
 
   /**

@@ -2,8 +2,10 @@
 
 import type {
   AppendOptions,
+  Asked,
   AttentionWeightsOptions,
   CacheAttendOptions,
+  Either,
   ForwardOptions,
   IntegerList,
   KeyValueCache,
@@ -16,6 +18,7 @@ import type {
   MultiHeadAttentionOptions,
   PartialAttention,
   ReceivedWeightOptions,
+  Returned,
   RotaryEmbeddingOptions,
   RuntimeInfo,
   RuntimeOptions,
@@ -48,13 +51,14 @@ export interface WorkerRuntimeOptions extends RuntimeOptions {
 }
 
 /** A type of the sync API with handles in the places of tensors. */
-export type Remote<T> = T extends Tensor
-  ? WorkerTensor
-  : T extends KeyValueCache
-    ? WorkerKeyValueCache
-    : T extends Mask | ArrayBufferView | string | number | boolean | bigint | null | undefined
-      ? T
-      : { [K in keyof T]: Remote<T[K]> };
+export type Remote<T> =
+  T extends Tensor<infer Type>
+    ? WorkerTensor<Type>
+    : T extends KeyValueCache
+      ? WorkerKeyValueCache
+      : T extends Mask | ArrayBufferView | string | number | boolean | bigint | null | undefined
+        ? T
+        : { [K in keyof T]: Remote<T[K]> };
 
 /** What operations accept: a handle, or anything with data and a shape, which is copied for the call. */
 export type WorkerInput = Remote<TensorLike>;
@@ -79,30 +83,39 @@ export async function createWorkerRuntime(options: WorkerRuntimeOptions = {}): P
 }
 
 interface AttentionTensors {
-  readonly output: WorkerTensor;
-  readonly weights?: WorkerTensor;
-  readonly logSumExp?: WorkerTensor;
-  readonly statistics?: WorkerTensor;
+  readonly output: WorkerTensor<'float32'>;
+  readonly weights?: WorkerTensor<'float32'>;
+  readonly logSumExp?: WorkerTensor<'float32'>;
+  readonly statistics?: WorkerTensor<'float32'>;
 }
 
+type WorkerReturned<Wanted extends Asked> = Remote<Returned<Wanted>>;
+
+/** Options of which the types tell what is returned. */
+type Returning<Options, Name extends keyof Options> = WorkerOptions<Options> & Pick<Options, Name>;
+
 /** What attention and layers return. Disposing it disposes its tensors (but not an `output` that the caller gave). */
-export class WorkerAttentionResult {
+export class WorkerAttentionResult<
+  Weights extends Asked = Asked,
+  LogSumExp extends Asked = Asked,
+  Statistics extends Asked = Asked,
+> {
   /** [batch, heads, queries, valueHeadDim], or a layer's [batch, queries, embedDim]. */
-  readonly output: WorkerTensor;
+  readonly output: WorkerTensor<'float32'>;
   /** [batch, heads, queries, keys], or [batch, queries, keys] averaged; where asked for. */
-  readonly weights?: WorkerTensor | undefined;
+  readonly weights: WorkerReturned<Weights>;
   /** [batch, heads, queries], natural logarithm; where asked for. */
-  readonly logSumExp?: WorkerTensor | undefined;
+  readonly logSumExp: WorkerReturned<LogSumExp>;
   /** [batch, heads, queries, 2], for `attentionWeights` and its kin; where asked for. */
-  readonly statistics?: WorkerTensor | undefined;
+  readonly statistics: WorkerReturned<Statistics>;
   readonly #ownsOutput: boolean;
 
   /** @internal */
   constructor(tensors: AttentionTensors, given: unknown) {
     this.output = tensors.output;
-    this.weights = tensors.weights;
-    this.logSumExp = tensors.logSumExp;
-    this.statistics = tensors.statistics;
+    this.weights = tensors.weights as WorkerReturned<Weights>;
+    this.logSumExp = tensors.logSumExp as WorkerReturned<LogSumExp>;
+    this.statistics = tensors.statistics as WorkerReturned<Statistics>;
     this.#ownsOutput = tensors.output !== given;
   }
 
@@ -160,7 +173,17 @@ export class WorkerMultiHeadAttention extends WorkerHandle {
   }
 
   /** See `MultiHeadAttention.forward`. */
-  async forward(x: WorkerInput, options: WorkerOptions<ForwardOptions> = {}): Promise<WorkerAttentionResult> {
+  async forward<
+    Weights extends Asked = undefined,
+    Averaged extends Asked = undefined,
+    LogSumExp extends Asked = undefined,
+  >(
+    x: WorkerInput,
+    options: Returning<
+      ForwardOptions<Weights, Averaged, LogSumExp>,
+      'returnWeights' | 'averageWeights' | 'returnLogSumExp'
+    > = {},
+  ): Promise<WorkerAttentionResult<Either<Weights, Averaged>, LogSumExp, undefined>> {
     return new WorkerAttentionResult(await this.link.call('forward', { layer: this, x }, options), undefined);
   }
 }
@@ -197,11 +220,11 @@ export class WorkerKeyValueCache extends WorkerHandle {
   }
 
   /** See `KeyValueCache.attend`. */
-  async attend(
+  async attend<Weights extends Asked = undefined, LogSumExp extends Asked = undefined>(
     layer: number,
     query: WorkerInput,
-    options: WorkerOptions<CacheAttendOptions> = {},
-  ): Promise<WorkerAttentionResult> {
+    options: Returning<CacheAttendOptions<Weights, LogSumExp>, 'returnWeights' | 'returnLogSumExp'> = {},
+  ): Promise<WorkerAttentionResult<Weights, LogSumExp, undefined>> {
     const inputs = { cache: this, layer, query };
     return new WorkerAttentionResult(await this.link.call('cacheAttend', inputs, options), options.output);
   }
@@ -297,22 +320,48 @@ export class WorkerRuntime {
   }
 
   /** A tensor in the worker; see `Runtime.tensor`. */
+  tensor(
+    data: Float32Array | Float64Array | readonly number[],
+    shape?: readonly number[],
+    options?: TransferOptions,
+  ): Promise<WorkerTensor<'float32'>>;
+  tensor(
+    data: Int32Array | BigInt64Array,
+    shape?: readonly number[],
+    options?: TransferOptions,
+  ): Promise<WorkerTensor<'int32'>>;
+  tensor(
+    data: Uint8Array | readonly boolean[],
+    shape?: readonly number[],
+    options?: TransferOptions,
+  ): Promise<WorkerTensor<'bool'>>;
+  tensor(data: ArrayInput, shape?: readonly number[], options?: TransferOptions): Promise<WorkerTensor>;
   tensor(data: ArrayInput, shape?: readonly number[], options: TransferOptions = {}): Promise<WorkerTensor> {
     return this.#link.call('tensor', { data, shape }, options);
   }
 
   /** See `Runtime.empty`. */
-  empty(shape: readonly number[], dtype?: DataType): Promise<WorkerTensor> {
+  empty<Type extends DataType = 'float32'>(
+    shape: readonly number[],
+    dtype?: Type,
+  ): Promise<WorkerTensor<Type>> {
     return this.#link.call('empty', { shape, dtype });
   }
 
   /** See `scaledDotProductAttention`. */
-  async scaledDotProductAttention(
+  async scaledDotProductAttention<
+    Weights extends Asked = undefined,
+    LogSumExp extends Asked = undefined,
+    Statistics extends Asked = undefined,
+  >(
     query: WorkerInput,
     key: WorkerInput,
     value: WorkerInput,
-    options: WorkerOptions<ScaledDotProductAttentionOptions> = {},
-  ): Promise<WorkerAttentionResult> {
+    options: Returning<
+      ScaledDotProductAttentionOptions<Weights, LogSumExp, Statistics>,
+      'returnWeights' | 'returnLogSumExp' | 'returnStatistics'
+    > = {},
+  ): Promise<WorkerAttentionResult<Weights, LogSumExp, Statistics>> {
     const inputs = { query, key, value };
     return new WorkerAttentionResult(
       await this.#link.call('scaledDotProductAttention', inputs, options),
@@ -325,7 +374,7 @@ export class WorkerRuntime {
     query: WorkerInput,
     key: WorkerInput,
     options?: WorkerOptions<AttentionWeightsOptions>,
-  ): Promise<WorkerTensor> {
+  ): Promise<WorkerTensor<'float32'>> {
     return this.#link.call('attentionWeights', { query, key }, options);
   }
 
@@ -334,7 +383,7 @@ export class WorkerRuntime {
     query: WorkerInput,
     key: WorkerInput,
     options?: WorkerOptions<SummaryOptions>,
-  ): Promise<WorkerTensor> {
+  ): Promise<WorkerTensor<'float32'>> {
     return this.#link.call('attentionEntropy', { query, key }, options);
   }
 
@@ -343,7 +392,7 @@ export class WorkerRuntime {
     query: WorkerInput,
     key: WorkerInput,
     options?: WorkerOptions<ReceivedWeightOptions>,
-  ): Promise<WorkerTensor> {
+  ): Promise<WorkerTensor<'float32'>> {
     return this.#link.call('receivedWeight', { query, key }, options);
   }
 
@@ -361,7 +410,7 @@ export class WorkerRuntime {
   async mergeAttention(
     parts: readonly Remote<PartialAttention>[],
     options: CallOptions = {},
-  ): Promise<WorkerAttentionResult> {
+  ): Promise<WorkerAttentionResult<undefined, true, undefined>> {
     return new WorkerAttentionResult(await this.#link.call('mergeAttention', { parts }, options), undefined);
   }
 
@@ -371,7 +420,7 @@ export class WorkerRuntime {
     key: WorkerInput,
     value: WorkerInput,
     options?: WorkerOptions<LinearAttentionOptions>,
-  ): Promise<WorkerTensor> {
+  ): Promise<WorkerTensor<'float32'>> {
     return this.#link.call('linearAttention', { query, key, value }, options);
   }
 
@@ -381,7 +430,7 @@ export class WorkerRuntime {
     key: WorkerInput,
     value: WorkerInput,
     options: WorkerOptions<VariableLengthOptions>,
-  ): Promise<WorkerTensor> {
+  ): Promise<WorkerTensor<'float32'>> {
     return this.#link.call('variableLengthAttention', { query, key, value }, options);
   }
 
@@ -390,12 +439,12 @@ export class WorkerRuntime {
     input: WorkerInput,
     weights: WorkerLinearWeights,
     options?: WorkerOptions<LinearOptions>,
-  ): Promise<WorkerTensor> {
+  ): Promise<WorkerTensor<'float32'>> {
     return this.#link.call('linear', { input, weights }, options);
   }
 
   /** See `softmax`. */
-  softmax(input: WorkerInput, options?: WorkerOptions<SoftmaxOptions>): Promise<WorkerTensor> {
+  softmax(input: WorkerInput, options?: WorkerOptions<SoftmaxOptions>): Promise<WorkerTensor<'float32'>> {
     return this.#link.call('softmax', { input }, options);
   }
 
@@ -403,7 +452,7 @@ export class WorkerRuntime {
   rotaryEmbedding(
     input: WorkerInput,
     options?: WorkerOptions<RotaryEmbeddingOptions>,
-  ): Promise<WorkerTensor> {
+  ): Promise<WorkerTensor<'float32'>> {
     return this.#link.call('rotaryEmbedding', { input }, options);
   }
 

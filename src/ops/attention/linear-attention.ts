@@ -55,7 +55,7 @@ export function linearAttention(
   key: TensorLike,
   value: TensorLike,
   options: LinearAttentionOptions = {},
-): Tensor {
+): Tensor<'float32'> {
   const runtime = findRuntime(options, [query, key, value], LINEAR_ATTENTION_NAMES);
   return callNow(runtime, (scope) => attendLinearly(scope, query, key, value, options));
 }
@@ -66,7 +66,7 @@ export async function linearAttentionAsync(
   key: TensorLike,
   value: TensorLike,
   options: LinearAttentionOptions & AsyncOptions = {},
-): Promise<Tensor> {
+): Promise<Tensor<'float32'>> {
   const runtime = findRuntime(options, [query, key, value], LINEAR_ATTENTION_NAMES, ASYNC_NAMES);
   return callAsync(runtime, options, (scope) => attendLinearly(scope, query, key, value, options));
 }
@@ -77,7 +77,7 @@ function attendLinearly(
   key: TensorLike,
   value: TensorLike,
   options: LinearAttentionOptions,
-): Tensor {
+): Tensor<'float32'> {
   const { featureMap = 'elu', causal = false } = options;
   if (!Object.keys(FEATURE_MAPS).includes(featureMap)) {
     throw invalidArgument('featureMap', "'elu' or 'relu'", featureMap);

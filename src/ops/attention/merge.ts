@@ -38,7 +38,7 @@ export const MERGE_NAMES = { runtime: 1 } satisfies NamesOf<MergeOptions>;
 export function mergeAttention(
   parts: readonly PartialAttention[],
   options: MergeOptions = {},
-): AttentionResult {
+): AttentionResult<undefined, true, undefined> {
   return callNow(runtimeOfParts(parts, options), (scope) => merge(scope, parts));
 }
 
@@ -46,7 +46,7 @@ export function mergeAttention(
 export async function mergeAttentionAsync(
   parts: readonly PartialAttention[],
   options: MergeOptions & AsyncOptions = {},
-): Promise<AttentionResult> {
+): Promise<AttentionResult<undefined, true, undefined>> {
   return callAsync(runtimeOfParts(parts, options, ASYNC_NAMES), options, (scope) => merge(scope, parts));
 }
 
@@ -63,7 +63,10 @@ function runtimeOfParts(parts: readonly PartialAttention[], options: MergeOption
   );
 }
 
-function merge(scope: CallScope, parts: readonly PartialAttention[]): AttentionResult {
+function merge(
+  scope: CallScope,
+  parts: readonly PartialAttention[],
+): AttentionResult<undefined, true, undefined> {
   const outputs = parts.map((part, i) => input(scope, `parts[${i}].output`, part.output));
   const logSumExps = parts.map((part, i) => input(scope, `parts[${i}].logSumExp`, part.logSumExp));
   const shape = outputs[0]!.shape;
@@ -91,7 +94,7 @@ function merge(scope: CallScope, parts: readonly PartialAttention[]): AttentionR
   return new AttentionResult({ output, logSumExp }, true);
 }
 
-function input(scope: CallScope, argument: string, given: TensorLike | undefined): Tensor {
+function input(scope: CallScope, argument: string, given: TensorLike | undefined): Tensor<'float32'> {
   const tensor = scope.tensor(argument, given as TensorLike);
   checkDataType(argument, tensor, 'float32');
   return tensor.contiguous ? tensor : scope.temporary(tensor.shape).set(tensor.toFloat32Array());

@@ -5,7 +5,14 @@ import type { IntegerList, Mask, Window } from '../../masks/mask.js';
 import type { TensorLike } from '../../runtime/inputs.js';
 import type { NamesOf } from '../../runtime/checks.js';
 import type { Runtime } from '../../runtime/runtime.js';
+import type { Tensor } from '../../runtime/tensor.js';
 import type { ScaledDotProductAttentionOptions } from './scaled-dot-product-attention.js';
+
+/** Whether something is asked for, as far as the compiler knows: true, not, or what only the program knows (boolean). */
+export type Asked = boolean | undefined;
+
+/** A tensor that is there if it was asked for. */
+export type Returned<Wanted extends Asked> = Wanted extends true ? Tensor<'float32'> : undefined;
 
 /** Bucketed relative-position bias (T5). */
 export interface RelativePositionBias {

@@ -64,7 +64,7 @@ export function placeTensor(name: 'query' | 'key' | 'value' | 'output', tensor: 
 }
 
 /** A float32 input as [batch, heads, length, dim] with a contiguous last axis. Fewer axes get ones in front. */
-export function attentionInput(scope: CallScope, argument: string, input: TensorLike): Tensor {
+export function attentionInput(scope: CallScope, argument: string, input: TensorLike): Tensor<'float32'> {
   const tensor = scope.tensor(argument, input);
   checkDataType(argument, tensor, 'float32');
   const rank = tensor.shape.length;
@@ -78,7 +78,7 @@ export function attentionInput(scope: CallScope, argument: string, input: Tensor
   return padded;
 }
 
-function contiguousCopy(scope: CallScope, tensor: Tensor): Tensor {
+function contiguousCopy(scope: CallScope, tensor: Tensor<'float32'>): Tensor<'float32'> {
   const copy = scope.temporary(tensor.shape, tensor.dtype);
   return copy.set(tensor.toFloat32Array());
 }

@@ -8,46 +8,61 @@ import { checkDataType, checkTensor, findRuntime } from '../../runtime/inputs.js
 import type { CallScope, TensorLike } from '../../runtime/inputs.js';
 import { Tensor } from '../../runtime/tensor.js';
 import { SCALED_DOT_PRODUCT_ATTENTION_NAMES } from './options.js';
-import type { AttentionOptions } from './options.js';
+import type { Asked, AttentionOptions, Returned } from './options.js';
 import { attentionInput, placeTensor, planAttention } from './plan.js';
 import type { PlacedTensor, Plan } from './plan.js';
 import { runAttention } from './run.js';
 import { writeWeights } from './weights.js';
 
 /** Options of `scaledDotProductAttention`: those of all attention, and what to return. */
-export interface ScaledDotProductAttentionOptions extends AttentionOptions {
+export interface ScaledDotProductAttentionOptions<
+  Weights extends Asked = Asked,
+  LogSumExp extends Asked = Asked,
+  Statistics extends Asked = Asked,
+> extends AttentionOptions {
   /** Also return the weights, [batch, heads, queries, keys]. For part of them, or later, see `attentionWeights`. */
-  readonly returnWeights?: boolean | undefined;
+  readonly returnWeights?: Weights | undefined;
   /** Also return the log-sum-exp, [batch, heads, queries]. */
-  readonly returnLogSumExp?: boolean | undefined;
+  readonly returnLogSumExp?: LogSumExp | undefined;
   /** Also return what `attentionWeights` and its kin need to give the exact weights afterwards. */
-  readonly returnStatistics?: boolean | undefined;
+  readonly returnStatistics?: Statistics | undefined;
   /** A contiguous or strided float32 tensor of the output's shape to write to. */
   readonly output?: Tensor | undefined;
 }
 
+interface ResultTensors {
+  readonly output: Tensor<'float32'>;
+  weights?: Tensor<'float32'>;
+  logSumExp?: Tensor<'float32'>;
+  statistics?: Tensor<'float32'>;
+}
+
 /** What attention returns. Disposing it disposes all its tensors (but not an `output` that the caller gave). */
-export class AttentionResult extends Disposable {
+export class AttentionResult<
+  Weights extends Asked = Asked,
+  LogSumExp extends Asked = Asked,
+  Statistics extends Asked = Asked,
+> extends Disposable {
   /** [batch, heads, queries, valueHeadDim]; as many axes as the query had. */
-  readonly output: Tensor;
-  /** [batch, heads, queries, keys]; rows sum to 1, or are 0 where every key is removed. */
-  readonly weights?: Tensor | undefined;
-  /** [batch, heads, queries], natural logarithm, with sinks; -Infinity for a row without keys. */
-  readonly logSumExp?: Tensor | undefined;
-  /** [batch, heads, queries, 2], maximum and sum of each row's softmax, base 2. For `attentionWeights`. */
-  readonly statistics?: Tensor | undefined;
+  readonly output: Tensor<'float32'>;
+  /** [batch, heads, queries, keys]; rows sum to 1, or are 0 where every key is removed. For `returnWeights`. */
+  readonly weights: Returned<Weights>;
+  /** [batch, heads, queries], natural logarithm, with sinks; -Infinity for a row without keys. For `returnLogSumExp`. */
+  readonly logSumExp: Returned<LogSumExp>;
+  /**
+   * [batch, heads, queries, 2], maximum and sum of each row's softmax, base 2: what `attentionWeights` and its kin start
+   * from. For `returnStatistics`.
+   */
+  readonly statistics: Returned<Statistics>;
   readonly #ownsOutput: boolean;
 
   /** @internal */
-  constructor(
-    tensors: { output: Tensor; weights?: Tensor; logSumExp?: Tensor; statistics?: Tensor },
-    ownsOutput: boolean,
-  ) {
+  constructor(tensors: ResultTensors, ownsOutput: boolean) {
     super();
     this.output = tensors.output;
-    this.weights = tensors.weights;
-    this.logSumExp = tensors.logSumExp;
-    this.statistics = tensors.statistics;
+    this.weights = tensors.weights as Returned<Weights>;
+    this.logSumExp = tensors.logSumExp as Returned<LogSumExp>;
+    this.statistics = tensors.statistics as Returned<Statistics>;
     this.#ownsOutput = ownsOutput;
   }
 
@@ -70,34 +85,42 @@ export class AttentionResult extends Disposable {
  * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
  * @see Vaswani et al. 2017; Dao et al. 2022 (FlashAttention); PyTorch's function of the same name
  */
-export function scaledDotProductAttention(
+export function scaledDotProductAttention<
+  Weights extends Asked = undefined,
+  LogSumExp extends Asked = undefined,
+  Statistics extends Asked = undefined,
+>(
   query: TensorLike,
   key: TensorLike,
   value: TensorLike,
-  options: ScaledDotProductAttentionOptions = {},
-): AttentionResult {
+  options: ScaledDotProductAttentionOptions<Weights, LogSumExp, Statistics> = {},
+): AttentionResult<Weights, LogSumExp, Statistics> {
   const runtime = findRuntime(options, [query, key, value], SCALED_DOT_PRODUCT_ATTENTION_NAMES);
   return callNow(runtime, (scope) => planAndAttend(scope, query, key, value, options));
 }
 
 /** {@link scaledDotProductAttention} in slices between turns of the event loop. */
-export async function scaledDotProductAttentionAsync(
+export async function scaledDotProductAttentionAsync<
+  Weights extends Asked = undefined,
+  LogSumExp extends Asked = undefined,
+  Statistics extends Asked = undefined,
+>(
   query: TensorLike,
   key: TensorLike,
   value: TensorLike,
-  options: ScaledDotProductAttentionOptions & AsyncOptions = {},
-): Promise<AttentionResult> {
+  options: ScaledDotProductAttentionOptions<Weights, LogSumExp, Statistics> & AsyncOptions = {},
+): Promise<AttentionResult<Weights, LogSumExp, Statistics>> {
   const runtime = findRuntime(options, [query, key, value], SCALED_DOT_PRODUCT_ATTENTION_NAMES, ASYNC_NAMES);
   return callAsync(runtime, options, (scope) => planAndAttend(scope, query, key, value, options));
 }
 
-function planAndAttend(
+function planAndAttend<Weights extends Asked, LogSumExp extends Asked, Statistics extends Asked>(
   scope: CallScope,
   query: TensorLike,
   key: TensorLike,
   value: TensorLike,
-  options: ScaledDotProductAttentionOptions,
-): AttentionResult {
+  options: ScaledDotProductAttentionOptions<Weights, LogSumExp, Statistics>,
+): AttentionResult<Weights, LogSumExp, Statistics> {
   const q = attentionInput(scope, 'query', query);
   const k = attentionInput(scope, 'key', key);
   const v = attentionInput(scope, 'value', value);
@@ -124,17 +147,17 @@ export function checkValue(value: Tensor, key: Tensor): void {
 }
 
 /** @internal Runs a plan. */
-export function attend(
+export function attend<Weights extends Asked, LogSumExp extends Asked, Statistics extends Asked>(
   scope: CallScope,
   plan: Plan,
   value: PlacedTensor,
-  options: ScaledDotProductAttentionOptions,
-): AttentionResult {
+  options: ScaledDotProductAttentionOptions<Weights, LogSumExp, Statistics>,
+): AttentionResult<Weights, LogSumExp, Statistics> {
   const { batch, heads, queries, keys } = plan.sizes;
   const rows = [batch, heads, queries].slice(4 - plan.rank);
   const shape = [...rows, value.shape[3]!];
   const output = options.output === undefined ? scope.make(shape) : checkOutput(scope, options.output, shape);
-  const tensors: { output: Tensor; weights?: Tensor; logSumExp?: Tensor; statistics?: Tensor } = { output };
+  const tensors: ResultTensors = { output };
   if (options.returnLogSumExp) tensors.logSumExp = scope.make(rows);
   if (options.returnStatistics) tensors.statistics = scope.make([batch, heads, queries, 2]);
   if (options.returnWeights) tensors.weights = scope.make([...rows, keys]);
@@ -157,7 +180,7 @@ export function attend(
 }
 
 /** The tensor with four axes. */
-function padded(tensor: Tensor): Tensor {
+function padded(tensor: Tensor<'float32'>): Tensor<'float32'> {
   const missing = 4 - tensor.shape.length;
   if (missing === 0) return tensor;
   return tensor.withLayout(
@@ -166,7 +189,7 @@ function padded(tensor: Tensor): Tensor {
   );
 }
 
-function checkOutput(scope: CallScope, output: Tensor, shape: readonly number[]): Tensor {
+function checkOutput(scope: CallScope, output: Tensor, shape: readonly number[]): Tensor<'float32'> {
   checkTensor('output', output, scope.runtime);
   checkDataType('output', output, 'float32');
   const same =

@@ -52,7 +52,7 @@ export function receivedWeight(
   query: TensorLike,
   key: TensorLike,
   options: ReceivedWeightOptions = {},
-): Tensor {
+): Tensor<'float32'> {
   return summarizeNow(query, key, options, columnSums, RECEIVED_WEIGHT_NAMES);
 }
 
@@ -61,7 +61,7 @@ export async function receivedWeightAsync(
   query: TensorLike,
   key: TensorLike,
   options: ReceivedWeightOptions & AsyncOptions = {},
-): Promise<Tensor> {
+): Promise<Tensor<'float32'>> {
   return summarizeAsync(query, key, options, columnSums, RECEIVED_WEIGHT_NAMES);
 }
 
@@ -74,7 +74,11 @@ export async function receivedWeightAsync(
  * @returns nats, [batch, heads, queries]
  * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
  */
-export function attentionEntropy(query: TensorLike, key: TensorLike, options: SummaryOptions = {}): Tensor {
+export function attentionEntropy(
+  query: TensorLike,
+  key: TensorLike,
+  options: SummaryOptions = {},
+): Tensor<'float32'> {
   return summarizeNow(query, key, options, entropies);
 }
 
@@ -83,7 +87,7 @@ export async function attentionEntropyAsync(
   query: TensorLike,
   key: TensorLike,
   options: SummaryOptions & AsyncOptions = {},
-): Promise<Tensor> {
+): Promise<Tensor<'float32'>> {
   return summarizeAsync(query, key, options, entropies);
 }
 
@@ -129,13 +133,13 @@ export async function topKeysAsync(
   return unpackTop(await summarizeAsync(query, key, options, largest(count)), count);
 }
 
-function unpackTop(packed: Tensor, count: number): TopKeys {
+function unpackTop(packed: Tensor<'float32'>, count: number): TopKeys {
   const { data } = packed;
   const words = new Int32Array(data.buffer, data.byteOffset, data.length);
   const weights = new Float32Array(data.length / 2);
   const keys = new Int32Array(data.length / 2);
   for (let row = 0; row * count < weights.length; row++) {
-    weights.set((data as Float32Array).subarray(2 * row * count, (2 * row + 1) * count), row * count);
+    weights.set(data.subarray(2 * row * count, (2 * row + 1) * count), row * count);
     keys.set(words.subarray((2 * row + 1) * count, (2 * row + 2) * count), row * count);
   }
   packed.dispose();
@@ -144,7 +148,7 @@ function unpackTop(packed: Tensor, count: number): TopKeys {
 
 /** Where a summary goes, and by which kernel. */
 interface Run {
-  readonly output: Tensor;
+  readonly output: Tensor<'float32'>;
   readonly parameters: Parameters;
   readonly kernel: 'columnSums' | 'entropies' | 'topKeys';
 }
@@ -196,7 +200,7 @@ function summarizeNow<Options extends SummaryOptions>(
   options: Options,
   prepare: Prepare<Options>,
   names: Names = SUMMARY_NAMES,
-): Tensor {
+): Tensor<'float32'> {
   const runtime = findRuntime(options, [query, key], names);
   return callNow(runtime, (scope) => summarize(scope, query, key, options, prepare));
 }
@@ -207,7 +211,7 @@ function summarizeAsync<Options extends SummaryOptions & AsyncOptions>(
   options: Options,
   prepare: Prepare<Options>,
   names: Names = SUMMARY_NAMES,
-): Promise<Tensor> {
+): Promise<Tensor<'float32'>> {
   const runtime = findRuntime(options, [query, key], names, ASYNC_NAMES);
   return callAsync(runtime, options, (scope) => summarize(scope, query, key, options, prepare));
 }
@@ -218,7 +222,7 @@ function summarize<Options extends SummaryOptions>(
   key: TensorLike,
   options: Options,
   prepare: Prepare<Options>,
-): Tensor {
+): Tensor<'float32'> {
   const q = attentionInput(scope, 'query', query);
   const k = attentionInput(scope, 'key', key);
   const plan = planAttention(scope, q, k, options, 4);

@@ -43,7 +43,7 @@ export function variableLengthAttention(
   key: TensorLike,
   value: TensorLike,
   options: VariableLengthOptions,
-): Tensor {
+): Tensor<'float32'> {
   const runtime = findRuntime(options, [query, key, value], VARIABLE_LENGTH_NAMES);
   return callNow(runtime, (scope) => attendSequences(scope, query, key, value, options));
 }
@@ -54,7 +54,7 @@ export async function variableLengthAttentionAsync(
   key: TensorLike,
   value: TensorLike,
   options: VariableLengthOptions & AsyncOptions,
-): Promise<Tensor> {
+): Promise<Tensor<'float32'>> {
   const runtime = findRuntime(options, [query, key, value], VARIABLE_LENGTH_NAMES, ASYNC_NAMES);
   return callAsync(runtime, options, (scope) => attendSequences(scope, query, key, value, options));
 }
@@ -65,7 +65,7 @@ function attendSequences(
   key: TensorLike,
   value: TensorLike,
   options: VariableLengthOptions,
-): Tensor {
+): Tensor<'float32'> {
   const q = packed(scope, 'query', query);
   const k = packed(scope, 'key', key);
   const v = packed(scope, 'value', value);
@@ -92,7 +92,7 @@ function attendSequences(
   return output;
 }
 
-function packed(scope: CallScope, argument: string, input: TensorLike): Tensor {
+function packed(scope: CallScope, argument: string, input: TensorLike): Tensor<'float32'> {
   const tensor = scope.tensor(argument, input);
   checkDataType(argument, tensor, 'float32');
   if (tensor.shape.length !== 3) throw shapeError(argument, '[total, heads, dim]', tensor.shape);
@@ -107,7 +107,7 @@ function bounds(argument: string, cumulative: IntegerList, tensor: Tensor): Int3
 }
 
 /** Tokens [from, to) as [1, heads, length, dim]. */
-function sequence(tensor: Tensor, from: number, to: number): Tensor {
+function sequence(tensor: Tensor<'float32'>, from: number, to: number): Tensor<'float32'> {
   const part = tensor.slice(0, from, to).transpose(0, 1);
   return part.withLayout([1, ...part.shape], [0, ...part.strides]);
 }

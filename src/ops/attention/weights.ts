@@ -68,7 +68,7 @@ export function attentionWeights(
   query: TensorLike,
   key: TensorLike,
   options: AttentionWeightsOptions = {},
-): Tensor {
+): Tensor<'float32'> {
   const runtime = findRuntime(options, [query, key], WEIGHTS_NAMES);
   return callNow(runtime, (scope) => planAndWrite(scope, query, key, options));
 }
@@ -78,7 +78,7 @@ export async function attentionWeightsAsync(
   query: TensorLike,
   key: TensorLike,
   options: AttentionWeightsOptions & AsyncOptions = {},
-): Promise<Tensor> {
+): Promise<Tensor<'float32'>> {
   const runtime = findRuntime(options, [query, key], WEIGHTS_NAMES, ASYNC_NAMES);
   return callAsync(runtime, options, (scope) => planAndWrite(scope, query, key, options));
 }
@@ -88,7 +88,7 @@ function planAndWrite(
   query: TensorLike,
   key: TensorLike,
   options: AttentionWeightsOptions,
-): Tensor {
+): Tensor<'float32'> {
   const q = attentionInput(scope, 'query', query);
   const k = attentionInput(scope, 'key', key);
   const stage = checkStage(options.stage ?? 'weights');
