@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
+import { requirements } from './test/support/requirements.mjs';
 
 export default defineConfig({
   resolve: {
@@ -15,6 +16,7 @@ export default defineConfig({
   },
   test: {
     include: ['test/**/*.test.ts'],
+    tags: Object.keys(requirements).map((name) => ({ name })), // see test/support/needs.ts
     testTimeout: 60_000,
     server: { deps: { external: [/\/dist\/(index|slim|worker-runtime)\.mjs$/] } }, // loaded by Node itself, untransformed
   },

@@ -4,7 +4,8 @@
 // or given to it. Longest task: a page's main thread while an operation of about two seconds runs in its worker, as the
 // longest time between two timers that set each other, beside the same while nothing runs.
 
-import { hasChromium, ISOLATED, launchBrowser } from '../test/support/browser.mjs';
+import { whyNot } from '../test/matrix/browsers.mjs';
+import { ISOLATED, launchBrowser } from '../test/support/browser.mjs';
 import * as main from '../dist/index.mjs';
 import * as workerRuntime from '../dist/worker-runtime.mjs';
 
@@ -104,8 +105,9 @@ function printCalls(title, { inThread, copied, transferred, empty }) {
 console.log('softmax, 1 MB in and out   in thread   + copied  + given  empty call   (added: under 150 us)');
 printCalls(`Node ${process.versions.node}`, await measureCalls({ main, workerRuntime }, ROUNDS));
 
-if (!hasChromium) {
-  console.log('Chromium: not run (it is not installed)');
+const missing = whyNot('Chromium');
+if (missing) {
+  console.log(`Chromium: not run (${missing})`);
 } else {
   const browser = await launchBrowser();
   const inPage = (page, task, given) =>

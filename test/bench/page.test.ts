@@ -1,18 +1,18 @@
 // The benchmark page in real browsers: run, cancel, download, share, damaged links, without isolation.
 
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { buildPage } from '../../bench/page/build.mjs';
 import { servePage } from '../../bench/page/server.mjs';
 import { makeReport } from '../../bench/report/document.mjs';
 import { resultFileReader } from '../../bench/suite/validate.mjs';
-import { visit, whyNot } from '../matrix/browsers.mjs';
-import { CHROMIUM, hasChromium } from '../support/browser.mjs';
+import { visit } from '../matrix/browsers.mjs';
+import { launchChromium } from '../support/browser.mjs';
+import { needs } from '../support/needs.js';
 
-const installed = existsSync(new URL('../../bench/node_modules/@observablehq/plot', import.meta.url));
 const schema = JSON.parse(
   readFileSync(new URL('../../bench/suite/result.schema.json', import.meta.url), 'utf8'),
 ) as object;
@@ -21,7 +21,7 @@ const readResults = resultFileReader(schema);
 const folder = mkdtempSync(join(tmpdir(), 'wasm-attention-page-'));
 let serving: Awaited<ReturnType<typeof servePage>>;
 
-describe.skipIf(!installed)('the benchmark page (needs bench/ installed)', () => {
+needs('bench').describe('the benchmark page', () => {
   beforeAll(async () => {
     await buildPage(folder);
     serving = await servePage(folder);
@@ -31,17 +31,13 @@ describe.skipIf(!installed)('the benchmark page (needs bench/ installed)', () =>
     rmSync(folder, { recursive: true });
   });
 
-  describe.skipIf(!hasChromium)('in Chromium', () => {
+  needs('Chromium').describe('in Chromium', () => {
     let browser: Browser;
     let context: BrowserContext;
     let page: Page;
 
     beforeAll(async () => {
-      const { chromium } = await import('playwright-core');
-      browser = await chromium.launch({
-        executablePath: CHROMIUM,
-        args: ['--no-sandbox', '--disable-gpu', '--disable-quic'],
-      });
+      browser = await launchChromium();
       context = await browser.newContext({ permissions: ['clipboard-read', 'clipboard-write'] });
       page = await context.newPage();
       await page.goto(serving.address);
@@ -279,7 +275,7 @@ describe.skipIf(!installed)('the benchmark page (needs bench/ installed)', () =>
     });
   });
 
-  it.skipIf(whyNot('Firefox'))(
+  needs('Firefox').it(
     'runs in Firefox by itself and reports',
     async () => {
       let received: (text: string) => void;

@@ -1,9 +1,9 @@
 // The ONNX project's backend cases for attention and its neighbours: where they lie, their tensors as
 // numbers, and when a result counts as equal. Nothing of them is copied into this repository.
 
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { requirements, ONNX_CASES } from '../support/requirements.mjs';
 
 export type OnnxDataType = 'float32' | 'float64' | 'float16' | 'bool' | 'int64';
 
@@ -42,21 +42,13 @@ interface StoredCase {
   features?: string[];
 }
 
-const FILE_VARIABLE = 'WASM_ATTENTION_CONFORMANCE';
-const DEFAULT_FILE = fileURLToPath(new URL('../../../shared/conformance/onnx-given.json', import.meta.url));
-
-/** What a skipped test says where the cases are absent. */
-export const CASES_ABSENT = `not run: no ONNX cases beside the project (${FILE_VARIABLE} may name a file)`;
-
 /**
  * All cases, or null where the project stands without them. A file that WASM_ATTENTION_CONFORMANCE names must
  * exist: whoever names one wants it run, not skipped.
  */
 export function loadOnnxCases(): OnnxCase[] | null {
-  const named = process.env[FILE_VARIABLE];
-  const file = named ? resolve(named) : DEFAULT_FILE;
-  if (!named && !existsSync(file)) return null;
-  const { cases } = JSON.parse(readFileSync(file, 'utf8')) as { cases: StoredCase[] };
+  if (!requirements['ONNX-cases']!.isMet()) return null;
+  const { cases } = JSON.parse(readFileSync(resolve(ONNX_CASES), 'utf8')) as { cases: StoredCase[] };
   return cases.map(decodeCase);
 }
 

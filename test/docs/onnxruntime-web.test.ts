@@ -1,8 +1,7 @@
-// What docs/migrating-from-onnxruntime-web.md says, line by line, against the library itself where bench/ has it installed:
-// `node scripts/install.mjs bench`. Otherwise these tests are skipped.
+// What docs/migrating-from-onnxruntime-web.md says, line by line, against the library itself, which bench/ installs.
 
 import { createRequire } from 'node:module';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, expect, it } from 'vitest';
 import {
   createRuntime,
   KeyValueCache,
@@ -14,6 +13,7 @@ import {
 } from 'wasm-attention';
 import type { ScaledDotProductAttentionOptions, Tensor } from 'wasm-attention';
 import { seededArray } from '../reference/random.js';
+import { needs } from '../support/needs.js';
 
 type Numbers = Float32Array | Int32Array | BigInt64Array;
 type Attributes = Record<string, number | { float: number }>;
@@ -40,20 +40,15 @@ interface Ort {
 }
 
 /** The library, and what makes models for it. */
-async function load(): Promise<{ ort: Ort; Graph: new () => Graph } | undefined> {
-  try {
-    const ort = createRequire(new URL('../../bench/package.json', import.meta.url))('onnxruntime-web') as Ort;
-    ort.env.wasm.numThreads = 1;
-    const { GraphBuilder } = (await import('../../bench/peers/onnx/model.mjs')) as unknown as {
-      GraphBuilder: new () => Graph;
-    };
-    return { ort, Graph: GraphBuilder };
-  } catch {
-    return undefined;
-  }
+async function load(): Promise<{ ort: Ort; Graph: new () => Graph }> {
+  const ort = createRequire(new URL('../../bench/package.json', import.meta.url))('onnxruntime-web') as Ort;
+  ort.env.wasm.numThreads = 1;
+  const { GraphBuilder } = (await import('../../bench/peers/onnx/model.mjs')) as unknown as {
+    GraphBuilder: new () => Graph;
+  };
+  return { ort, Graph: GraphBuilder };
 }
 
-const installed = await load();
 const runtime = await createRuntime();
 afterAll(() => {
   runtime.dispose();
@@ -68,10 +63,11 @@ async function there(
   domain = 'com.microsoft',
   outputs = 1,
 ): Promise<Float32Array> {
-  const graph = new installed!.Graph();
+  const { ort, Graph } = await load();
+  const graph = new Graph();
   const names = inputs.map((input) => (input ? graph.constant(...input) : ''));
   const [output] = graph.apply(operator, names, attributes, { domain, outputs });
-  const session = await installed!.ort.InferenceSession.create(graph.encode(output!, shape), {
+  const session = await ort.InferenceSession.create(graph.encode(output!, shape), {
     executionProviders: ['wasm'],
     graphOptimizationLevel: 'disabled',
     logSeverityLevel: 3,
@@ -101,7 +97,7 @@ const inRows = (output: Tensor) => output.transpose(1, 2).toFloat32Array();
 
 const booleans = (mask: Int32Array, shape: number[]) => ({ data: Uint8Array.from(mask), shape });
 
-describe.skipIf(!installed)('com.microsoft.MultiHeadAttention', () => {
+needs('bench').describe('com.microsoft.MultiHeadAttention', () => {
   const rows = [batch, length, width];
   const q = random(batch * length * width, 1);
   const k = random(batch * length * width, 2);
@@ -187,7 +183,7 @@ describe.skipIf(!installed)('com.microsoft.MultiHeadAttention', () => {
   });
 });
 
-describe.skipIf(!installed)('com.microsoft.Attention', () => {
+needs('bench').describe('com.microsoft.Attention', () => {
   const inputs = 5;
   const x = random(batch * length * inputs, 11);
   const weights = random(inputs * 3 * width, 12);
@@ -252,7 +248,7 @@ describe.skipIf(!installed)('com.microsoft.Attention', () => {
   });
 });
 
-describe.skipIf(!installed)('com.microsoft.GroupQueryAttention', () => {
+needs('bench').describe('com.microsoft.GroupQueryAttention', () => {
   const q = random(length * width, 21);
   const k = random(length * kvWidth, 22);
   const v = random(length * kvWidth, 23);
@@ -406,7 +402,7 @@ describe.skipIf(!installed)('com.microsoft.GroupQueryAttention', () => {
   });
 });
 
-describe.skipIf(!installed)('Gemm and Softmax', () => {
+needs('bench').describe('Gemm and Softmax', () => {
   const [rows, inner, outer] = [3, 5, 7];
   const x = random(rows * inner, 31);
   const w = random(outer * inner, 32);
@@ -433,7 +429,7 @@ describe.skipIf(!installed)('Gemm and Softmax', () => {
   });
 });
 
-it.skipIf(!installed)('a row whose keys are all masked', async () => {
+needs('bench').it('a row whose keys are all masked', async () => {
   const q = random(length * width, 41);
   const shape = [1, length, width];
   const given: ([number[], Numbers] | undefined)[] = [

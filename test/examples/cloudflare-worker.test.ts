@@ -1,6 +1,5 @@
 // examples/cloudflare-worker in workerd, bundled as wrangler does it: esbuild, the condition `workerd`, .wasm files kept.
-// Not run where workerd is not installed: `node scripts/install.mjs test/matrix/runtimes` installs it, as CI does. Its
-// driver needs Node 22.
+// Its driver needs Node 22.
 
 import { readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
@@ -8,9 +7,9 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import type { Plugin } from 'esbuild';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { install } from '../../scripts/install.mjs';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { installExample, removeExamples } from '../support/example.mjs';
+import { needs } from '../support/needs.js';
 
 interface Worker {
   dispatchFetch(address: string, init?: { method: string; body: string }): Promise<Response>;
@@ -20,20 +19,9 @@ interface Miniflare {
   Miniflare: new (options: object) => Worker;
 }
 
-function load(): Miniflare | undefined {
-  const require = createRequire(new URL('../matrix/runtimes/package.json', import.meta.url));
-  try {
-    if (process.env['CI']) install('test/matrix/runtimes');
-    return require('miniflare') as Miniflare;
-  } catch {
-    return undefined;
-  }
-}
+const require = createRequire(new URL('../matrix/runtimes/package.json', import.meta.url));
 
-const isOld = Number(process.versions.node.split('.')[0]) < 22;
-const miniflare = isOld ? undefined : load();
-
-describe.skipIf(!miniflare)('in workerd', () => {
+needs('Node-22', 'workerd').describe('in workerd', () => {
   let worker: Worker;
   beforeAll(async () => {
     const folder = installExample('cloudflare-worker');
@@ -67,7 +55,8 @@ describe.skipIf(!miniflare)('in workerd', () => {
     const { compatibility_date: compatibilityDate } = JSON.parse(
       readFileSync(join(folder, 'wrangler.jsonc'), 'utf8').replaceAll(/,(?=\s*\})/g, ''),
     ) as { compatibility_date: string };
-    worker = new miniflare!.Miniflare({ modules, compatibilityDate });
+    const { Miniflare } = require('miniflare') as Miniflare;
+    worker = new Miniflare({ modules, compatibilityDate });
   });
   afterAll(async () => {
     await worker?.dispose();

@@ -5,6 +5,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { createRuntime, scaledDotProductAttention } from 'wasm-attention';
 import type { TensorLike } from 'wasm-attention';
 import * as interop from '../../examples/interop/interop.mjs';
+import { needs } from '../support/needs.js';
 
 const require = createRequire(new URL('../../bench/package.json', import.meta.url));
 const runtime = await createRuntime();
@@ -23,15 +24,6 @@ function half(value: number): number {
   if (value === 0) return 0;
   const bits = new Uint32Array(Float32Array.of(value).buffer)[0]!;
   return ((bits >>> 16) & 0x8000) | ((((bits >>> 23) & 0xff) - 112) << 10) | ((bits >>> 13) & 0x3ff);
-}
-
-/** An installed library, or undefined. */
-function load(name: string): unknown {
-  try {
-    return require(name);
-  } catch {
-    return undefined;
-  }
 }
 
 function attend(x: TensorLike, mask: TensorLike): Float32Array {
@@ -67,7 +59,7 @@ describe('look-alikes', () => {
     expect(runtime.memory.used).toBe(used);
   });
 
-  it.runIf('Float16Array' in globalThis)('Float16Array', () => {
+  needs('Float16Array').it('Float16Array', () => {
     const { Float16Array } = globalThis as unknown as { Float16Array: { from(data: object): Float32Array } };
     expect(attend({ data: Float16Array.from(numbers), dims }, mask)).toEqual(expected);
   });
@@ -80,28 +72,26 @@ describe('look-alikes', () => {
   });
 });
 
-// What is not installed here is skipped, not passed: `node scripts/install.mjs bench` installs it.
-const ort = load('onnxruntime-web') as { Tensor: new (...args: unknown[]) => TensorLike } | undefined;
 interface Tensorflow {
   setBackend(name: string): Promise<boolean>;
   tensor(values: unknown, shape: number[], dtype?: string): TensorLike;
 }
-const tf = load('@tensorflow/tfjs-core') as Tensorflow | undefined;
-
-it.skipIf(!ort)('onnxruntime-web: tensors in, one out', () => {
-  const x = new ort!.Tensor('float32', numbers, dims);
-  const mask = new ort!.Tensor('bool', allowed.map(Boolean), [3, 3]);
+needs('bench').it('onnxruntime-web: tensors in, one out', () => {
+  const ort = require('onnxruntime-web') as { Tensor: new (...args: unknown[]) => TensorLike };
+  const x = new ort.Tensor('float32', numbers, dims);
+  const mask = new ort.Tensor('bool', allowed.map(Boolean), [3, 3]);
   const y = interop.attendOnnxruntime(ort, runtime, x, x, x, { mask });
   expect(y).toMatchObject({ dims, type: 'float32', data: expected });
-  const halves = new ort!.Tensor('float16', Uint16Array.from(numbers, half), dims);
+  const halves = new ort.Tensor('float16', Uint16Array.from(numbers, half), dims);
   expect(attend(halves, mask)).toEqual(expected);
 });
 
-it.skipIf(!tf)('TensorFlow.js: tensors in, one out', async () => {
+needs('bench').it('TensorFlow.js: tensors in, one out', async () => {
+  const tf = require('@tensorflow/tfjs-core') as Tensorflow;
   require('@tensorflow/tfjs-backend-cpu');
-  await tf!.setBackend('cpu');
-  const x = tf!.tensor(numbers, dims);
-  const y = interop.attendTensorflow(tf, runtime, x, x, x, { mask: tf!.tensor(allowed, [3, 3], 'bool') }) as {
+  await tf.setBackend('cpu');
+  const x = tf.tensor(numbers, dims);
+  const y = interop.attendTensorflow(tf, runtime, x, x, x, { mask: tf.tensor(allowed, [3, 3], 'bool') }) as {
     shape: number[];
     dataSync(): Float32Array;
   };

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
+import { needs } from '../support/needs.js';
 
 const PROGRAM = fileURLToPath(new URL('../../examples/lookup/main.mjs', import.meta.url));
 const README = fileURLToPath(new URL('../../README.md', import.meta.url));
@@ -231,7 +232,7 @@ describe('one line and exit code 2', () => {
   });
 });
 
-test.skipIf(process.platform === 'win32')('a reader that stops early gets no complaint', () => {
+needs('POSIX').it('a reader that stops early gets no complaint', () => {
   const command = `"${process.execPath}" "${PROGRAM}" "${README}" | head -n 1`;
   const { stdout, stderr } = spawnSync('sh', ['-c', command], { encoding: 'utf8' });
   expect(stdout).toMatch(/^[^\n]+\n$/);

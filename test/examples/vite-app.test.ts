@@ -7,9 +7,10 @@ import type { AddressInfo } from 'node:net';
 import { extname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { hasChromium, launchChromium } from '../support/browser.mjs';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { launchChromium } from '../support/browser.mjs';
 import { installExample, removeExamples } from '../support/example.mjs';
+import { needs } from '../support/needs.js';
 
 interface Tokens {
   HEADS: { name: string }[];
@@ -63,7 +64,7 @@ it('makes alike what is alike', () => {
   expect(split('one two\n\n three\n', 'lines')).toEqual(['one two', 'three']);
 });
 
-describe.skipIf(!hasChromium && !process.env['CI'])('built, in Chromium', () => {
+needs('Chromium').describe('built, in Chromium', () => {
   let browser: Awaited<ReturnType<typeof launchChromium>>;
   let page: Page;
   const errors: string[] = [];

@@ -5,8 +5,9 @@ import type { ChildProcess } from 'node:child_process';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createRuntime, scaledDotProductAttention } from 'wasm-attention';
-import { hasChromium, launchChromium } from '../support/browser.mjs';
+import { launchChromium } from '../support/browser.mjs';
 import { installExample, removeExamples } from '../support/example.mjs';
+import { needs } from '../support/needs.js';
 
 /** The last channels that the page should show for 2048 tokens: its numbers, attended to here. */
 async function expectedChannels(): Promise<string[]> {
@@ -23,7 +24,7 @@ async function expectedChannels(): Promise<string[]> {
   return last;
 }
 
-describe.skipIf(!hasChromium && !process.env['CI'])('in Chromium', () => {
+needs('Chromium').describe('in Chromium', () => {
   let browser: Awaited<ReturnType<typeof launchChromium>>;
   let folder: string;
   beforeAll(async () => {

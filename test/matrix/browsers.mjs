@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { run, start } from './processes.mjs';
 
 const firefoxPreferences = [
@@ -15,7 +15,11 @@ const firefoxPreferences = [
   ['network.connectivity-service.enabled', false],
 ];
 
-const chromium = process.env.CHROMIUM ?? '/usr/bin/chromium';
+// Where Debian's packages put them; the variables name others.
+export const chromium = process.env.CHROMIUM ?? '/usr/bin/chromium';
+const firefox = process.env.FIREFOX ?? '/usr/bin/firefox-esr';
+const webkit = process.env.WEBKIT ?? '/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser';
+
 const chromiumFlags = [
   '--headless=new',
   '--no-sandbox',
@@ -30,35 +34,27 @@ const chromiumFlags = [
 
 export const browsers = {
   Chromium: {
-    program: chromium,
+    programs: [chromium],
     open: (address, home, seconds) =>
       start(chromium, [...chromiumFlags, `--user-data-dir=${home}`, address], limits(home, seconds)),
     version: () => run(chromium, ['--version', '--no-sandbox']),
   },
   Firefox: {
-    program: '/usr/bin/firefox-esr',
+    programs: [firefox],
     async open(address, home, seconds) {
       const lines = firefoxPreferences.map(([name, value]) => `user_pref("${name}", ${value});\n`);
       await writeFile(join(home, 'user.js'), lines.join(''));
-      return start(
-        '/usr/bin/firefox-esr',
-        ['--headless', '--no-remote', '--profile', home, address],
-        limits(home, seconds),
-      );
+      return start(firefox, ['--headless', '--no-remote', '--profile', home, address], limits(home, seconds));
     },
-    version: () => run('/usr/bin/firefox-esr', ['--version']),
+    version: () => run(firefox, ['--version']),
   },
   WebKit: {
-    program: '/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser',
+    programs: [webkit, 'xvfb-run', 'xauth'],
     open: (address, home, seconds) =>
-      start(
-        'xvfb-run',
-        ['--auto-servernum', '/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser', '--private', address],
-        {
-          ...limits(home, seconds),
-          env: { HOME: home, LIBGL_ALWAYS_SOFTWARE: '1', WEBKIT_DISABLE_DMABUF_RENDERER: '1' },
-        },
-      ),
+      start('xvfb-run', ['--auto-servernum', webkit, '--private', address], {
+        ...limits(home, seconds),
+        env: { HOME: home, LIBGL_ALWAYS_SOFTWARE: '1', WEBKIT_DISABLE_DMABUF_RENDERER: '1' },
+      }),
     version: async () =>
       `WebKitGTK ${await run('dpkg-query', ['-W', '-f', '${Version}', 'libwebkit2gtk-4.1-0'])}`,
   },
@@ -67,8 +63,16 @@ export const browsers = {
 const limits = (home, seconds) => ({ env: { HOME: home }, seconds });
 
 /** Why a browser cannot be run here, or undefined. */
-export const whyNot = (name) =>
-  existsSync(browsers[name].program) ? undefined : `${browsers[name].program} is not installed`;
+export function whyNot(name) {
+  const missing = browsers[name].programs.find((program) => !isInstalled(program));
+  return missing && `${missing} is not installed`;
+}
+
+/** Whether a program is there: at its path, or on the search path. */
+function isInstalled(program) {
+  if (program.includes('/')) return existsSync(program);
+  return (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, program)));
+}
 
 /** Opens a page until its outcome has come. */
 export async function visit(name, address, outcome, seconds = 120) {

@@ -94,7 +94,8 @@ export function cases({ packed, server }) {
       ['run', '-A', '--node-modules-dir=manual', 'main.mjs'],
       same,
     ),
-    workerd(packed),
+    workerd('workerd (miniflare)', packed),
+    workerd('workerd, nodejs_compat', packed, 'nodejs_compat'),
 
     ...Object.keys(browsers).flatMap((browser) => [
       page(browser, 'module script', LIBRARY.file, {}, alone),
@@ -156,10 +157,14 @@ export function cases({ packed, server }) {
 const missing = (toolset) =>
   existsSync(here(`${toolset}/node_modules`)) ? undefined : `test/matrix/${toolset} is not installed`;
 
-function workerd(packed) {
+function workerd(name, packed, ...flags) {
+  const node24 = here('../runtimes/node_modules/node24/bin/node');
   return {
-    name: 'workerd (miniflare)',
-    whyNot: existsSync(here('runtimes/node_modules/miniflare')) ? undefined : 'miniflare is not installed',
+    name,
+    expected: { threads: 1, threadsReason: 'there are no workers here' },
+    whyNot: [here('runtimes/node_modules/miniflare'), node24].every(existsSync)
+      ? undefined
+      : 'miniflare, or the Node 24 that it needs, is not installed',
     async run() {
       const answer = `export default { async fetch() {
   try {
@@ -179,9 +184,7 @@ function workerd(packed) {
         assetNames: '[name]',
         outdir: 'out',
       });
-      return outcomeIn(
-        await run(here('../runtimes/node_modules/node24/bin/node'), [here('workerd.mjs'), join(cwd, 'out')]),
-      );
+      return outcomeIn(await run(node24, [here('workerd.mjs'), join(cwd, 'out'), ...flags]));
     },
   };
 }

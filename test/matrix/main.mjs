@@ -4,7 +4,7 @@
 //   npm run test:matrix                       everything, and writes docs/support.md
 //   npm run test:matrix -- --only '^Node'     the cases whose names match
 //
-// What is not installed on this machine is reported as not run. Counts go to the file WASM_ATTENTION_TEST_COUNTS.
+// What is not installed on this machine is reported as not run. The outcome goes to the file WASM_ATTENTION_TEST_OUTCOME.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
@@ -12,6 +12,8 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { format, resolveConfig } from 'prettier';
 import { install } from '../../scripts/install.mjs';
+import { browsers, whyNot } from './browsers.mjs';
+import { MATRIX } from '../summary.mjs';
 import { cases } from './cases.mjs';
 import { packed } from './project.mjs';
 import { serve } from './server.mjs';
@@ -61,17 +63,26 @@ if (!only) {
   writeFileSync(file, await format(page, { ...(await resolveConfig(file)), parser: 'markdown' }));
 }
 
-const count = (state) => rows.filter((row) => row.state === state).length;
-const counts = { passed: count('passed'), failed: count('failed'), skipped: count('not run') };
-if (rows.length === 0) counts.failed = 1; // a pattern that matches nothing tests nothing
-const file = process.env.WASM_ATTENTION_TEST_COUNTS;
-if (file) writeFileSync(file, JSON.stringify(counts));
-console.log(`\n${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} not run`);
-process.exitCode = counts.failed > 0 ? 1 : 0;
+const passed = rows.filter(({ state }) => state === 'passed').length;
+const failures = rows.flatMap(({ state, name, error }) => (state === 'failed' ? [`${name}: ${error}`] : []));
+if (rows.length === 0) failures.push('no case has such a name'); // a pattern that matches nothing tests nothing
+const notRun = rows
+  .filter(({ state }) => state === 'not run')
+  .map(({ name, error }) => ({
+    file: MATRIX,
+    name,
+    block: name.split(',')[0],
+    missing: Object.keys(browsers).filter((browser) => whyNot(browser) === error),
+    reason: error,
+  }));
+const file = process.env.WASM_ATTENTION_TEST_OUTCOME;
+if (file) writeFileSync(file, JSON.stringify({ passed, failures, notRun }));
+console.log(`\n${passed} passed, ${failures.length} failed, ${notRun.length} not run`);
+process.exitCode = failures.length > 0 ? 1 : 0;
 
 /** Runs one case, whatever happens to it. */
-async function judge({ whyNot, run, expected = {} }) {
-  if (whyNot) return { state: 'not run', error: whyNot };
+async function judge({ whyNot: reason, run, expected = {} }) {
+  if (reason) return { state: 'not run', error: reason };
   try {
     const outcome = await run();
     if (outcome.error && !expected.code) throw new Error(outcome.error);

@@ -2,7 +2,6 @@
 
 import { describe, expect, it } from 'vitest';
 import {
-  CASES_ABSENT,
   compare,
   loadOnnxCases,
   numberAttribute,
@@ -25,6 +24,7 @@ import {
   splitHeads,
 } from './attention.js';
 import type { AttentionInputs, AttentionOptions, AttentionResult } from './attention.js';
+import { needs } from '../support/needs.js';
 import { seededArray } from './random.js';
 
 type Outputs = Record<string, { dims: readonly number[]; data: ArrayLike<number> }>;
@@ -148,7 +148,7 @@ function referenceTolerance({ dtype }: OnnxTensor): Tolerance {
 
 describe('reference against the ONNX cases', () => {
   const cases = loadOnnxCases();
-  if (cases === null) it.skip(CASES_ABSENT);
+  if (cases === null) needs('ONNX-cases').it('every case', () => expect(cases).not.toBeNull());
   for (const onnxCase of cases ?? []) {
     const run = RUNNERS[onnxCase.op];
     if (run === undefined) continue;
@@ -162,7 +162,7 @@ describe('reference against the ONNX cases', () => {
     });
   }
 
-  it.skipIf(cases === null)('takes the arguments of a 3D node as strides, without copying', () => {
+  needs('ONNX-cases').it('takes the arguments of a 3D node as strides, without copying', () => {
     const onnxCase = cases?.find(({ name }) => name === 'test_attention_3d_gqa');
     if (onnxCase === undefined) return;
     const { query } = mapOnnxAttention(onnxCase);

@@ -1,11 +1,12 @@
 // Threads in pages of Chromium: isolated, plain, under a content security policy, and from a main thread that may not sleep.
 
 import { createHash } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createRuntime, scaledDotProductAttention } from 'wasm-attention';
 import type * as Main from 'wasm-attention';
 import { WORD } from '../../src/runtime/threads/control.js';
-import { hasChromium, ISOLATED, launchBrowser } from '../support/browser.mjs';
+import { ISOLATED, launchBrowser } from '../support/browser.mjs';
+import { needs } from '../support/needs.js';
 
 /** Runs in a page: attention on some threads, synchronous and asynchronous; what the runtime says, and the bits. */
 async function attend(threads: Main.RuntimeOptions['threads'], build: 'simd') {
@@ -74,7 +75,7 @@ const hash = (values: number[]) =>
     .update(Buffer.from(Float32Array.from(values).buffer))
     .digest('hex');
 
-describe.skipIf(!hasChromium)('in Chromium', () => {
+needs('Chromium').describe('in Chromium', () => {
   let browser: Awaited<ReturnType<typeof launchBrowser>>;
   let expected: string;
 

@@ -163,6 +163,21 @@ describe('where there can be no threads', () => {
       () => vi.stubGlobal('process', { ...process, getBuiltinModule: undefined }),
     ],
     [
+      'no workers and one processor',
+      'auto',
+      /no workers/,
+      () => {
+        vi.stubGlobal('process', { ...process, getBuiltinModule: undefined });
+        vi.stubGlobal('navigator', { hardwareConcurrency: 1 });
+      },
+    ],
+    [
+      "workerd, with its look-alikes of Node's modules",
+      2,
+      /no workers/,
+      () => vi.stubGlobal('navigator', { userAgent: 'Cloudflare-Workers' }),
+    ],
+    [
       'a refused memory',
       2,
       /refused a shared memory/,

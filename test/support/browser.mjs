@@ -1,13 +1,9 @@
 // Pages of a real browser for tests and benchmarks: Chromium, over a small server of this folder's dist/.
 
-import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { extname } from 'node:path';
-
-/** Where Debian's package puts it; CHROMIUM names another. */
-export const CHROMIUM = process.env['CHROMIUM'] ?? '/usr/bin/chromium';
-export const hasChromium = existsSync(CHROMIUM);
+import { chromium as executablePath } from '../matrix/browsers.mjs';
 
 const FLAGS = [
   '--no-sandbox',
@@ -36,7 +32,7 @@ const root = new URL('../../', import.meta.url);
 /** The browser alone. */
 export async function launchChromium() {
   const { chromium } = await import('playwright-core');
-  return chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+  return chromium.launch({ executablePath, args: FLAGS });
 }
 
 /**

@@ -2,7 +2,8 @@
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Page } from 'playwright-core';
-import { hasChromium, ISOLATED, launchBrowser } from '../support/browser.mjs';
+import { ISOLATED, launchBrowser } from '../support/browser.mjs';
+import { needs } from '../support/needs.js';
 
 /** What pages have: see browser.mjs. */
 declare const entries: {
@@ -10,7 +11,7 @@ declare const entries: {
   workerRuntime: typeof import('wasm-attention/worker-runtime');
 };
 
-describe.skipIf(!hasChromium && !process.env['CI'])('in Chromium', () => {
+needs('Chromium').describe('in Chromium', () => {
   let browser: Awaited<ReturnType<typeof launchBrowser>>;
   beforeAll(async () => {
     browser = await launchBrowser();

@@ -2,7 +2,7 @@
 
 import { AttentionError, invalidArgument } from '../errors.js';
 import type { NamesOf } from '../checks.js';
-import { processors } from './spawn.js';
+import { processors, whyNoThreads } from './spawn.js';
 import type { WorkerSource } from './spawn.js';
 
 /** How many threads, whether they must be, and where their workers come from. */
@@ -45,7 +45,8 @@ export function readThreads(threads: 'auto' | number | ThreadOptions | undefined
   }
   if (count === 'auto') {
     const available = processors();
-    const reason = available === 1 ? 'there is one processor' : `there are ${available} processors`;
+    const reason =
+      available === 1 ? (whyNoThreads() ?? 'there is one processor') : `there are ${available} processors`;
     return { count: Math.min(available, MOST_AUTOMATIC), reason, required, worker };
   }
   if (Number.isInteger(count) && count >= 1 && count <= MOST) {

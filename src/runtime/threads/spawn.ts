@@ -39,7 +39,10 @@ export function whyNoThreads(): string | undefined {
     return 'the page is not cross-origin isolated (it needs the headers COOP: same-origin and COEP: require-corp)';
   }
   if (typeof SharedArrayBuffer === 'undefined') return 'there is no SharedArrayBuffer here';
-  if (!nodeModule('node:worker_threads') && typeof Worker === 'undefined') return 'there are no workers here';
+  // workerd may have Node's module, whose Worker throws.
+  const isWorkerd = globalThis.navigator?.userAgent === 'Cloudflare-Workers';
+  if (isWorkerd || (!nodeModule('node:worker_threads') && typeof Worker === 'undefined'))
+    return 'there are no workers here';
   return undefined;
 }
 

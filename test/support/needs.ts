@@ -1,0 +1,25 @@
+// Tests that need more than Node and npm. Where that is missing they are skipped, and `npm test` says which and why.
+
+import { describe, it } from 'vitest';
+import { requirements } from './requirements.mjs';
+
+declare module 'vitest' {
+  interface TaskMeta {
+    /** The requirements of a suite or test that are not met here. */
+    missing?: string[];
+  }
+}
+
+/** Suites and tests that need all of the given `requirements`: `needs('Chromium').describe('in Chromium', ...)`. */
+export function needs(...names: string[]) {
+  const missing = names.filter((name) => !requirements[name]!.isMet());
+  const options = { tags: names, meta: { missing } };
+  const skip = missing.length > 0;
+  return {
+    describe: (title: string, suite: () => void) => describe.skipIf(skip)(title, options, suite),
+    it: (title: string, test: () => unknown, timeout?: number) =>
+      it.skipIf(skip)(title, timeout === undefined ? options : { ...options, timeout }, async () => {
+        await test();
+      }),
+  };
+}

@@ -1,0 +1,55 @@
+// What some tests need beside Node, npm and `npm ci`. Each name is a tag of vitest too.
+
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { whyNot } from '../matrix/browsers.mjs';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+
+/** The ONNX project's cases, which may lie beside this project. */
+export const ONNX_CASES =
+  process.env.WASM_ATTENTION_CONFORMANCE ?? `${root}../shared/conformance/onnx-given.json`;
+
+/**
+ * @typedef {object} Requirement
+ * @property {string} without what the list of tests that were not run says
+ * @property {() => boolean} isMet
+ * @property {string} [get] how to get it, where that is possible
+ * @property {boolean} [optional] whether CI does without
+ */
+
+/** @type {Record<string, Requirement>} */
+export const requirements = {
+  Chromium: {
+    without: 'without Chromium',
+    isMet: () => !whyNot('Chromium'),
+    get: 'apt-get install chromium, or name its program in the variable CHROMIUM',
+  },
+  Firefox: {
+    without: 'without Firefox',
+    isMet: () => !whyNot('Firefox'),
+    get: 'apt-get install firefox-esr, or name its program in the variable FIREFOX',
+  },
+  bench: {
+    without: 'without the packages of bench/',
+    isMet: () => existsSync(`${root}bench/node_modules`),
+    get: 'node scripts/install.mjs bench',
+  },
+  workerd: {
+    without: 'without workerd',
+    isMet: () => existsSync(`${root}test/matrix/runtimes/node_modules/miniflare`),
+    get: 'node scripts/install.mjs test/matrix/runtimes',
+  },
+  'ONNX-cases': {
+    without: 'without the ONNX cases',
+    isMet: () => Boolean(process.env.WASM_ATTENTION_CONFORMANCE) || existsSync(ONNX_CASES),
+    get: 'name their file in the variable WASM_ATTENTION_CONFORMANCE',
+    optional: true,
+  },
+  'Node-22': {
+    without: 'before Node 22',
+    isMet: () => Number(process.versions.node.split('.')[0]) >= 22,
+  },
+  Float16Array: { without: 'without Float16Array', isMet: () => 'Float16Array' in globalThis },
+  POSIX: { without: 'on Windows', isMet: () => process.platform !== 'win32' },
+};
