@@ -22,7 +22,7 @@ const globals = Object.fromEntries(
 
 export default defineConfig(
   // AssemblyScript's decorators are not TypeScript's; its own compiler checks those files.
-  globalIgnores(['**/assembly/', 'build/', 'dist/', 'coverage/']),
+  globalIgnores(['test/types/programs/', '**/assembly/', 'build/', 'dist/', 'coverage/']),
   js.configs.recommended,
   {
     files: ['**/*.{js,mjs,cjs}'],

@@ -2,7 +2,7 @@
 // as modules imported from their files) are thin layers over it, so that a program never holds two copies of a class.
 // worker-runtime holds the script of its worker, in which all of it is once more.
 
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
 import nodeResolve from '@rollup/plugin-node-resolve';
 import terser from '@rollup/plugin-terser';
@@ -115,6 +115,44 @@ const inlineWorker = (files = {}) => {
   };
 };
 
+const DISPOSE = `
+declare global {
+  interface SymbolConstructor {
+    /** As in the standard library of compilers that know \`using\`; the others have it from here. */
+    readonly dispose: unique symbol;
+  }
+}
+`;
+
+/** Classes whose constructor is for this package alone. Without one in the types they could be made by anybody. */
+const madeHere = readdirSync('src', { recursive: true }).flatMap((file) =>
+  (file.endsWith('.ts') ? readFileSync(`src/${file}`, 'utf8') : '')
+    .split(/^(?=export (?:abstract )?class )/m)
+    .filter((text) => /\/\*\* @internal[^/]*\*\/\n {2}$/.test(text.split('constructor(', 2)[0]))
+    .map((text) => /class (\w+)/.exec(text)[1]),
+);
+
+/**
+ * Types as users' compilers read them: without what is internal (see also `stripInternal`), and with Symbol.dispose for
+ * those whose library lacks it.
+ */
+const publicTypes = () => ({
+  name: 'public-types',
+  renderChunk(code) {
+    let types = code
+      .replaceAll('[disposeSymbol]', '[Symbol.dispose]')
+      .replace(/\/\*\*[^/]*\*\/\ndeclare const disposeSymbol: .*\n/, '');
+    if (types.includes('disposeSymbol')) this.error('the types still speak of disposeSymbol');
+    for (const name of madeHere) {
+      types = types.replace(
+        new RegExp(`^declare (abstract )?class ${name}\\b.*\\{$`, 'm'),
+        (line) => `${line}\n    protected constructor();`,
+      );
+    }
+    return types.includes('[Symbol.dispose]') ? types + DISPOSE : types;
+  },
+});
+
 /** The same types for CommonJS. */
 const commonJsTypes = () => ({
   name: 'commonjs-types',
@@ -180,7 +218,12 @@ const bothKinds = (name) => [
 const types = (input, name) => ({
   input,
   onwarn,
-  plugins: [siblings(input), dts({ includeExternal: ['@assemblyscript/loader'] }), commonJsTypes()],
+  plugins: [
+    siblings(input),
+    dts({ compilerOptions: { stripInternal: true } }),
+    publicTypes(),
+    commonJsTypes(),
+  ],
   output: [{ file: `dist/${name}.d.mts`, format: 'es', paths: { './slim': './slim.mjs' } }],
 });
 

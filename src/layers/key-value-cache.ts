@@ -172,7 +172,10 @@ export class KeyValueCache extends Disposable {
   #readers = 0;
 
   /** @throws AttentionError INVALID_ARGUMENT for sizes that make no sense */
-  constructor(runtime: Runtime, options: KeyValueCacheOptions, /** @internal */ shared?: PagePool) {
+  constructor(runtime: Runtime, options: KeyValueCacheOptions);
+  /** @internal */
+  constructor(runtime: Runtime, options: KeyValueCacheOptions, shared: PagePool);
+  constructor(runtime: Runtime, options: KeyValueCacheOptions, shared?: PagePool) {
     super();
     checkRuntime(runtime);
     this.runtime = runtime;
@@ -363,8 +366,9 @@ export class KeyValueCache extends Disposable {
     }
   }
 
+  // The type is Uint8Array<ArrayBuffer>, or Uint8Array for older compilers, which know no kinds of it.
   /** Everything the cache holds, as bytes to store; rows that share pages share them there too. */
-  snapshot(): Uint8Array<ArrayBuffer> {
+  snapshot(): ReturnType<Uint8Array['slice']> {
     this.#check();
     const numbers = new Map<number, number>();
     const sequences = this.#sequences.map((layer) =>

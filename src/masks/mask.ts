@@ -582,11 +582,11 @@ export interface CustomMask {
    */
   readonly keeps: (batch: number, head: number, query: number, key: number) => boolean;
   /** What holds for a whole block, where that is known; saves asking for each pair. Default: 'mixed'. */
-  readonly block?: (block: Block) => BlockAnswer;
+  readonly block?: ((block: Block) => BlockAnswer) | undefined;
   /** Whether batch rows differ. Default false. */
-  readonly perBatch?: boolean;
+  readonly perBatch?: boolean | undefined;
   /** Whether heads differ. Default false. */
-  readonly perHead?: boolean;
+  readonly perHead?: boolean | undefined;
 }
 
 const CUSTOM_MASK_NAMES = { keeps: 1, block: 1, perBatch: 1, perHead: 1 } satisfies NamesOf<CustomMask>;

@@ -38,11 +38,11 @@ export type RotaryScaling =
       /** Tokens of the texts the model was trained with. */
       readonly originalLength: number;
       /** Turns within originalLength above which a frequency is kept. Default 32. */
-      readonly betaFast?: number;
+      readonly betaFast?: number | undefined;
       /** Turns below which it is stretched fully. Default 1. */
-      readonly betaSlow?: number;
+      readonly betaSlow?: number | undefined;
       /** Factor on cos and sin. Default 0.1 ln(factor) + 1. */
-      readonly attentionFactor?: number;
+      readonly attentionFactor?: number | undefined;
     }
   | {
       /** Llama 3.1: like YaRN by wavelength, without the factor on cos and sin. */
@@ -52,9 +52,9 @@ export type RotaryScaling =
       /** Tokens of the texts the model was trained with. */
       readonly originalLength: number;
       /** Turns within originalLength below which a frequency is stretched fully. Default 1. */
-      readonly lowFrequencyFactor?: number;
+      readonly lowFrequencyFactor?: number | undefined;
       /** Turns above which it is kept. Default 4. */
-      readonly highFrequencyFactor?: number;
+      readonly highFrequencyFactor?: number | undefined;
     };
 
 type Scaling<Type extends RotaryScaling['type']> = Extract<RotaryScaling, { type: Type }>;

@@ -6,8 +6,7 @@ import { probeFeatures } from './features.js';
 import type { Build } from './kernels.js';
 
 /** One build of the kernels: compiled, as bytes, as an answer of the network, or the address to fetch it from. */
-export type WasmContent =
-  WebAssembly.Module | ArrayBuffer | ArrayBufferView<ArrayBuffer> | Response | URL | string;
+export type WasmContent = WebAssembly.Module | ArrayBuffer | ArrayBufferView | Response | URL | string;
 
 /** The same at once or later. A function is called when its build was chosen, and only then. */
 export type WasmSource =

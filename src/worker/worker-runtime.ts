@@ -250,7 +250,7 @@ export class WorkerKeyValueCache extends WorkerHandle {
   }
 
   /** See `KeyValueCache.snapshot`. */
-  snapshot(): Promise<Uint8Array<ArrayBuffer>> {
+  snapshot(): Promise<ReturnType<KeyValueCache['snapshot']>> {
     return this.link.call('cacheSnapshot', { cache: this });
   }
 

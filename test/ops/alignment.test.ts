@@ -107,7 +107,7 @@ await eachBuild('alignment', (runtime) => {
     const [x, context] = [ones(1, 1, 4), ones(1, 3, 4)];
     expect(() => layer.forward(x, { context, mask: causal() })).toThrow(/mask: expected queryOffset/);
     const { weights } = layer.forward(x, { context, mask: causal(), queryOffset: 1, returnWeights: true });
-    expect(Array.from(weights!.data)).toEqual([0.5, 0.5, 0]);
+    expect(Array.from(weights.data)).toEqual([0.5, 0.5, 0]);
     layer.dispose();
   });
 

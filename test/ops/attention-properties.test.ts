@@ -170,11 +170,11 @@ await eachBuild('attention', (runtime, name) => {
         const expected = referenceAttention(inputs, reference);
         const tolerance = toleranceAt(expected.scores.masked);
         expectClose(result.output.data, expected.output, tolerance);
-        expectClose(result.weights!.data, expected.weights, tolerance);
-        expectClose(result.logSumExp!.data, expected.logSumExp, 3 * tolerance);
+        expectClose(result.weights.data, expected.weights, tolerance);
+        expectClose(result.logSumExp.data, expected.logSumExp, 3 * tolerance);
         const { statistics } = result;
         const again = attentionWeights(q, k, { ...options, statistics });
-        expect(again.data).toEqual(result.weights!.data);
+        expect(again.data).toEqual(result.weights.data);
         for (const tensor of [q, k, v, again, result]) tensor.dispose();
         expect(runtime.memory.used).toBe(before);
       }),
@@ -228,7 +228,7 @@ await eachBuild('attention', (runtime, name) => {
         const expected = referenceAttention(inputs, reference);
         const tolerance = toleranceAt(expected.scores.masked);
         expectClose(result.output.data, expected.output, tolerance);
-        expectClose(result.weights!.data, expected.weights, tolerance);
+        expectClose(result.weights.data, expected.weights, tolerance);
         for (const tensor of [q, k, v, result]) tensor.dispose();
       }),
       { numRuns: 60 },

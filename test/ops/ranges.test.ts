@@ -53,8 +53,8 @@ await eachBuild('numbers at the ends of float32', (runtime) => {
     const { statistics } = result;
     const summary = {
       output: result.output.data[0]!,
-      weights: Array.from(result.weights!.data),
-      logSumExp: result.logSumExp!.data[0]!,
+      weights: Array.from(result.weights.data),
+      logSumExp: result.logSumExp.data[0]!,
       entropy: attentionEntropy(q, k, { ...options, statistics }).data[0]!,
       received: Array.from(receivedWeight(q, k, { ...options, statistics }).data),
       again: Array.from(attentionWeights(q, k, { ...options, statistics }).data),
@@ -117,7 +117,7 @@ await eachBuild('numbers at the ends of float32', (runtime) => {
         mask: mask([0, bias, 3e38, 0]),
         ...finite,
       });
-      expect([output.data[0], logSumExp!.data[0]]).toEqual([NaN, NaN]);
+      expect([output.data[0], logSumExp.data[0]]).toEqual([NaN, NaN]);
     }
     const infinite = values([Infinity, 1, 1, -Infinity]);
     const one = values([1]);
@@ -231,14 +231,14 @@ await eachBuild('numbers at the ends of float32', (runtime) => {
             returnStatistics: true,
           });
           expectClose(result.output.data, expected.output, 3e-5);
-          expectClose(result.weights!.data, expected.weights, 3e-5);
-          expectClose(result.logSumExp!.data, expected.logSumExp, 3e-5);
+          expectClose(result.weights.data, expected.weights, 3e-5);
+          expectClose(result.logSumExp.data, expected.logSumExp, 3e-5);
           const { statistics } = result;
           const summed = { ...options, statistics };
           const entropy = attentionEntropy(query, key, summed);
           expectClose(
             entropy.data,
-            Array.from(result.logSumExp!.data, (_, row) => {
+            Array.from(result.logSumExp.data, (_, row) => {
               const weights = expected.weights.subarray(row * keys, (row + 1) * keys);
               return weights.reduce((sum, weight) => sum - (weight > 0 ? weight * Math.log(weight) : 0), 0);
             }),
@@ -256,10 +256,10 @@ await eachBuild('numbers at the ends of float32', (runtime) => {
             1e-4,
           );
           const again = attentionWeights(query, key, summed);
-          expect(again.data).toEqual(result.weights!.data);
+          expect(again.data).toEqual(result.weights.data);
           const top = topKeys(query, key, 1, summed);
           top.keys.forEach((best, row) => {
-            const weights = result.weights!.data.subarray(row * keys, (row + 1) * keys);
+            const weights = result.weights.data.subarray(row * keys, (row + 1) * keys);
             expect(best).toBe(weights.every((w) => w === 0) ? -1 : weights.indexOf(Math.max(...weights)));
           });
           for (const tensor of [query, key, value, result, entropy, received, again]) tensor.dispose();
@@ -370,7 +370,7 @@ await eachBuild('numbers at the ends of float32', (runtime) => {
       const { weights } = scaledDotProductAttention(one, keys, v, { ...options, returnWeights: true });
       const sum = scores.reduce((total, score) => total + Math.exp(score), 0);
       expectClose(
-        weights!.data,
+        weights.data,
         scores.map((score) => Math.exp(score) / sum),
       );
     };

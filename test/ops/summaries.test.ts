@@ -53,7 +53,7 @@ await eachBuild('summaries', (runtime) => {
       returnStatistics: true,
       returnWeights: true,
     });
-    const dense = weights!.toFloat32Array();
+    const dense = weights.toFloat32Array();
     const given = { ...options, statistics };
     const received = receivedWeight(q, k, given).data;
     const part = receivedWeight(q, k, { ...given, queries: [3, 20] }).data;
@@ -86,7 +86,7 @@ await eachBuild('summaries', (runtime) => {
     }
     const region = { heads: [1, 2], queries: [7, 39], keys: [20, 141] } as const;
     const block = attentionWeights(q, k, { ...given, region }).data;
-    const expected = weights!.slice(1, 1, 2).slice(2, 7, 39).slice(3, 20, 141).toFloat32Array();
+    const expected = weights.slice(1, 1, 2).slice(2, 7, 39).slice(3, 20, 141).toFloat32Array();
     expect(block).toEqual(expected);
   });
 
@@ -113,7 +113,7 @@ await eachBuild('summaries', (runtime) => {
           merged.output.data.forEach((y, i) => {
             expect(Math.abs(y - whole.output.data[i]!)).toBeLessThanOrEqual(1e-6 * Math.max(1, scale));
           });
-          merged.logSumExp!.data.forEach((y, i) => {
+          merged.logSumExp.data.forEach((y, i) => {
             expect(Math.abs(y - whole.logSumExp!.data[i]!)).toBeLessThanOrEqual(
               2e-6 * Math.max(1, Math.abs(y)),
             );
@@ -131,7 +131,7 @@ await eachBuild('summaries', (runtime) => {
     const empty = scaledDotProductAttention(q, k, v, { keyLengths: [0, 0], returnLogSumExp: true });
     const merged = mergeAttention([empty, empty]);
     expect(merged.output.data.every((y) => y === 0)).toBe(true);
-    expect(merged.logSumExp!.data.every((y) => y === -Infinity)).toBe(true);
+    expect(merged.logSumExp.data.every((y) => y === -Infinity)).toBe(true);
     expect(() => mergeAttention([])).toThrow(/parts: expected/);
     expect(() => mergeAttention([{ output: empty.output }])).toThrow(/parts\[0\]\.logSumExp: expected/);
   });

@@ -40,6 +40,11 @@ export const requirements = {
     isMet: () => existsSync(`${root}test/matrix/runtimes/node_modules/miniflare`),
     get: 'node scripts/install.mjs test/matrix/runtimes',
   },
+  compilers: {
+    without: 'without the compilers of test/types/',
+    isMet: () => existsSync(`${root}test/types/node_modules/typescript54`),
+    get: 'node scripts/install.mjs test/types',
+  },
   'ONNX-cases': {
     without: 'without the ONNX cases',
     isMet: () => Boolean(process.env.WASM_ATTENTION_CONFORMANCE) || existsSync(ONNX_CASES),

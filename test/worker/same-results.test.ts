@@ -228,7 +228,8 @@ function asWorkerRuntime(runtime: Runtime): WorkerRuntime {
   const withRead = <T>(value: T): T => {
     for (const tensor of [value, ...(Object.values(value as object) as unknown[])]) {
       if (tensor instanceof sync.Tensor) {
-        Object.assign(tensor, { read: () => Promise.resolve(tensor.data.slice()) });
+        const given: sync.Tensor = tensor; // of whatever kind
+        Object.assign(given, { read: () => Promise.resolve(given.data.slice()) });
       }
     }
     return value;
