@@ -21,6 +21,7 @@ export default defineConfig({
     // Far above what anything takes, so that only what hangs is ended, on a machine that is busy with other things too.
     testTimeout: 300_000,
     hookTimeout: 120_000,
+    expect: { poll: { timeout: 30_000 } },
     server: { deps: { external: [/\/dist\/(benchmark|index|slim|worker-runtime)\.mjs$/] } }, // loaded by Node itself, untransformed
   },
 });

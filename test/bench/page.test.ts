@@ -88,7 +88,7 @@ needs('bench').describe('the benchmark page', () => {
         'Time against the number of tokens',
       ]);
       expect(await page.locator('#plots svg [aria-label=dot] path').count()).toBeGreaterThan(10);
-    }, 90_000);
+    });
 
     it('downloads a result file that keeps to the schema', async () => {
       const [download] = await Promise.all([page.waitForEvent('download'), page.click('#download')]);
@@ -143,7 +143,7 @@ needs('bench').describe('the benchmark page', () => {
         }
       expect(await other.textContent('#headline')).toMatch(/^onnxruntime-web takes [\d.]+ times as long/);
       await other.close();
-    }, 120_000);
+    });
 
     it('opens with a sentence and what the project measured', async () => {
       const other = await context.newPage();
@@ -229,7 +229,7 @@ needs('bench').describe('the benchmark page', () => {
       await ended(/^Cancelled after \d/);
       expect(await page.isDisabled('#run')).toBe(false);
       expect(await page.isDisabled('#cancel')).toBe(true);
-    }, 90_000);
+    });
 
     it('fits a phone', async () => {
       const phone = await browser.newPage({ viewport: { width: 360, height: 700 } });
@@ -279,18 +279,14 @@ needs('bench').describe('the benchmark page', () => {
     });
   });
 
-  needs('Firefox').it(
-    'runs in Firefox by itself and reports',
-    async () => {
-      let received: (text: string) => void;
-      const text = new Promise<string>((resolve) => (received = resolve));
-      const reporting = await servePage(folder, { onResult: (result) => received(result) });
-      const address = `${reporting.address}?run=layer-d64&effort=quick&report=${encodeURIComponent('/result')}`;
-      const file = readResults((await visit('Firefox', address, text)) as string, 'the report');
-      expect(file.engine.name).toBe('Firefox');
-      expect(file.results[0]!.entries[0]).toMatchObject({ state: 'measured', variant: 'simd' });
-      reporting.close();
-    },
-    120_000,
-  );
+  needs('Firefox').it('runs in Firefox by itself and reports', async () => {
+    let received: (text: string) => void;
+    const text = new Promise<string>((resolve) => (received = resolve));
+    const reporting = await servePage(folder, { onResult: (result) => received(result) });
+    const address = `${reporting.address}?run=layer-d64&effort=quick&report=${encodeURIComponent('/result')}`;
+    const file = readResults((await visit('Firefox', address, text)) as string, 'the report');
+    expect(file.engine.name).toBe('Firefox');
+    expect(file.results[0]!.entries[0]).toMatchObject({ state: 'measured', variant: 'simd' });
+    reporting.close();
+  });
 });
