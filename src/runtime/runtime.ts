@@ -8,7 +8,10 @@ import { probeFeatures } from './features.js';
 import type { Features } from './features.js';
 import { loadKernels } from './kernels.js';
 import type { Build, Kernels } from './kernels.js';
+import { readLeakReport } from './leaks.js';
+import type { LeakReport } from './leaks.js';
 import { current, LinearMemory, MAXIMUM_BYTES } from './memory.js';
+import { checkFunction, TensorScope } from './scope.js';
 import { checkKind, disposeSymbol, makeTensor, readLayout, sizeOf } from './tensor.js';
 import type { DataType, Lender, Tensor } from './tensor.js';
 import { readThreads } from './threads/options.js';
@@ -30,6 +33,11 @@ export interface RuntimeOptions {
    * starting workers takes longer than many programs attend. Results are the same bits for any number.
    */
   readonly threads?: 'auto' | number | ThreadOptions | undefined;
+  /**
+   * True warns in the console of tensors that became garbage without being disposed, a function is told of them. To find
+   * leaks by: it makes every tensor slower. Default false.
+   */
+  readonly reportLeaks?: LeakReport | undefined;
 }
 
 /** What a runtime should be, and what it is made of. */
@@ -67,13 +75,17 @@ export async function createRuntime(options: SlimRuntimeOptions): Promise<Runtim
   const maximum = checkMaximum(options.maximumMemory);
   const info = { build, reason, deterministic: build === 'simd', features };
   const wanted = readThreads(options.threads);
+  const report = readLeakReport(options.reportLeaks);
   const source = options.wasm?.[build];
-  if (wanted.count === 1) return createAlone(info, source, maximum, wanted.reason);
+  const alone = (why: string) => createAlone(info, source, new LinearMemory(maximum, report), why);
+  if (wanted.count === 1) return alone(wanted.reason);
   try {
-    return await createThreaded(info, source, maximum, wanted);
+    const why = whyNoThreads();
+    if (why) throw new Error(why);
+    return await createThreaded(info, source, new LinearMemory(maximum, report, true), wanted);
   } catch (cause) {
     const why = (cause as Error).message;
-    if (!wanted.required) return createAlone(info, source, maximum, why);
+    if (!wanted.required) return alone(why);
     const { count } = wanted;
     throw new AttentionError({
       code: 'UNSUPPORTED',
@@ -89,10 +101,9 @@ type BuildInfo = Omit<RuntimeInfo, 'threads' | 'threadsReason'>;
 async function createAlone(
   info: BuildInfo,
   source: WasmSource | undefined,
-  maximum: number,
+  memory: LinearMemory,
   threadsReason: string,
 ): Promise<Runtime> {
-  const memory = new LinearMemory(maximum);
   const { kernels } = await loadKernels(info.build, source, memory.memory, false);
   memory.start(kernels.heapBase());
   return new Runtime(memory, kernels, { ...info, threads: 1, threadsReason }, undefined);
@@ -101,12 +112,9 @@ async function createAlone(
 async function createThreaded(
   info: BuildInfo,
   source: WasmSource | undefined,
-  maximum: number,
+  memory: LinearMemory,
   wanted: WantedThreads,
 ): Promise<Runtime> {
-  const why = whyNoThreads();
-  if (why) throw new Error(why);
-  const memory = new LinearMemory(maximum, true);
   const { kernels, module } = await loadKernels(info.build, source, memory.memory, true);
   memory.start(kernels.heapBase());
   const { count, reason, worker } = wanted;
@@ -210,7 +218,7 @@ export class Runtime {
   tensor(data: Uint8Array | readonly boolean[], shape?: readonly number[]): Tensor<'bool'>;
   tensor(data: ArrayInput, shape?: readonly number[]): Tensor;
   tensor(data: ArrayInput, shape?: readonly number[]): Tensor {
-    return this.copyOf(data, shape);
+    return this.#track(this.copyOf(data, shape));
   }
 
   /** @internal {@link tensor}, kept or of memory that is lent. */
@@ -236,7 +244,7 @@ export class Runtime {
    * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, OUT_OF_MEMORY, DISPOSED
    */
   empty<Type extends DataType = 'float32'>(shape: readonly number[], dtype?: Type): Tensor<Type> {
-    return this.place(readLayout('shape', shape).shape, checkKind(dtype));
+    return this.#track(this.place(readLayout('shape', shape).shape, checkKind(dtype)));
   }
 
   /** @internal A tensor of a shape that needs no checks, kept or of memory that is lent. */
@@ -247,6 +255,60 @@ export class Runtime {
   ): Tensor<Type> {
     this.check();
     return makeTensor(this.#linearMemory, shape, dtype, lender);
+  }
+
+  /** A scope, whose tensors are freed together; see {@link tidy}. */
+  scope(): TensorScope {
+    this.check();
+    return new TensorScope(this);
+  }
+
+  /**
+   * Calls a function, and frees all tensors that are made in it but those it returns: a tensor, a result, or lists and
+   * objects of them. What it returns of a `tidy` within another one belongs to that. Layers, caches and packed weights are
+   * not freed, nor are results of asynchronous calls, which {@link tidyAsync} is for.
+   *
+   * ```js
+   * const best = runtime.tidy(() => softmax(linear(x, weights)));
+   * ```
+   *
+   * @throws AttentionError INVALID_ARGUMENT if the function returns a promise
+   */
+  tidy<Result>(body: (scope: TensorScope) => Result): Result {
+    checkFunction('tidy', body);
+    const scope = new TensorScope(this, this.#linearMemory.scope);
+    try {
+      return scope.keep(scope.run(() => body(scope)));
+    } finally {
+      scope.dispose();
+    }
+  }
+
+  /**
+   * {@link tidy} for an asynchronous function: frees what is made through the scope that it is given, so that other work
+   * in between is left alone.
+   *
+   * ```js
+   * const best = await runtime.tidyAsync(async (scope) => {
+   *   const x = scope.tensor(data, [1, 10, 64]);
+   *   const { output } = await layer.forwardAsync(x, { scope });
+   *   return scope.run(() => softmax(output));
+   * });
+   * ```
+   */
+  async tidyAsync<Result>(body: (scope: TensorScope) => Result): Promise<Awaited<Result>> {
+    checkFunction('tidyAsync', body);
+    const scope = this.scope();
+    try {
+      return scope.keep(await body(scope));
+    } finally {
+      scope.dispose();
+    }
+  }
+
+  #track<Made extends Tensor>(tensor: Made): Made {
+    this.#linearMemory.scope?.add(tensor);
+    return tensor;
   }
 
   /** Ends every tensor and layer of this runtime, and its threads, and lets go of the memory. Safe to repeat. */
