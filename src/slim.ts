@@ -15,6 +15,8 @@ export { probeFeatures } from './runtime/features.js';
 export type { Features } from './runtime/features.js';
 export type { Build } from './runtime/kernels.js';
 export type { MemoryStatistics } from './runtime/allocator.js';
+export type { LeakReport, TensorLeak } from './runtime/leaks.js';
+export { TensorScope } from './runtime/scope.js';
 export { Tensor } from './runtime/tensor.js';
 export type { DataType, TensorData } from './runtime/tensor.js';
 export type { TensorLike } from './runtime/inputs.js';

@@ -69,7 +69,7 @@ function pack(scope: CallScope, weight: TensorLike, bias: TensorLike | undefined
     }
   }
   const columns = Math.ceil(outFeatures / PANEL) * PANEL;
-  const packed = scope.make([columns * inFeatures + columns]);
+  const packed = scope.makeApart([columns * inFeatures + columns]);
   const { kernels } = scope.runtime;
   kernels.packColumns(matrix.address, inFeatures * 4, outFeatures, inFeatures, packed.address);
   const biases = packed.data.subarray(columns * inFeatures);

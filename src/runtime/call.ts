@@ -9,6 +9,7 @@ import { invalidArgument } from './errors.js';
 import { CallScope } from './inputs.js';
 import type { Step } from './inputs.js';
 import type { Runtime } from './runtime.js';
+import type { TensorScope } from './scope.js';
 import { runTiles } from './tiles.js';
 import type { Work } from './tiles.js';
 
@@ -27,11 +28,13 @@ export interface AsyncOptions {
    * is freed; an `output` that the caller gave has undefined content.
    */
   readonly signal?: AbortSignal | undefined;
+  /** To which the results belong: see `Runtime.tidyAsync`. */
+  readonly scope?: TensorScope | undefined;
   /** Called after every slice, and at the end with `done` equal to `total`. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
-export const ASYNC_NAMES = { signal: 1, onProgress: 1 } satisfies NamesOf<AsyncOptions>;
+export const ASYNC_NAMES = { signal: 1, onProgress: 1, scope: 1 } satisfies NamesOf<AsyncOptions>;
 
 /**
  * Runs the body of an operation to its end.
@@ -66,7 +69,7 @@ export async function callAsync<Result>(
   checkAsyncOptions(options);
   options.signal?.throwIfAborted();
   const steps: Step[] = [];
-  const scope = new CallScope(runtime, steps);
+  const scope = new CallScope(runtime, steps, options.scope);
   let succeeded = false;
   try {
     const result = prepare(scope, body, given);

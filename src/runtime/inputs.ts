@@ -8,6 +8,8 @@ import { floatsOfHalves } from './half.js';
 import { current } from './memory.js';
 import { Runtime, runtimeOf } from './runtime.js';
 import { shareElements } from './overlap.js';
+import { checkScope } from './scope.js';
+import type { TensorScope } from './scope.js';
 import { isTensor } from './tensor.js';
 import type { DataType, Tensor } from './tensor.js';
 import { checkOptions } from './checks.js';
@@ -44,10 +46,15 @@ export class CallScope {
   /** Where steps go that do not run at once. */
   readonly #later: Step[] | undefined;
 
-  constructor(runtime: Runtime, later?: Step[]) {
+  /** To which belongs what the call makes. */
+  readonly #owner: TensorScope | undefined;
+
+  constructor(runtime: Runtime, later?: Step[], owner?: TensorScope) {
     checkRuntime(runtime);
+    checkScope(owner, runtime);
     this.runtime = runtime;
     this.#later = later;
+    this.#owner = later ? owner : runtime.linearMemory.scope;
     this.#stackTop = later || runtime.threads ? 0 : runtime.linearMemory.stackTop;
   }
 
@@ -78,6 +85,13 @@ export class CallScope {
   make<Type extends DataType = 'float32'>(shape: readonly number[], dtype?: Type): Tensor<Type> {
     const tensor = this.runtime.place(shape, dtype);
     this.#made.push(tensor);
+    return tensor;
+  }
+
+  /** A tensor for an object that disposes it itself, whatever scope the call is made in; disposed if the call fails. */
+  makeApart(shape: readonly number[]): Tensor<'float32'> {
+    const tensor = this.runtime.place(shape);
+    this.onFailure(() => tensor.dispose());
     return tensor;
   }
 
@@ -154,6 +168,7 @@ export class CallScope {
     // Memory waits until no thread that was given up can write to it any more; what the caller sees does not.
     if (!succeeded) for (const undo of this.#undo.reverse()) undo();
     for (const action of this.#finally) action();
+    if (succeeded && this.#owner) for (const tensor of this.#made) this.#owner.add(tensor);
     const { threads } = this.runtime;
     if (threads) threads.whenQuiet(() => this.#release(succeeded));
     else this.#release(succeeded);

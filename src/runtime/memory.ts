@@ -4,6 +4,9 @@ import { Allocator, ALIGNMENT } from './allocator.js';
 import type { MemoryStatistics } from './allocator.js';
 import { kindOf } from './elements.js';
 import { AttentionError } from './errors.js';
+import { LeakWatch } from './leaks.js';
+import type { TensorLeak } from './leaks.js';
+import type { TensorScope } from './scope.js';
 import { eachObject } from './walk.js';
 
 const PAGE = 65536;
@@ -53,8 +56,18 @@ export class LinearMemory {
   #allocator: Allocator | undefined;
   #words: { readonly integers: Int32Array; readonly floats: Float32Array } | undefined;
 
+  /** To which tensors belong that are made now. */
+  scope: TensorScope | undefined;
+  /** Where tensors are watched. */
+  readonly leaks: LeakWatch | undefined;
+  /** Tensors that are not disposed, without those that live as long as a call. */
+  tensors = 0;
+  /** What was when memory last grew. */
+  #grown = { tensors: 0, time: performance.now() };
+
   /** @throws AttentionError OUT_OF_MEMORY if the engine refuses */
-  constructor(maximumBytes: number, shared = false) {
+  constructor(maximumBytes: number, report?: (leak: TensorLeak) => void, shared = false) {
+    this.leaks = report && new LeakWatch((leak) => this.#live && report(leak));
     this.memory = shared ? sharedMemory(maximumBytes) : createMemory(maximumBytes, false);
   }
 
@@ -105,13 +118,22 @@ export class LinearMemory {
   allocate(bytes: number): number {
     const address = this.#allocator!.allocate(bytes);
     if (address === 0) {
-      const { used, capacity } = this.statistics;
-      throw new AttentionError({
-        code: 'OUT_OF_MEMORY',
-        message: `no room for ${bytes} bytes: ${used} of ${capacity} are in use and the memory cannot grow enough`,
-      });
+      throw new AttentionError({ code: 'OUT_OF_MEMORY', message: this.#describeUse(bytes) });
     }
     return address;
+  }
+
+  /** What helps to find the leak, if it is one. */
+  #describeUse(bytes: number): string {
+    const { used, capacity } = this.statistics;
+    const { size, count } = this.#allocator!.mostCommon;
+    const { tensors, time } = this.#grown;
+    const seconds = ((performance.now() - time) / 1000).toFixed(1);
+    return (
+      `no room for ${bytes} bytes: ${used} of ${capacity} are in use and the memory cannot grow enough. ` +
+      `Live tensors: ${this.tensors}, ${this.tensors - tensors} more than when memory last grew, ${seconds} s ago; ` +
+      `largest share: ${count} blocks of ${size} bytes. \`runtime.tidy\` disposes, the option reportLeaks finds leaks`
+    );
   }
 
   free(address: number): void {
@@ -149,6 +171,7 @@ export class LinearMemory {
     for (const pages of [Math.max(needed, Math.ceil(present / 4 / PAGE)), needed]) {
       try {
         this.memory.grow(pages);
+        this.#grown = { tensors: this.tensors, time: performance.now() };
         break;
       } catch {
         // Past the maximum, or refused: the smaller step is tried, then the caller is told.

@@ -12,9 +12,12 @@ import { HEAP_BASE } from '../../build/identity.js';
 import type { Packs } from '../../build/kernels.js';
 import { loadKernels } from './kernels.js';
 import type { Build, Kernels } from './kernels.js';
+import { readLeakReport } from './leaks.js';
+import type { LeakReport } from './leaks.js';
 import { current, LinearMemory, MAXIMUM_BYTES } from './memory.js';
 import { checkPack, checkPacks, packMissing, WASM_NAMES } from './packs.js';
 import type { KernelPack, PackName } from './packs.js';
+import { checkFunction, TensorScope } from './scope.js';
 import { checkKind, disposeSymbol, makeTensor, readLayout, sizeOf } from './tensor.js';
 import type { DataType, Lender, Tensor } from './tensor.js';
 import { readThreads, THREADS_NAMES } from './threads/options.js';
@@ -38,6 +41,11 @@ export interface RuntimeOptions {
   readonly threads?: 'auto' | number | ThreadOptions | undefined;
   /** Packs of kernels to load beside those of attention, for the entries that need them. Default none; see `Runtime.load`. */
   readonly packs?: readonly KernelPack[] | undefined;
+  /**
+   * True warns in the console of tensors that became garbage without being disposed, a function is told of them. To find
+   * leaks by: it makes every tensor slower. Default false.
+   */
+  readonly reportLeaks?: LeakReport | undefined;
 }
 
 export const RUNTIME_NAMES = {
@@ -46,6 +54,7 @@ export const RUNTIME_NAMES = {
   maximumMemory: 1,
   threads: THREADS_NAMES,
   packs: 1,
+  reportLeaks: 1,
 } satisfies NamesOf<RuntimeOptions>;
 
 /** What a runtime should be, and what it is made of. */
@@ -93,13 +102,17 @@ export async function createRuntime(
   const maximum = checkMaximum(options.maximumMemory);
   const info = { build, reason, deterministic: build === 'simd', features };
   const wanted = readThreads(options.threads);
+  const report = readLeakReport(options.reportLeaks);
   const packs = readPacks(wasm, options.packs);
-  if (wanted.count === 1) return createAlone(info, packs, maximum, wanted.reason);
+  const alone = (why: string) => createAlone(info, packs, new LinearMemory(maximum, report), why);
+  if (wanted.count === 1) return alone(wanted.reason);
   try {
-    return await createThreaded(info, packs, maximum, wanted);
+    const why = whyNoThreads();
+    if (why) throw new Error(why);
+    return await createThreaded(info, packs, new LinearMemory(maximum, report, true), wanted);
   } catch (cause) {
     const why = (cause as Error).message;
-    if (!wanted.required) return createAlone(info, packs, maximum, why);
+    if (!wanted.required) return alone(why);
     const { count } = wanted;
     throw new AttentionError({
       code: 'UNSUPPORTED',
@@ -122,10 +135,9 @@ function readPacks(wasm: WasmSources | undefined, packs: readonly KernelPack[] =
 async function createAlone(
   info: BuildInfo,
   [attention, ...others]: WantedPacks,
-  maximum: number,
+  memory: LinearMemory,
   threadsReason: string,
 ): Promise<Runtime> {
-  const memory = new LinearMemory(maximum);
   memory.start(HEAP_BASE);
   const { kernels } = await loadKernels(attention, info.build, memory.memory, false);
   const all = { ...info, threads: 1, threadsReason };
@@ -135,12 +147,9 @@ async function createAlone(
 async function createThreaded(
   info: BuildInfo,
   [attention, ...others]: WantedPacks,
-  maximum: number,
+  memory: LinearMemory,
   wanted: WantedThreads,
 ): Promise<Runtime> {
-  const why = whyNoThreads();
-  if (why) throw new Error(why);
-  const memory = new LinearMemory(maximum, true);
   memory.start(HEAP_BASE);
   const { kernels, module } = await loadKernels(attention, info.build, memory.memory, true);
   const { count, reason, worker } = wanted;
@@ -312,7 +321,7 @@ export class Runtime {
   tensor(data: Uint8Array | readonly boolean[], shape?: readonly number[]): Tensor<'bool'>;
   tensor(data: ArrayInput, shape?: readonly number[]): Tensor;
   tensor(data: ArrayInput, shape?: readonly number[]): Tensor {
-    return this.copyOf(data, shape);
+    return this.#track(this.copyOf(data, shape));
   }
 
   /** @internal {@link tensor}, kept or of memory that is lent. */
@@ -338,7 +347,7 @@ export class Runtime {
    * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, OUT_OF_MEMORY, DISPOSED
    */
   empty<Type extends DataType = 'float32'>(shape: readonly number[], dtype?: Type): Tensor<Type> {
-    return this.place(readLayout('shape', shape).shape, checkKind(dtype));
+    return this.#track(this.place(readLayout('shape', shape).shape, checkKind(dtype)));
   }
 
   /** @internal A tensor of a shape that needs no checks, kept or of memory that is lent. */
@@ -349,6 +358,60 @@ export class Runtime {
   ): Tensor<Type> {
     this.check();
     return makeTensor(this.#linearMemory, shape, dtype, lender);
+  }
+
+  /** A scope, whose tensors are freed together; see {@link tidy}. */
+  scope(): TensorScope {
+    this.check();
+    return new TensorScope(this);
+  }
+
+  /**
+   * Calls a function, and frees all tensors that are made in it but those it returns: a tensor, a result, or lists and
+   * objects of them. What it returns of a `tidy` within another one belongs to that. Layers, caches and packed weights are
+   * not freed, nor are results of asynchronous calls, which {@link tidyAsync} is for.
+   *
+   * ```js
+   * const best = runtime.tidy(() => softmax(linear(x, weights)));
+   * ```
+   *
+   * @throws AttentionError INVALID_ARGUMENT if the function returns a promise
+   */
+  tidy<Result>(body: (scope: TensorScope) => Result): Result {
+    checkFunction('tidy', body);
+    const scope = new TensorScope(this, this.#linearMemory.scope);
+    try {
+      return scope.keep(scope.run(() => body(scope)));
+    } finally {
+      scope.dispose();
+    }
+  }
+
+  /**
+   * {@link tidy} for an asynchronous function: frees what is made through the scope that it is given, so that other work
+   * in between is left alone.
+   *
+   * ```js
+   * const best = await runtime.tidyAsync(async (scope) => {
+   *   const x = scope.tensor(data, [1, 10, 64]);
+   *   const { output } = await layer.forwardAsync(x, { scope });
+   *   return scope.run(() => softmax(output));
+   * });
+   * ```
+   */
+  async tidyAsync<Result>(body: (scope: TensorScope) => Result): Promise<Awaited<Result>> {
+    checkFunction('tidyAsync', body);
+    const scope = this.scope();
+    try {
+      return scope.keep(await body(scope));
+    } finally {
+      scope.dispose();
+    }
+  }
+
+  #track<Made extends Tensor>(tensor: Made): Made {
+    this.#linearMemory.scope?.add(tensor);
+    return tensor;
   }
 
   /** Ends every tensor and layer of this runtime, and its threads, and lets go of the memory. Safe to repeat. */

@@ -50,8 +50,11 @@ export interface Lender {
 export class Storage {
   readonly memory: LinearMemory;
   readonly address: number;
+  /** The tensor that was made with it, or the last view that got a share of it. */
+  owner: Tensor | undefined;
   readonly #lent: boolean;
-  #live = true;
+  /** How many tensors own it, and must be disposed before it is free. */
+  #owners = 1;
   #holds = 0;
 
   /** @param lender takes the memory back by itself; without one it is freed here */
@@ -59,15 +62,23 @@ export class Storage {
     this.memory = memory;
     this.address = (lender ?? memory).allocate(bytes);
     this.#lent = lender !== undefined;
+    if (!this.#lent) memory.tensors++;
   }
 
   get live(): boolean {
-    return this.#live && this.memory.live;
+    return this.#owners > 0 && this.memory.live;
   }
 
+  /** Another owner. */
+  share(): void {
+    this.#owners++;
+  }
+
+  /** One owner less. */
   free(): void {
-    if (!this.#live) return;
-    this.#live = false;
+    if (--this.#owners > 0) return;
+    if (!this.#lent) this.memory.tensors--;
+    this.memory.leaks?.remove(this);
     if (this.#holds === 0) this.#giveBack();
   }
 
@@ -78,7 +89,7 @@ export class Storage {
 
   release(): void {
     this.#holds--;
-    if (this.#holds === 0 && !this.#live) this.#giveBack();
+    if (this.#holds === 0 && this.#owners === 0) this.#giveBack();
   }
 
   #giveBack(): void {
@@ -158,8 +169,12 @@ export function makeTensor<Type extends DataType = 'float32'>(
   lender?: Lender,
 ): Tensor<Type> {
   const { shape, strides } = lender ? plainLayout(givenShape) : layoutOf(givenShape);
-  const storage = new Storage(memory, sizeOf(shape) * elementBytes(dtype), lender);
-  return new Tensor(storage, dtype, shape, strides, 0, true);
+  const bytes = sizeOf(shape) * elementBytes(dtype);
+  const storage = new Storage(memory, bytes, lender);
+  if (!lender) memory.leaks?.add(storage, shape, dtype, bytes);
+  const tensor = new Tensor(storage, dtype, shape, strides, 0, true);
+  storage.owner = tensor;
+  return tensor;
 }
 
 const inspect: unique symbol = Symbol.for('nodejs.util.inspect.custom') as never;
@@ -182,7 +197,7 @@ export class Tensor<Type extends DataType = DataType> {
   readonly strides: readonly number[];
   readonly #storage: Storage;
   readonly #offset: number;
-  readonly #owner: boolean;
+  #owner: boolean;
   #disposed = false;
   #view: TensorData<Type> | undefined;
 
@@ -270,7 +285,9 @@ export class Tensor<Type extends DataType = DataType> {
    * @throws AttentionError OUT_OF_MEMORY, DISPOSED
    */
   toContiguous(): Tensor<Type> {
-    return this.copy();
+    const copy = this.copy();
+    this.memory.scope?.add(copy);
+    return copy;
   }
 
   /** @internal {@link toContiguous}, kept or of memory that is lent. */
@@ -389,6 +406,19 @@ export class Tensor<Type extends DataType = DataType> {
     return this.#storage === other.#storage;
   }
 
+  /** @internal The tensor that owns the memory. */
+  get owner(): Tensor {
+    return this.#storage.owner!;
+  }
+
+  /** @internal Makes a view one of the owners. */
+  own(): void {
+    this.#check();
+    this.#owner = true;
+    this.#storage.owner = this;
+    this.#storage.share();
+  }
+
   /** @internal Holds the memory, whoever disposes it, until `release`. */
   retain(): void {
     this.#storage.retain();
@@ -401,6 +431,7 @@ export class Tensor<Type extends DataType = DataType> {
 
   /** Frees the memory if this tensor owns it, and with it every view; for a view, ends the view only. Safe to repeat. */
   dispose(): void {
+    if (this.#disposed) return;
     this.#disposed = true;
     this.#view = undefined;
     if (this.#owner) this.#storage.free();
