@@ -83,12 +83,12 @@ async function createInTime(from: WorkerSource | undefined): Promise<WorkerLike>
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
-      reject(new Error(`no worker came within ${START_TIME / 1000} s`));
+      reject(new Error(`no worker came within ${ANSWER_TIME / 1000} s`));
       void promised.then(
         (worker) => worker.terminate(),
         () => {},
       );
-    }, START_TIME);
+    }, ANSWER_TIME);
   });
   try {
     const worker = await Promise.race([promised, late]);
