@@ -69,7 +69,7 @@ async function toModule(
   shared: boolean,
 ): Promise<WebAssembly.Module> {
   if (!isA<WebAssembly.Module>(content, 'WebAssembly.Module')) {
-    return compileBytes(wanted, shared ? forSharedMemory(content as Bytes) : (content as Bytes));
+    return compileBytes(wanted, shared ? forSharedMemory(content) : content);
   }
   if (shared)
     throw new AttentionError({
