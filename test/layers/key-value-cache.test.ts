@@ -405,7 +405,7 @@ await eachBuild('a key/value cache', (runtime) => {
       runtime,
     });
     for (const name of ['output', 'weights', 'logSumExp'] as const) {
-      expect(cached[name]!.toFloat32Array()).toEqual(plain[name]!.toFloat32Array());
+      expect(cached[name].toFloat32Array()).toEqual(plain[name].toFloat32Array());
     }
     for (const one of [cached, plain, cache]) one.dispose();
   });

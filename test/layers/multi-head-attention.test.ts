@@ -95,7 +95,7 @@ await eachBuild('MultiHeadAttention', (runtime) => {
         );
         let worst = 0;
         result.output.data.forEach((y, i) => (worst = Math.max(worst, Math.abs(y - expected.output[i]!))));
-        result.weights!.data.forEach(
+        result.weights.data.forEach(
           (y, i) => (worst = Math.max(worst, Math.abs(y - expected.attention.weights[i]!))),
         );
         expect(worst).toBeLessThan(3e-5);
@@ -119,8 +119,8 @@ await eachBuild('MultiHeadAttention', (runtime) => {
     expect(() => layer.load({ 'q_proj.weight': matrix(1) })).toThrow(/q_proj/);
     const two = layer.forward(x, { averageWeights: true });
     expect(two.output.data).toEqual(one.output.data);
-    const heads = one.weights!.data;
-    two.weights!.data.forEach((mean, i) => {
+    const heads = one.weights.data;
+    two.weights.data.forEach((mean, i) => {
       expect(mean).toBeCloseTo((heads[i]! + heads[25 + i]!) / 2, 6);
     });
     expect(() => layer.forward({ data: new Float32Array(7), shape: [1, 7] })).toThrow(/x: expected/);
