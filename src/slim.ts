@@ -6,7 +6,8 @@
 
 export { createRuntime } from './runtime/runtime.js';
 export type { ArrayInput } from './runtime/elements.js';
-export type { Runtime, RuntimeInfo, RuntimeOptions, SlimRuntimeOptions } from './runtime/runtime.js';
+export type { Runtime } from './runtime/runtime.js';
+export type { RuntimeInfo, RuntimeOptions, SlimRuntimeOptions } from './runtime/runtime-options.js';
 export type { KernelPack } from './runtime/packs.js';
 export type { WasmContent, WasmSource, WasmSources } from './runtime/wasm-source.js';
 export { AttentionError } from './runtime/errors.js';

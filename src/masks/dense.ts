@@ -3,7 +3,7 @@
 
 import { kindOf } from '../runtime/elements.js';
 import { AttentionError, describe, shapeError } from '../runtime/errors.js';
-import { contiguousStrides, readLayout, sizeOf } from '../runtime/tensor.js';
+import { contiguousStrides, readLayout, sizeOf } from '../runtime/layout.js';
 import { Mask, recorded } from './mask.js';
 import type { MaskContext } from './mask.js';
 

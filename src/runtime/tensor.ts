@@ -1,8 +1,10 @@
 // A tensor: a shaped, possibly strided view of a block of linear memory. Views share their block; disposing the tensor
 // that owns the block ends them all.
 
-import { checkNumbers, kindOf, narrowed } from './elements.js';
+import { disposeSymbol } from './disposable.js';
+import { checkNumbers, narrowed } from './elements.js';
 import { AttentionError, describe, invalidArgument, shapeError } from './errors.js';
+import { contiguousStrides, layoutOf, plainLayout, readLayout, sameShape, sizeOf } from './layout.js';
 import type { LinearMemory } from './memory.js';
 
 /** Element kinds: 32-bit floats, 32-bit integers, and bytes that are 0 or not (masks). */
@@ -36,9 +38,6 @@ export function checkKind<Type extends DataType>(dtype: Type | undefined): Type 
 export function elementBytes(dtype: DataType): number {
   return dtype === 'bool' ? 1 : 4;
 }
-
-/** The engine's Symbol.dispose, or a stand-in of the same name where it has none yet. */
-export const disposeSymbol: typeof Symbol.dispose = Symbol.dispose ?? Symbol.for('Symbol.dispose');
 
 /** Who gives memory: to keep until it is freed, or for as long as a call runs. */
 export interface Lender {
@@ -95,70 +94,6 @@ export class Storage {
   #giveBack(): void {
     if (!this.#lent) this.memory.free(this.address);
   }
-}
-
-/** Product of a shape's sizes. */
-export function sizeOf(shape: readonly number[]): number {
-  let size = 1;
-  for (let axis = 0; axis < shape.length; axis++) size *= shape[axis]!; // engines iterate over frozen arrays slowly
-  return size;
-}
-
-/** Strides, in elements, of a contiguous tensor. */
-export function contiguousStrides(shape: readonly number[]): number[] {
-  const strides = new Array<number>(shape.length);
-  let stride = 1;
-  for (let axis = shape.length - 1; axis >= 0; axis--) {
-    strides[axis] = stride;
-    stride *= shape[axis]!;
-  }
-  return strides;
-}
-
-/** Whether two shapes have the same axes. */
-export function sameShape(shape: readonly number[], other: readonly number[]): boolean {
-  if (shape.length !== other.length) return false;
-  for (let axis = 0; axis < shape.length; axis++) if (shape[axis] !== other[axis]) return false;
-  return true;
-}
-
-/** A shape and its contiguous strides; those of tensors that callers see are frozen, lest one be moved over its neighbours. */
-interface Layout {
-  readonly shape: readonly number[];
-  readonly strides: readonly number[];
-}
-
-/** The last layouts asked for: programs use few, and to find one takes a fraction of the time of freezing it. */
-const layouts: Layout[] = [];
-const MOST_LAYOUTS = 16;
-let oldestLayout = 0;
-
-function layoutOf(shape: readonly number[]): Layout {
-  for (const layout of layouts) if (sameShape(layout.shape, shape)) return layout;
-  const layout = { shape: Object.freeze([...shape]), strides: Object.freeze(contiguousStrides(shape)) };
-  layouts[oldestLayout] = layout;
-  oldestLayout = (oldestLayout + 1) % MOST_LAYOUTS;
-  return layout;
-}
-
-/** For tensors that no caller sees. */
-function plainLayout(shape: readonly number[]): Layout {
-  return { shape, strides: contiguousStrides(shape) };
-}
-
-/** More axes, or longer ones, could have a number of elements that is not finite. */
-const MOST_AXES = 30;
-const LONGEST_AXIS = 2 ** 32;
-
-/** A shape that comes from outside, as a layout of its own. */
-export function readLayout(argument: string, shape: unknown): Layout {
-  const isList = Array.isArray(shape) || kindOf(shape).endsWith('Array');
-  const sizes: unknown[] = isList ? Array.from(shape as ArrayLike<unknown>) : [-1];
-  const valid = sizes.every(
-    (size) => Number.isInteger(size) && (size as number) >= 0 && (size as number) <= LONGEST_AXIS,
-  );
-  if (valid && sizes.length <= MOST_AXES) return layoutOf(sizes as number[]);
-  throw shapeError(argument, `a list of at most ${MOST_AXES} integers >= 0`, shape);
 }
 
 /** A tensor of memory of its own, kept until it is disposed, or lent. Its elements are whatever the memory held. */

@@ -33,10 +33,10 @@ import type {
 } from '../index.js';
 import type { ArrayInput, DataType } from '../index.js';
 import { checkOptions } from '../runtime/checks.js';
-import { RUNTIME_NAMES } from '../runtime/runtime.js';
+import { RUNTIME_NAMES } from '../runtime/runtime-options.js';
 import { checkPack, checkPacks } from '../runtime/packs.js';
 import type { KernelPack } from '../runtime/packs.js';
-import { disposeSymbol } from '../runtime/tensor.js';
+import { disposeSymbol } from '../runtime/disposable.js';
 import { contentOf } from '../runtime/wasm-source.js';
 import { WorkerHandle, WorkerTensor } from './handle.js';
 import { Link } from './link.js';
