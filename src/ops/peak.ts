@@ -13,6 +13,11 @@ const FLOP_A_STEP = 96;
  * Multiply-adds without memory traffic: GFLOP/s of this runtime's build, best of several runs of about a millisecond.
  *
  * @param runs default 20; the first few also let the engine compile
+ *
+ * @example
+ * ```js
+ * console.log(`${measurePeak(runtime).toFixed(0)} GFLOP/s`);
+ * ```
  */
 export function measurePeak(runtime: Runtime, runs = 20): number {
   let best = 0;
@@ -29,6 +34,13 @@ export function measurePeak(runtime: Runtime, runs = 20): number {
  *
  * @param steps default 500 000, about a millisecond
  * @returns the flop done
+ *
+ * @example
+ * ```js
+ * const start = performance.now();
+ * const flop = runPeak(runtime);
+ * console.log(flop / (performance.now() - start) / 1e6, 'GFLOP/s');
+ * ```
  */
 export function runPeak(runtime: Runtime, steps = 500_000): number {
   runtime.kernels.peakMultiplyAdd(steps, 0.999, 0.001);
@@ -42,6 +54,12 @@ export function runPeak(runtime: Runtime, steps = 500_000): number {
  * @param tensor contiguous; the last up to 127 bytes are left out
  * @returns the bytes read
  * @throws AttentionError INVALID_ARGUMENT
+ *
+ * @example
+ * ```js
+ * const bytes = readTensor(runtime.empty([1024, 1024]));
+ * bytes; // 4194304
+ * ```
  */
 export function readTensor(tensor: Tensor): number {
   const { kernels } = findRuntime({}, [tensor], {});
