@@ -1,20 +1,33 @@
-// src/ -> dist/. Everything is in slim, which carries no kernels; index (kernels embedded), workerd and edge-light (kernels
-// as modules imported from their files) are thin layers over it, so that a program never holds two copies of a class.
-// worker-runtime holds the script of its worker, in which all of it is once more.
+// src/ -> dist/. What entries share is in core, so that a program never holds two copies of a class: slim is its public part,
+// index and the entries of other packs add their kernels. Those come embedded (embedded-<pack>), or, by the conditions `workerd`
+// and `edge-light`, as modules imported from their files (imported-<pack>). worker-runtime holds the script of its worker, in
+// which all of it is once more.
 
 import { readdirSync, readFileSync } from 'node:fs';
-import { basename, dirname, resolve } from 'node:path';
+import { basename, dirname, relative, resolve } from 'node:path';
 import nodeResolve from '@rollup/plugin-node-resolve';
 import terser from '@rollup/plugin-terser';
 import typescript from '@rollup/plugin-typescript';
 import { rollup } from 'rollup';
 import dts from 'rollup-plugin-dts';
+import { wasmName } from './scripts/build-wasm.mjs';
 
 const { name, version, license } = JSON.parse(readFileSync('package.json', 'utf8'));
-const { targets } = JSON.parse(readFileSync('asconfig.json', 'utf8'));
+const { packs, targets } = JSON.parse(readFileSync('asconfig.json', 'utf8'));
 
 const banner = `/*! ${name} ${version}, ${license}; contains @assemblyscript/loader, Apache-2.0 */`;
-const slim = resolve('src/slim.ts');
+
+/** Entries by the names of their files, and the pack that each brings. */
+const entryOf = (pack) => (pack === 'attention' ? 'index' : pack);
+const entries = {
+  slim: 'src/slim.ts',
+  ...Object.fromEntries(
+    Object.keys(packs).map((pack) => [
+      entryOf(pack),
+      pack === 'attention' ? 'src/index.ts' : `src/${pack}/index.ts`,
+    ]),
+  ),
+};
 
 /**
  * Names of classes survive: error messages use them. Functions stay functions: put inside each other, they get more
@@ -65,7 +78,7 @@ const selfContained = () => ({
   generateBundle({ format }, files) {
     for (const { type, fileName, code, imports, dynamicImports } of Object.values(files)) {
       if (type !== 'chunk') continue;
-      const left = [...imports, ...dynamicImports].filter((file) => !file.startsWith('./'));
+      const left = [...imports, ...dynamicImports].filter((file) => !(file in files));
       if (left.length > 0) this.error(`${fileName} imports ${left.join(', ')}`);
       const found = format === 'es' && /\brequire\(|\b__(?:dir|file)name\b/.exec(code);
       if (found) this.error(`${fileName} contains ${found[0]}`);
@@ -76,10 +89,35 @@ const selfContained = () => ({
 /** The compiled kernels as files of their own, for those who do not want them embedded. */
 const wasmFiles = () => ({
   name: 'wasm-files',
-  generateBundle() {
-    for (const target of Object.keys(targets)) {
-      const fileName = `${target}.wasm`;
+  generateBundle({ format }) {
+    if (format !== 'es') return;
+    for (const fileName of Object.keys(packs).flatMap((pack) =>
+      Object.keys(targets).map((target) => wasmName(pack, target)),
+    )) {
       this.emitFile({ type: 'asset', fileName, source: readFileSync(`build/${fileName}`) });
+    }
+  },
+});
+
+/**
+ * The entries of packs once more for edge networks, which compile modules when a program is deployed and nothing while it runs:
+ * the same text, but for the file that the kernels come from. It is the build that every engine runs.
+ */
+const edgeEntries = () => ({
+  name: 'edge-entries',
+  generateBundle({ format }, files) {
+    if (format !== 'es') return;
+    // Vercel's bundler wants modules marked.
+    for (const [condition, mark] of Object.entries({ workerd: '', 'edge-light': '?module' })) {
+      for (const pack of Object.keys(packs)) {
+        const { code } = files[`${entryOf(pack)}.mjs`];
+        const imported = `imported-${pack}.${condition}.mjs`;
+        const changed = code.replace(`./embedded-${pack}.mjs`, `./${imported}`);
+        if (changed === code) this.error(`${entryOf(pack)}.mjs does not import embedded-${pack}.mjs`);
+        const module = `import simd from './${wasmName(pack, 'simd')}${mark}';\nexport const wasm = { simd };\n`;
+        this.emitFile({ type: 'asset', fileName: `${entryOf(pack)}.${condition}.mjs`, source: changed });
+        this.emitFile({ type: 'asset', fileName: imported, source: `${banner}\n${module}` });
+      }
     }
   },
 });
@@ -153,13 +191,14 @@ const publicTypes = () => ({
   },
 });
 
-/** The same types for CommonJS. */
-const commonJsTypes = () => ({
-  name: 'commonjs-types',
+/** Types name each other by the files they describe; and the same types for CommonJS. */
+const typesOfBothKinds = () => ({
+  name: 'types-of-both-kinds',
   generateBundle(_, files) {
-    for (const { fileName, code } of Object.values(files)) {
-      const source = code.replaceAll("'./slim.mjs'", "'./slim.cjs'");
-      this.emitFile({ type: 'asset', fileName: fileName.replace('.mts', '.cts'), source });
+    for (const file of Object.values(files)) {
+      file.code = file.code.replace(/(from '\.\/[\w-]+)\.d\.mts'/g, "$1.mjs'");
+      const source = file.code.replace(/(from '\.\/[\w-]+)\.mjs'/g, "$1.cjs'");
+      this.emitFile({ type: 'asset', fileName: file.fileName.replace('.mts', '.cts'), source });
     }
   },
 });
@@ -170,19 +209,16 @@ const onwarn = (warning) => {
 };
 
 /**
- * Leaves imports of slim, of the embedded kernels and of .wasm files as imports of the files beside, which `paths` names.
- * The kernels are a file of their own so that bundlers put their text before all code: amid code it compresses worse.
+ * Which file a module goes to: entries and the builds of each pack to one of their own, all else to core. The kernels are files
+ * of their own so that bundlers put their text before all code: amid code it compresses worse.
  */
-const siblings = (input) => ({
-  name: 'siblings',
-  resolveId(source, importer) {
-    if (!importer) return null;
-    if (source.endsWith('.wasm')) return { id: `./${basename(source)}`, external: true };
-    if (source.endsWith('/build/embedded.js')) return { id: './embedded', external: true };
-    const isSlim = source === '../index.js' || (source === './slim.js' && resolve(input) !== slim);
-    return isSlim ? { id: './slim', external: true } : null;
-  },
-});
+const fileOf = (id) => {
+  const path = relative('.', id);
+  if (Object.values(entries).includes(path)) return undefined;
+  if (path.startsWith('build/embedded-')) return basename(path, '.ts');
+  if (path === 'src/embedded.ts' || path === 'build/range-decoder.ts') return 'embedded';
+  return 'core';
+};
 
 const plugins = () => [
   inlineWorker(),
@@ -199,48 +235,54 @@ const plugins = () => [
   selfContained(),
 ];
 
-/** A source as modules; `workers` become files of their own besides. */
-const modules = (input, output, workers = {}) => ({
+/** Sources as modules of both kinds; `workers` become files of their own besides. */
+const modules = (input, workers, more = []) => ({
   input,
   onwarn,
-  plugins: [inlineWorker(workers), siblings(input), ...plugins()],
-  output: output.map((options) => ({ banner, ...options })),
+  plugins: [inlineWorker(workers), ...plugins(), ...more],
+  output: ['mjs', 'cjs'].map((end) => ({
+    banner,
+    dir: 'dist',
+    format: end === 'mjs' ? 'es' : 'cjs',
+    entryFileNames: `[name].${end}`,
+    chunkFileNames: `[name].${end}`,
+    minifyInternalExports: false,
+    ...(input === entries && { manualChunks: fileOf }),
+  })),
 });
 
-/** Names of siblings as the file system has them. */
-const endingIn = (end) => (id) => id + end;
+/** The types that a worker runtime has in common with a runtime are those of slim. */
+const slimTypes = () => ({
+  name: 'slim-types',
+  resolveId: (source) => (source === '../index.js' ? { id: './slim.mjs', external: true } : null),
+});
 
-const bothKinds = (name) => [
-  { file: `dist/${name}.mjs`, format: 'es', paths: endingIn('.mjs') },
-  { file: `dist/${name}.cjs`, format: 'cjs', paths: endingIn('.cjs') },
-];
-
-const types = (input, name) => ({
+const types = (input, more = []) => ({
   input,
   onwarn,
   plugins: [
-    siblings(input),
+    ...more,
     dts({ compilerOptions: { stripInternal: true } }),
     publicTypes(),
-    commonJsTypes(),
+    typesOfBothKinds(),
   ],
-  output: [{ file: `dist/${name}.d.mts`, format: 'es', paths: { './slim': './slim.mjs' } }],
+  output: [
+    {
+      dir: 'dist',
+      format: 'es',
+      entryFileNames: '[name].d.mts',
+      chunkFileNames: 'core.d.mts',
+      minifyInternalExports: false,
+      ...(input === entries && { manualChunks: fileOf }),
+    },
+  ],
 });
 
+const workerRuntime = { 'worker-runtime': 'src/worker/index.ts' };
+
 export default [
-  modules('src/slim.ts', bothKinds('slim'), { thread: 'thread.js' }),
-  modules('build/embedded.ts', bothKinds('embedded')),
-  modules('src/index.ts', bothKinds('index')),
-  modules('src/worker/index.ts', bothKinds('worker-runtime'), { worker: 'worker.mjs' }),
-  modules('src/workerd.ts', [
-    { file: 'dist/workerd.mjs', format: 'es', paths: { './slim': './slim.mjs' }, plugins: [wasmFiles()] },
-    {
-      file: 'dist/edge-light.mjs',
-      format: 'es',
-      paths: (id) => (id === './slim' ? './slim.mjs' : `${id}?module`), // as Vercel's bundler wants it marked
-    },
-  ]),
-  types('src/slim.ts', 'slim'),
-  types('src/index.ts', 'index'),
-  types('src/worker/index.ts', 'worker-runtime'),
+  modules(entries, { thread: 'thread.js' }, [wasmFiles(), edgeEntries()]),
+  modules(workerRuntime, { worker: 'worker.mjs' }),
+  types(entries),
+  types(workerRuntime, [slimTypes()]),
 ];

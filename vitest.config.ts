@@ -7,6 +7,7 @@ export default defineConfig({
     // Tests exercise what ships. Internal units, those that import no .wasm, are imported from ../src.
     alias: Object.entries({
       'wasm-attention': 'index',
+      'wasm-attention/benchmark': 'benchmark',
       'wasm-attention/slim': 'slim',
       'wasm-attention/worker-runtime': 'worker-runtime',
     }).map(([name, file]) => ({
@@ -17,7 +18,10 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     tags: Object.keys(requirements).map((name) => ({ name })), // see test/support/needs.ts
-    testTimeout: 60_000,
-    server: { deps: { external: [/\/dist\/(index|slim|worker-runtime)\.mjs$/] } }, // loaded by Node itself, untransformed
+    // Far above what anything takes, so that only what hangs is ended, on a machine that is busy with other things too.
+    testTimeout: 300_000,
+    hookTimeout: 120_000,
+    expect: { poll: { timeout: 30_000 } },
+    server: { deps: { external: [/\/dist\/(benchmark|index|slim|worker-runtime)\.mjs$/] } }, // loaded by Node itself, untransformed
   },
 });

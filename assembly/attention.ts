@@ -1,4 +1,4 @@
-// Every export of the WebAssembly module, grouped; nothing else stands here.
+// Every export of the pack *attention*, grouped; nothing else stands here.
 // Kernels take pointers, sizes and caller-given scratch. They allocate nothing and hold no static data.
 
 import { tile as microKernel, Rows1, Rows2, Rows3, Rows4, Rows5, Rows6 } from './gemm/tile';
@@ -6,13 +6,8 @@ import { integerTiles } from './attention/integers';
 import { AttentionParameters } from './attention/parameters';
 import { tileCount } from './attention/scores';
 import { headsTogether } from './attention/workspace';
-import { exp2Row, writeConstants } from './math/exp2';
-import { tanh } from './math/tanh';
 
-// Memory: everything from here on belongs to the caller.
-export function heapBase(): usize {
-  return __heap_base;
-}
+export { heapBase } from './memory';
 
 // Products
 export { packColumns, packRows } from './gemm/pack';
@@ -44,19 +39,8 @@ export { pageHeadBytes } from './cache/page';
 // Positions
 export { rotary } from './positions/rotary';
 
-// For tests and benchmarks
-export { peakMultiplyAdd, readMemory } from './peak';
+// Exported so that the optimiser keeps each of them a function of its own: inlined into their caller they spill.
 export { exp2Row, exp2Rows } from './math/exp2';
-/** exp2 and tanh of the floats in [from, to), a multiple of 16 bytes apart, in place; `table` is 64 bytes of scratch. */
-export function exp2Array(from: usize, to: usize, table: usize): void {
-  writeConstants(table);
-  exp2Row(from, to, 0, table);
-}
-export function tanhArray(from: usize, to: usize, table: usize): void {
-  writeConstants(table);
-  for (; from < to; from += 16) v128.store(from, tanh(v128.load(from), table));
-}
-// Exported so that the optimiser keeps each of them a function of its own: inlined into their dispatcher they spill.
 export function tile1(a: usize, aStride: usize, panel: usize, c: usize, cStride: usize, depth: i32, bias: usize, scales: usize): void {
   microKernel<Rows1>(a, aStride, panel, c, cStride, depth, bias, scales);
 }

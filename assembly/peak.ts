@@ -30,14 +30,17 @@ export function peakMultiplyAdd(iterations: i32, left: f32, right: f32): f32 {
   return f32x4.extract_lane(sum, 0);
 }
 
+/** Bytes of a tile of `readMemory`. */
+export const READ_TILE_BYTES: usize = 65536;
+
 /**
- * Reads `bytes`, a multiple of 128, from `from` on, and returns a value that depends on all of them. Eight sums, so that
- * their latency does not bind; integers, so that no bit pattern is slow.
+ * Reads tiles [tileFrom, tileTo) of `bytes` bytes, a multiple of 128, from `from` on. Eight sums, so that their latency does
+ * not bind; integers, so that no bit pattern is slow. `scratch`, 16 bytes, takes what depends on all of them.
  */
-export function readMemory(from: usize, bytes: usize): i32 {
+export function readMemory(from: usize, bytes: usize, scratch: usize, tileFrom: i32, tileTo: i32): void {
   let s0 = i32x4.splat(0), s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0;
-  const end = from + bytes;
-  for (let at = from; at < end; at += 128) {
+  const end = from + min(bytes, <usize>tileTo * READ_TILE_BYTES);
+  for (let at = from + <usize>tileFrom * READ_TILE_BYTES; at < end; at += 128) {
     s0 = i32x4.add(s0, v128.load(at));
     s1 = i32x4.add(s1, v128.load(at, 16));
     s2 = i32x4.add(s2, v128.load(at, 32));
@@ -49,5 +52,5 @@ export function readMemory(from: usize, bytes: usize): i32 {
   }
   const low = i32x4.add(i32x4.add(s0, s1), i32x4.add(s2, s3));
   const high = i32x4.add(i32x4.add(s4, s5), i32x4.add(s6, s7));
-  return i32x4.extract_lane(i32x4.add(low, high), 0);
+  v128.store(scratch, i32x4.add(low, high));
 }

@@ -4,6 +4,7 @@
 
 import { parseArgs } from 'node:util';
 import { createRuntime, KeyValueCache, MultiHeadAttention } from '../dist/index.mjs';
+import { benchmark, readPages, readTensor } from '../dist/benchmark.mjs';
 
 const { values: options } = parseArgs({
   options: { rounds: { type: 'string', default: '40' }, 'no-peers': { type: 'boolean' } },
@@ -56,7 +57,7 @@ const spread = (values, digits = 2) =>
   `${quantile(values, 0.5).toFixed(digits)}  [${quantile(values, 0.1).toFixed(digits)}, ${quantile(values, 0.9).toFixed(digits)}]`;
 const milliseconds = (values) => `${quantile(values, 0.5).toFixed(3).padStart(9)} ms`;
 
-const runtime = await createRuntime();
+const runtime = await createRuntime({ packs: [benchmark] });
 const { build } = runtime.info;
 console.log(`Node ${process.version}, build ${build}; medians of ${ROUNDS} interleaved rounds [10 %, 90 %]`);
 const peers = options['no-peers'] ? undefined : await openPeers();
@@ -95,7 +96,7 @@ async function decode(past) {
   };
   const works = {
     float32: step(caches.float32),
-    read: () => caches.float32.readPages(),
+    read: () => readPages(caches.float32),
     int8: step(caches.int8),
     float16: step(caches.float16),
     ...(peers ? await peers.steps(past, query, token) : {}),
@@ -131,8 +132,8 @@ async function layerStep(past) {
   const token = { data: numbers(width), shape: [1, 1, width] };
   const weights = runtime.tensor(numbers(4 * width * (width + 1)));
   const read = () => {
-    runtime.kernels.readMemory(weights.address, 4 * 4 * width * width);
-    cache.readPages();
+    readTensor(weights);
+    readPages(cache);
   };
   const many = (work) => () => {
     for (let i = 0; i < 20; i++) work();

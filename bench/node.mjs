@@ -1,5 +1,6 @@
 // The suite in a process that can start others: this library here, each peer in a process of its own.
 
+import * as rates from '../dist/benchmark.mjs';
 import * as library from '../dist/index.mjs';
 import { measureProcesses } from './processes.mjs';
 import { engineClock } from './suite/clock.mjs';
@@ -21,7 +22,7 @@ import { describeWorkload, runSuite } from './suite/run.mjs';
  */
 export async function* runHere({ workloads, peers, builds, threads, effort, onProgress = () => {} }) {
   const clock = engineClock();
-  const limits = await openLimits(library, builds, clock);
+  const limits = await openLimits(library, rates, builds, clock);
   const own = ownCandidates(library, builds, threads, clock);
   const candidates = (/** @type {import('./suite/workloads.mjs').Workload} */ workload) => [
     ...own(workload),

@@ -10,10 +10,11 @@ const LONGEST = 120_000;
 
 /** @typedef {import('./suite/result.mjs').Entry} Entry */
 /** @typedef {{ peer: string, variant: string }} Name */
-/** @typedef {{ milliseconds: number, growth: number, error: number | null, rootMeanSquareError?: number }} Call what
- * fresh.mjs prints: an error of -1 is a wrong result, null a peer that does not do this */
+/** @typedef {{ milliseconds: number, growth: number, error: number | null, rootMeanSquareError?: number }} Call a
+ * measurement of fresh.mjs: an error of -1 is a wrong result, null a peer that does not do this */
+/** @typedef {ReturnType<typeof import('./suite/run.mjs').whyThrown>} Absence why it has none */
 
-/** @param {string[]} given @returns {Promise<Call>} */
+/** @param {string[]} given @returns {Promise<Call | Absence>} */
 async function runFresh(given) {
   try {
     const options = { timeout: LONGEST, maxBuffer: 2 ** 24 };
@@ -63,6 +64,7 @@ async function takeCall(workload, name, taken) {
   if (workload.skip[name.peer] !== undefined) return absent(candidate, 'skipped', workload.skip[name.peer]);
   try {
     const call = await runFresh([workload.id, name.peer, name.variant]);
+    if ('state' in call) return absent(candidate, call.state, call.reason);
     if (call.error === null) return absent(candidate, 'unsupported', 'has no such function');
     if (call.error < 0 || call.error > LARGEST_ERROR) return absent(candidate, 'failed', 'wrong result');
     taken.push(call);

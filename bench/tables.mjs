@@ -71,7 +71,7 @@ function missingLines(results) {
   const places = new Map();
   for (const { workload, entries } of results) {
     for (const entry of entries.filter(({ state }) => state !== 'measured')) {
-      const key = `  ${entryName(entry)} ${entry.state}: ${entry.reason}`.slice(0, 85);
+      const key = `  ${entryName(entry)} ${entry.state}: ${entry.reason}`.slice(0, 95);
       places.set(key, [...(places.get(key) ?? []), workload.label]);
     }
   }

@@ -1,13 +1,18 @@
-// Compiles assembly/ into build/: a .wasm file for every pack and target of asconfig.json, and what TypeScript takes of them,
-// build/kernels.ts, build/identity.ts and build/embedded.ts. Run from the repository root.
+// Compiles assembly/ into build/: a .wasm file for every pack and target of asconfig.json, and what TypeScript takes of them.
+// Run from the repository root.
+//
+//   kernels.ts            signatures, parameter blocks, constants (interface.mjs)
+//   identity.ts           which kernels these are
+//   embedded-<pack>.ts    the builds of a pack as text (embedded.mjs), and range-decoder.ts, which all of them need
 
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import asc from 'assemblyscript/asc';
+import { decoderText, embeddedText } from './embedded.mjs';
 import { deriveInterface } from './interface.mjs';
-import { pack } from './pack.mjs';
+import { checkModules, signed } from './wasm-module.mjs';
 
 /** Builds every pack for every target and returns the paths it wrote. */
 export async function buildWasm() {
@@ -25,13 +30,28 @@ export async function buildWasm() {
   const hash = createHash('sha256');
   for (const { contents } of builds) hash.update(contents);
   const identity = hash.digest('hex').slice(0, 16);
-  for (const build of builds) build.contents = signed(build.contents, `${build.target} ${identity}`);
+  for (const build of builds) {
+    build.contents = signed(build.contents, `${build.pack} ${build.target} ${identity}`);
+  }
+  const heapBase = checkModules(builds);
+  const decoder = await compileApart('assembly/range-decoder.ts', undefined, [
+    '-Oz',
+    '--initialMemory',
+    '32',
+  ]);
 
   const files = [
     ...builds,
     { name: 'build/kernels.ts', contents: await deriveInterface(packs, compileApart) },
-    { name: 'build/identity.ts', contents: identify(identity, builds) },
-    { name: 'build/embedded.ts', contents: await embed(builds) },
+    { name: 'build/identity.ts', contents: identityText(identity, heapBase) },
+    { name: 'build/range-decoder.ts', contents: decoderText(decoder) },
+    ...Object.keys(packs).map((pack) => ({
+      name: `build/embedded-${pack}.ts`,
+      contents: embeddedText(
+        builds.filter((build) => build.pack === pack),
+        decoder,
+      ),
+    })),
   ];
   for (const { name, contents, start = performance.now() } of files) {
     await mkdir(dirname(name), { recursive: true });
@@ -67,55 +87,11 @@ export function compileApart(name, source, options = []) {
   return compile(name, name, all, source && { [name]: source });
 }
 
-/** The module with a custom section `wasm-attention` that holds a text. */
-function signed(wasm, text) {
-  const sized = (content) => Buffer.from([content.length, ...content]); // one byte of LEB128: content below 128 bytes
-  const name = sized(Buffer.from('wasm-attention'));
-  return Buffer.concat([wasm, Buffer.from([0]), sized(Buffer.concat([name, Buffer.from(text)]))]);
-}
-
-/** What the JavaScript has to know of the files: who they are, and where they say whether their memory is shared. */
-function identify(identity, builds) {
-  const importOfMemory = Buffer.from('\x03env\x06memory\x02');
-  const flags = builds.map(({ contents }) => contents.indexOf(importOfMemory) + importOfMemory.length);
-  if (flags.some((flag) => flag !== flags[0]))
-    throw new Error('The builds import their memory at different places');
-  return `export const identity = '${identity}';\nexport const sharedFlag = ${flags[0]};\n`;
-}
-
-/**
- * All builds as one module of text: packed one after the other, because they hardly differ, beside what unpacks them. Text
- * compresses for the network to about what base64 adds.
- */
-async function embed(builds) {
-  const bytes = Buffer.concat(builds.map(({ contents }) => contents));
-  const packed = pack(bytes);
-  const unpacker = await compileUnpacker();
-  if (!unpack(unpacker, packed, bytes.length).equals(bytes))
-    throw new Error('What was packed does not unpack');
-  let from = 0;
-  const places = builds.map(
-    ({ target, contents }) => `  ${target}: [${from}, ${(from += contents.length)}],\n`,
-  );
-  return [
-    `export const unpacker = '${Buffer.from(unpacker).toString('base64')}';`,
-    `export const packed =\n  '${packed.toString('base64')}';`,
-    `export const places = {\n${places.join('')}} as const;\n`,
-  ].join('\n');
-}
-
-function compileUnpacker() {
-  return compileApart('assembly/unpack/index.ts', undefined, ['-Oz', '--initialMemory', '32']);
-}
-
-/** As src/index.ts does it. */
-function unpack(unpacker, packed, length) {
-  const { memory, start, unpack } = new WebAssembly.Instance(new WebAssembly.Module(unpacker)).exports;
-  const target = start() + packed.length;
-  if (target + length > memory.buffer.byteLength) throw new Error('The unpacker needs more memory');
-  new Uint8Array(memory.buffer).set(packed, start());
-  unpack(target, length);
-  return Buffer.from(memory.buffer, target, length);
+/** What the JavaScript has to know of all modules. */
+function identityText(identity, heapBase) {
+  return `export const identity = '${identity}';
+/** The address from which on the memory is the caller's. */
+export const HEAP_BASE = ${heapBase};\n`;
 }
 
 /** One line for one finished file. */

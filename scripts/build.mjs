@@ -34,7 +34,9 @@ try {
     inputs: [
       'assembly',
       'asconfig.json',
-      ...['build-wasm', 'interface', 'pack'].map((name) => `scripts/${name}.mjs`),
+      ...['build-wasm', 'embedded', 'interface', 'range-encoder', 'wasm-module'].map(
+        (name) => `scripts/${name}.mjs`,
+      ),
       'package-lock.json',
     ],
     run: async () => (await import('./build-wasm.mjs')).buildWasm(),

@@ -1,5 +1,10 @@
-// `npm run sizes`: measures what the built package weighs and writes it into the README, between <!-- sizes --> and
-// <!-- /sizes -->. A test holds the README to it.
+// What the built package weighs, and what it may weigh at most.
+//
+//   npm run sizes             measures, and writes it into the README: the table between <!-- sizes --> and <!-- /sizes -->, and
+//                             the first of it in the line at the top
+//   npm run sizes -- --check  measures, and fails where a ceiling is passed
+//
+// A test holds the README to it.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -9,6 +14,7 @@ import { format, resolveConfig } from 'prettier';
 
 const dist = fileURLToPath(new URL('../dist/', import.meta.url));
 const readme = fileURLToPath(new URL('../README.md', import.meta.url));
+const LINE = /(<!-- size -->)[^]*?(<!-- \/size -->)/;
 const BETWEEN = /(<!-- sizes -->)[^]*?(<!-- \/sizes -->)/;
 
 const attention = (entry, options) => `
@@ -17,11 +23,24 @@ const runtime = await createRuntime(${options});
 const x = { data: new Float32Array(64), shape: [1, 1, 8, 8] };
 console.log(scaledDotProductAttention(x, x, x, { runtime }).output.data);`;
 
-const programs = {
-  'one operation, kernels inside': attention('index', ''),
-  'one operation of `slim`, kernels apart': attention('slim', `{ wasm: { simd: '/simd.wasm' } }`),
-  'everything, kernels inside': `export * from './index.mjs';`,
-  'everything in a worker (`worker-runtime`)': `export * from './worker-runtime.mjs';`,
+/** What is measured, by what the README calls it: a program that is bundled, or a file; and its ceiling in kB. */
+const measured = {
+  'one operation, kernels inside': { program: attention('index', ''), ceiling: 31.9 },
+  'one operation of `slim`, kernels apart': {
+    program: attention('slim', `{ wasm: { simd: '/simd.wasm' } }`),
+    ceiling: 18.7,
+  },
+  'everything, kernels inside': { program: `export * from './index.mjs';`, ceiling: 52.7 },
+  'everything in a worker (`worker-runtime`)': {
+    program: `export * from './worker-runtime.mjs';`,
+    ceiling: 61.6,
+  },
+  '`benchmark` beside one operation': {
+    program: `${attention('index', '')}\nexport * from './benchmark.mjs';`,
+    ceiling: 33.5,
+  },
+  '`simd.wasm`': { file: 'simd.wasm', ceiling: 12.8 },
+  '`relaxed.wasm`': { file: 'relaxed.wasm', ceiling: 12.8 },
 };
 
 /** In kB of 1000 bytes, compressed as servers do. */
@@ -44,11 +63,22 @@ async function bundled(program) {
 /** Sizes in kB, by what the README calls them. */
 export async function measureSizes() {
   const sizes = {};
-  for (const [name, program] of Object.entries(programs)) sizes[name] = compressed(await bundled(program));
-  for (const file of ['simd.wasm', 'relaxed.wasm'])
-    sizes[`\`${file}\``] = compressed(readFileSync(dist + file));
+  for (const [name, { program, file }] of Object.entries(measured)) {
+    sizes[name] = compressed(file ? readFileSync(dist + file) : await bundled(program));
+  }
   return sizes;
 }
+
+/** What is above its ceiling, a line each. */
+export function aboveCeiling(sizes) {
+  return Object.entries(measured)
+    .filter(([name, { ceiling }]) => sizes[name] > ceiling)
+    .map(([name, { ceiling }]) => `${name}: ${sizes[name].toFixed(2)} kB, at most ${ceiling}`);
+}
+
+/** Size in kB that the line at the top of the README states. */
+export const sizeAtTop = () =>
+  Number.parseFloat(LINE.exec(readFileSync(readme, 'utf8'))?.[0].split('>')[1] ?? '');
 
 /** Sizes in kB that the README states. */
 export function statedSizes() {
@@ -58,15 +88,26 @@ export function statedSizes() {
   );
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const rows = Object.entries(await measureSizes()).map(
-    ([name, size]) => `| ${name} | ${size.toFixed(1)} kB |`,
-  );
+/** The README with a table of these sizes. */
+async function readmeWith(sizes) {
+  const rows = Object.entries(sizes).map(([name, size]) => `| ${name} | ${size.toFixed(1)} kB |`);
   const table = ['| what a program loads | gzip |', '| --- | ---: |', ...rows].join('\n');
-  const text = readFileSync(readme, 'utf8').replace(
-    BETWEEN,
-    (_, open, close) => `${open}\n\n${table}\n\n${close}`,
-  );
-  writeFileSync(readme, await format(text, { ...(await resolveConfig(readme)), parser: 'markdown' }));
-  console.log(table);
+  const text = readFileSync(readme, 'utf8')
+    .replace(BETWEEN, (_, open, close) => `${open}\n\n${table}\n\n${close}`)
+    .replace(LINE, (_, open, close) => `${open}${Object.values(sizes)[0].toFixed(1)} kB${close}`);
+  return format(text, { ...(await resolveConfig(readme)), parser: 'markdown' });
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const sizes = await measureSizes();
+  for (const [name, { ceiling }] of Object.entries(measured)) {
+    console.log(`${name.padEnd(44)} ${sizes[name].toFixed(2).padStart(6)} kB of ${ceiling}`);
+  }
+  if (process.argv.includes('--check')) {
+    const above = aboveCeiling(sizes);
+    if (above.length > 0) console.error(`Above the ceiling:\n${above.join('\n')}`);
+    process.exitCode = above.length > 0 ? 1 : 0;
+  } else {
+    writeFileSync(readme, await readmeWith(sizes));
+  }
 }

@@ -1,10 +1,12 @@
 /**
- * The public API of `wasm-attention`: all of `wasm-attention/slim`, and a `createRuntime` that carries the kernels.
+ * The public API of `wasm-attention`: all of `wasm-attention/slim`, and a `createRuntime` that carries the kernels of attention:
+ * embedded, or, where modules are compiled when a program is deployed and nothing is compiled when it runs (the conditions
+ * `workerd` and `edge-light`), as a compiled module: the build that every engine runs, for what they have cannot be tried first.
  *
  * @module wasm-attention
  */
 
-import { packed, places, unpacker } from '../build/embedded.js'; // first, so that bundles begin with it
+import { wasm } from '../build/embedded-attention.js'; // first, so that bundles begin with it
 import { createRuntime as createRuntimeFrom } from './slim.js';
 import type { Runtime, RuntimeOptions } from './slim.js';
 
@@ -24,33 +26,5 @@ export * from './slim.js';
  * ```
  */
 export function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
-  const wasm = { simd: () => embedded('simd'), relaxed: () => embedded('relaxed') };
   return createRuntimeFrom(options, wasm);
-}
-
-/** What assembly/unpack exports. */
-interface Unpacker {
-  readonly memory: WebAssembly.Memory;
-  /** Address at which it looks for what is packed. */
-  readonly start: () => number;
-  readonly unpack: (target: number, length: number) => void;
-}
-
-/** The bytes of a build: unpacked by a small module of its own, which engines run at speed from its first instruction. */
-function embedded(build: keyof typeof places): Uint8Array<ArrayBuffer> {
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytesOf(unpacker)));
-  const { memory, start, unpack } = exports as unknown as Unpacker;
-  const content = bytesOf(packed);
-  const target = start() + content.length;
-  new Uint8Array(memory.buffer).set(content, start());
-  const [from, to] = places[build];
-  unpack(target, to);
-  return new Uint8Array(memory.buffer.slice(target + from, target + to));
-}
-
-function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
-  const text = atob(base64);
-  const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i); // quicker than Uint8Array.from before it is compiled
-  return bytes;
 }

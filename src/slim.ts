@@ -5,13 +5,10 @@
  */
 
 export { createRuntime } from './runtime/runtime.js';
-export type {
-  ArrayInput,
-  Runtime,
-  RuntimeInfo,
-  RuntimeOptions,
-  SlimRuntimeOptions,
-} from './runtime/runtime.js';
+export type { ArrayInput } from './runtime/elements.js';
+export type { Runtime } from './runtime/runtime.js';
+export type { RuntimeInfo, RuntimeOptions, SlimRuntimeOptions } from './runtime/runtime-options.js';
+export type { KernelPack } from './runtime/packs.js';
 export type { WasmContent, WasmSource, WasmSources } from './runtime/wasm-source.js';
 export { AttentionError } from './runtime/errors.js';
 export type { AttentionErrorCode, AttentionErrorOptions } from './runtime/errors.js';
@@ -19,6 +16,8 @@ export { probeFeatures } from './runtime/features.js';
 export type { Features } from './runtime/features.js';
 export type { Build } from './runtime/kernels.js';
 export type { MemoryStatistics } from './runtime/allocator.js';
+export type { LeakReport, TensorLeak } from './runtime/leaks.js';
+export { TensorScope } from './runtime/scope.js';
 export { Tensor } from './runtime/tensor.js';
 export type { DataType, TensorData } from './runtime/tensor.js';
 export type { TensorLike } from './runtime/inputs.js';
@@ -67,7 +66,6 @@ export { linearAttention, linearAttentionAsync } from './ops/attention/linear-at
 export type { FeatureMap, LinearAttentionOptions } from './ops/attention/linear-attention.js';
 export { variableLengthAttention, variableLengthAttentionAsync } from './ops/attention/variable-length.js';
 export type { VariableLengthOptions } from './ops/attention/variable-length.js';
-export { measurePeak, readTensor, runPeak } from './ops/peak.js';
 
 export {
   and,

@@ -130,12 +130,18 @@ export interface Outcome {
   threads: number;
   threadsReason: string;
   hashes: Record<string, string>;
+  /** What was loaded in the end. */
+  packs: readonly string[];
   /** Milliseconds from before the runtime was made until its first layer had answered. */
   time: number;
 }
 
-/** A layer on a runtime with two threads if it can have them, then the suite. */
-export async function run(library: Library): Promise<Outcome> {
+/**
+ * A layer on a runtime with two threads if it can have them, which then load another pack and use it; then the suite.
+ *
+ * @param library the package, and its entry `benchmark`
+ */
+export async function run(library: Library & typeof import('wasm-attention/benchmark')): Promise<Outcome> {
   const start = performance.now();
   const runtime = await library.createRuntime({ threads: 2 });
   const layer = new library.MultiHeadAttention(runtime, { embedDim: 64, numHeads: 4 });
@@ -145,7 +151,10 @@ export async function run(library: Library): Promise<Outcome> {
   const { output } = layer.forward({ data, shape: [1, 64, 64] });
   if (!output.data.every(Number.isFinite)) throw new Error('a result is not finite');
   const time = Math.round(performance.now() - start);
-  const { build, reason, threads, threadsReason } = runtime.info;
+  await runtime.load(library.benchmark);
+  const bytes = library.readTensor(runtime.empty([1 << 20]));
+  if (bytes !== 1 << 22) throw new Error(`the second pack read ${bytes} bytes`);
+  const { build, reason, threads, threadsReason, packs } = runtime.info;
   runtime.dispose();
-  return { build, reason, threads, threadsReason, hashes: await bits(library), time };
+  return { build, reason, threads, threadsReason, packs, hashes: await bits(library), time };
 }

@@ -47,8 +47,8 @@ export default class OutcomeReporter implements Reporter {
   #wasAskedFor(test: TestCase): boolean {
     const pattern = this.#vitest?.getGlobalTestNamePattern();
     if (pattern && !pattern.test(test.fullName.replaceAll(' > ', ' '))) return false;
-    const isTagged = this.#vitest?.config.tagsFilter !== undefined;
-    return !isTagged || whyNotRun(test).missing.length > 0;
+    const { missing, reason } = whyNotRun(test);
+    return this.#vitest?.config.tagsFilter === undefined || missing.length > 0 || reason !== undefined;
   }
 }
 

@@ -23,10 +23,15 @@ const MATRIX_IN_CI = '^(Node|workerd|Chromium|Firefox|esbuild)';
 const isCI = Boolean(process.env.CI);
 const args = process.argv.slice(2);
 
+let isKept = false;
 const isBuilt = run(process.execPath, ['scripts/build.mjs']) === 0;
 const runs = isBuilt ? allRuns() : [failed('the build', 'see above')];
-for (const text of [notRunList(runs), failureList(runs), closingLine(runs)])
-  if (text) console.log(`\n${text}`);
+const list = notRunList(runs);
+if (list) console.log(`\n${list}`);
+if (list && isKept) console.log('Each of them by name: build/test-runs.json');
+const failures = failureList(runs);
+if (failures) console.log(`\n${failures}`);
+console.log(`\n${closingLine(runs)}`);
 process.exitCode = runs.some(({ failures }) => failures.length > 0) ? 1 : 0;
 
 /** @returns {(import('./summary.mjs').Run & { node?: string })[]} */
@@ -46,6 +51,7 @@ function allRuns() {
 /** What --not-run starts from. */
 function keep(runs) {
   writeFileSync(record, JSON.stringify({ build: buildHash(), runs }, null, 1));
+  isKept = true;
   return runs;
 }
 

@@ -125,6 +125,11 @@ To run these too, get what is missing, then: npm test -- --not-run
     expect(failureList([later])).toBe('Failed\n  Node 20: a.test.ts > two: broken');
   });
 
+  it('is a failure where it is not found again', () => {
+    const { failures } = joined(runs[0]!, { passed: 1, failures: [], notRun: [] }, false);
+    expect(failures).toEqual(['not found again: 1 of the tests that were not run before']);
+  });
+
   it('is a failure where it has to be run and cannot, but not for what only some machines can have', () => {
     const first = {
       ...{ passed: 0, failures: [] },

@@ -37,9 +37,13 @@ const isRequired = (test) => isObtainable(test) && !test.missing.some((name) => 
  * @returns {T}
  */
 export function joined(first, second, isStrict) {
+  const keyOf = (/** @type {NotRun} */ { file, name }) => `${file} > ${name}`;
+  const wanted = new Set(first.notRun.filter(isObtainable).map(keyOf));
   const stillMissing = isStrict ? second.notRun.filter(isRequired) : [];
   const notRun = second.notRun.filter((test) => !stillMissing.includes(test));
-  const keyOf = (/** @type {NotRun} */ { file, name }) => `${file} > ${name}`;
+  const lost =
+    wanted.size -
+    (second.passed + second.failures.length + second.notRun.filter((test) => wanted.has(keyOf(test))).length);
   return {
     ...first,
     passed: first.passed + second.passed,
@@ -47,6 +51,7 @@ export function joined(first, second, isStrict) {
       ...first.failures,
       ...second.failures,
       ...stillMissing.map((test) => `${keyOf(test)}: could not be run ${whyNotRun(test)}`),
+      ...(lost > 0 ? [`not found again: ${lost} of the tests that were not run before`] : []),
     ],
     notRun: [
       ...new Map(

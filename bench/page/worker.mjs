@@ -1,6 +1,7 @@
 // The suite in a worker of the page, which stays alive meanwhile. Messages in: what to run, or 'cancel'. Messages out:
 // progress, each workload's result as soon as it is there, and the end.
 
+import * as rates from '../../dist/benchmark.mjs';
 import * as library from '../../dist/index.mjs';
 import { openPeers, remoteCandidate } from '../peers/remote.mjs';
 import { engineClock } from '../suite/clock.mjs';
@@ -28,7 +29,7 @@ const inWorker = (name) => (onAnswer, onEnd) => {
 async function run({ ids, threads, quick, peers: names }) {
   control = new AbortController();
   const clock = engineClock();
-  const limits = await openLimits(library, BUILDS, clock);
+  const limits = await openLimits(library, rates, BUILDS, clock);
   const { peers, versions, absent } = await openPeers(
     names.map((name) => remoteCandidate(name, inWorker(name))),
   );

@@ -20,36 +20,44 @@ import { plotsFor } from './which-plots.mjs';
 /** @param {readonly { name: string, file: ResultFile }[]} files @returns {Section[]} */
 export function makeReport(files) {
   const ran = files.filter(({ file }) => file.missing === undefined);
+  const main = mainRun(ran);
   return [
     {
       title: 'Benchmarks of wasm-attention',
       level: 1,
-      blocks: [...openingBlocks(ran), runsTable(files)],
+      blocks: [...openingBlocks(main), runsTable(files)],
     },
     ...(ran.length > 1
       ? [{ title: 'Every engine against its own limit', level: 2, blocks: enginesBlocks(ran) }]
       : []),
-    ...ran.flatMap(({ name, file }) => runSections(name, file)),
+    ...ran.flatMap(({ name, file }) => runSections(name, file, file === main)),
     ...(ran.length > 0 ? [{ title: 'How it was measured', level: 2, blocks: methodTexts(ran) }] : []),
   ];
 }
 
-/** The result of the run that compares with most others, before anything else. @param {readonly { file: ResultFile }[]} files @returns {Block[]} */
-function openingBlocks(files) {
+/** The run that compares with most others. @param {readonly { file: ResultFile }[]} files */
+function mainRun(files) {
   const compared = (/** @type {ResultFile} */ { results }) =>
-    new Set(results.flatMap(({ entries }) => entries.map(({ peer }) => peer)));
-  const [main] = [...files].sort((a, b) => compared(b.file).size - compared(a.file).size);
-  if (!main) return [];
-  const [first, ...others] = headline(main.file.results);
-  if (!first) return [];
+    new Set(results.flatMap(({ entries }) => entries.map(({ peer }) => peer))).size;
+  return [...files].sort((a, b) => compared(b.file) - compared(a.file))[0]?.file;
+}
+
+/** The main run's result, before anything else. @param {ResultFile | undefined} file @returns {Block[]} */
+function openingBlocks(file) {
+  const [first, ...others] = headline(file?.results ?? []);
+  if (!file || !first) return [];
   return [
     { kind: 'headline', text: first },
-    {
-      kind: 'text',
-      text: [...others, `Measured in ${engineName(main.file.engine)}, on one thread.`].join(' '),
-    },
+    { kind: 'text', text: [...others, `Measured in ${engineName(file.engine)}, on one thread.`].join(' ') },
+    ...plotBlocks(file).filter(isComparison),
   ];
 }
+
+/** @param {ResultFile} file @returns {Extract<Block, { kind: 'plot' }>[]} */
+const plotBlocks = (file) => plotsFor(file).map((plot) => ({ kind: 'plot', ...plot, file }));
+
+/** @param {Block} block */
+const isComparison = (block) => block.kind === 'plot' && block.plot === 'factors';
 
 /** @param {ResultFile['engine']} engine */
 const engineName = ({ name, version }) => `${name} ${version}`;
@@ -119,8 +127,8 @@ export function enginesBlocks(files) {
   ];
 }
 
-/** @param {string} name @param {ResultFile} file @returns {Section[]} */
-function runSections(name, file) {
+/** @param {string} name @param {ResultFile} file @param {boolean} isMain its comparison has been shown @returns {Section[]} */
+function runSections(name, file, isMain) {
   const { engine, versions, absent, results } = file;
   const known = Object.entries(versions)
     .filter(([peer]) => peer !== 'plain-javascript')
@@ -134,7 +142,7 @@ function runSections(name, file) {
       text: `Without ${peer}: ${reason}`,
     })),
     ...noiseWarnings(results),
-    ...plotsFor(file).map((plot) => ({ kind: /** @type {const} */ ('plot'), ...plot, file })),
+    ...plotBlocks(file).filter((block) => !(isMain && isComparison(block))),
   ];
   const groups = [...new Set(results.map(({ workload }) => workload.group))];
   return [

@@ -1,5 +1,5 @@
-// `npm run bench:figures [-- FOLDER]`: writes the figures of the result files in bench/results/ into the README, between
-// <!-- figures --> and <!-- /figures -->, and into docs/figures.md, so that none is copied by hand.
+// `npm run bench:figures [-- FOLDER]`: writes the figures of the result files in bench/results/ into the README (between
+// <!-- figures --> and <!-- /figures -->, and into the line at its top) and into docs/figures.md, so that none is copied by hand.
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -20,6 +20,7 @@ import { readResults } from './results.mjs';
 
 const root = (/** @type {string} */ path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 const BETWEEN = /(<!-- figures -->)[^]*?(<!-- \/figures -->)/;
+const LINE = /(<!-- speed -->)[^]*?(<!-- \/speed -->)/;
 
 /** The run that the README shows, and those that it sums up in a sentence each. */
 const MAIN = 'node-24';
@@ -49,7 +50,8 @@ const peersOf = ({ results }) =>
 function relativeTime({ entries }, peer) {
   const entry = entries.find((one) => one.peer === peer);
   const factor = entry && factorOver(entry, ownBest(entries));
-  if (factor) return digits(factor.median) + (factor.spread > WIDE_SPREAD ? ' *' : '');
+  const mark = '\u00a0*'; // on the line of its number
+  if (factor) return digits(factor.median) + (factor.spread > WIDE_SPREAD ? mark : '');
   return entry?.state === 'failed' ? 'failed' : '-';
 }
 
@@ -71,15 +73,15 @@ const place = ({ engine, machine }) =>
  */
 export function readmeFigures(runs) {
   const main = runs.find(({ name }) => name === MAIN) ?? runs[0];
-  const peers = peersOf(main.file).filter((peer) => peer !== 'onnxruntime-node');
+  const peers = peersOf(main.file).filter((peer) => !['onnxruntime-node', 'plain-javascript'].includes(peer));
   const shown = SHOWN.flatMap((id) => main.file.results.find(({ workload }) => workload.id === id) ?? []);
   const rows = shown.map((result) => [
     phrase(result.workload),
     digits(ownBest(result.entries)?.time?.median),
     ...peers.map((peer) => relativeTime(result, peer)),
-    ...errors(result),
+    errors(result).join(' / '),
   ]);
-  const head = ['one thread', 'ours, ms', ...peers.map(peerInWords), 'error, ours', `error, ${RIVAL}`];
+  const head = ['one thread', 'ours, ms', ...peers.map(peerInWords), `error / ${RIVAL}'s`];
   return [
     `${place(main.file)}, ${main.file.date.slice(0, 10)}. Columns of others: **time relative to ${OWN}** (below 1: they are ` +
       `faster). Error: root mean square against float64. A * marks a spread above ${percent(WIDE_SPREAD)}.`,
@@ -88,8 +90,25 @@ export function readmeFigures(runs) {
   ].join('\n\n');
 }
 
+/** The line at the top of the README: layers against the rival, engine by engine. @param {readonly Run[]} runs */
+export function speedLine(runs) {
+  const parts = [MAIN, ...OTHERS].flatMap((name) => {
+    const run = runs.find((one) => one.name === name);
+    const layers = run?.file.results.filter(({ workload }) => workload.group === 'layer') ?? [];
+    const times = relativeTimes(layers, RIVAL);
+    return run && times.length > 0
+      ? [`${range(times)}${MAIN === name ? ' times as long' : ''} in ${engineOf(run)}`]
+      : [];
+  });
+  return parts.length > 0 ? `For a layer ${RIVAL} takes ${parts.join(', ')}.` : '';
+}
+
+/** @param {Run} run */
+const engineOf = ({ file: { engine } }) => `${engine.name} ${engine.version.split('.')[0]}`;
+
 /** How the rival does elsewhere, by kind of work. @param {Run} run @returns {string[]} none where it was not measured */
-function otherEngine({ file }) {
+function otherEngine(run) {
+  const { file } = run;
   const kinds = /** @type {const} */ ([
     ['layer', 'for layers'],
     ['attention', 'for attention'],
@@ -104,9 +123,8 @@ function otherEngine({ file }) {
   });
   if (parts.length === 0) return [];
   const builds = new Set(file.results.flatMap(({ entries }) => ownBest(entries)?.variant ?? []));
-  const where = `In ${file.engine.name} ${file.engine.version.split('.')[0]}`;
   const only = builds.size === 1 ? ` (\`${[...builds][0]}\` build)` : '';
-  return [`${where}${only} ${RIVAL} takes ${parts.join(', ')}.`];
+  return [`In ${engineOf(run)}${only} ${RIVAL} takes ${parts.join(', ')}.`];
 }
 
 /** What is in docs/figures.md. @param {readonly Run[]} runs @returns {string} Markdown */
@@ -131,7 +149,8 @@ export function figuresPage(runs) {
 }
 
 /** @param {Run} run @returns {string[]} */
-function runTables({ file }) {
+function runTables(run) {
+  const { file } = run;
   const peers = peersOf(file);
   const known = peers
     .filter((peer) => peer !== 'plain-javascript')
@@ -154,7 +173,7 @@ function runTables({ file }) {
   });
   const head = ['work', 'ms', 'limit', ...peers.map(peerInWords), 'error, ours', `error, ${RIVAL}`];
   return [
-    `## ${file.engine.name} ${file.engine.version.split('.')[0]}`,
+    `## ${engineOf(run)}`,
     `${place(file)}, ${file.date.slice(0, 10)}; ${known.join(', ')}.`,
     headline(file.results).join(' '),
     ...formatBlock({ kind: 'table', head, left: 1, rows }),
@@ -201,11 +220,13 @@ function failures(results) {
   return [[...reasons].map(([why, places]) => `- ${why}: ${places.join('; ')}`).join('\n')];
 }
 
-/** @param {string} readme @param {string} figures @returns {string} */
-export function insertFigures(readme, figures) {
+/** @param {string} readme @param {string} figures @param {string} [line] at the top @returns {string} */
+export function insertFigures(readme, figures, line = '') {
   if (!BETWEEN.test(readme))
     throw new Error('there is no <!-- figures --> with a <!-- /figures --> after it');
-  return readme.replace(BETWEEN, (_, open, close) => `${open}\n\n${figures}\n\n${close}`);
+  return readme
+    .replace(BETWEEN, (_, open, close) => `${open}\n\n${figures}\n\n${close}`)
+    .replace(LINE, (_, open, close) => open + line + close);
 }
 
 /** Every result file of a folder that was made by an engine. @param {string} folder @returns {Run[]} */
@@ -227,7 +248,10 @@ export async function formatPages(runs) {
   const tidy = async (/** @type {string} */ text, /** @type {string} */ path) =>
     format(text, { ...(await resolveConfig(path)), filepath: path });
   return {
-    [readme]: await tidy(insertFigures(readFileSync(readme, 'utf8'), readmeFigures(runs)), readme),
+    [readme]: await tidy(
+      insertFigures(readFileSync(readme, 'utf8'), readmeFigures(runs), speedLine(runs)),
+      readme,
+    ),
     [page]: await tidy(figuresPage(runs), page),
   };
 }

@@ -19,7 +19,7 @@ body { font: 16px/1.5 system-ui, sans-serif; color: var(--text); background: var
 h1 { font-size: 1.1rem; font-weight: 600; color: var(--quiet); margin: 0; }
 h2 { margin: 3rem 0 0.5rem; border-bottom: 1px solid var(--line); line-height: 1.3; }
 h3 { margin: 2rem 0 0.5rem; line-height: 1.3; }
-p { max-width: 46rem; }
+p { max-width: 46rem; overflow-wrap: anywhere; }
 .headline { font-size: clamp(1.35rem, 4.5vw, 1.9rem); line-height: 1.25; font-weight: 650; letter-spacing: -0.015em; margin: 0.6rem 0; text-wrap: balance; }
 .scroll { overflow-x: auto; margin: 0.8rem 0; }
 table { border-collapse: collapse; font-size: 0.86rem; font-variant-numeric: tabular-nums; }

@@ -1,7 +1,8 @@
 // `npm run bench:report`: result files to Markdown and HTML, or two files to what has changed between them.
 
-import { writeFileSync } from 'node:fs';
-import { basename } from 'node:path';
+import { readdirSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { ComparisonError, compareRuns } from '../suite/analysis.mjs';
 import { ResultFileError } from '../suite/validate.mjs';
@@ -9,10 +10,13 @@ import { makeReport } from './document.mjs';
 import { toMarkdown } from './markdown.mjs';
 import { readResults } from './results.mjs';
 
-const help = `Usage: npm run bench:report -- FILE... [--html FILE] [--markdown FILE]
+const RESULTS = fileURLToPath(new URL('../results/', import.meta.url));
+
+const help = `Usage: npm run bench:report [-- FILE...] [--html FILE] [--markdown FILE]
        npm run bench:report -- --compare BEFORE AFTER
 
-Makes a report of any result files: Markdown on standard output, or in the files that are named.
+Makes a report of any result files, of those in bench/results/ if none is named: Markdown on standard output, or
+in the files that are named.
 --compare tells what has changed between two runs on the same machine and engine: it ends with code 1 if
 this library became slower beyond noise, with 2 if the files do not compare.`;
 
@@ -32,6 +36,12 @@ function parse(given) {
     throw new UsageError(/** @type {Error} */ (error).message.split(/\.\s/)[0]);
   }
 }
+
+/** What is in bench/results/. */
+const resultFiles = () =>
+  readdirSync(RESULTS)
+    .filter((name) => name.endsWith('.json'))
+    .map((name) => join(RESULTS, name));
 
 /** @param {string} before @param {string} after @returns {boolean} whether something became slower */
 function compare(before, after) {
@@ -58,9 +68,9 @@ async function main(given) {
     if (compare(positionals[0], positionals[1])) process.exitCode = 1;
     return undefined;
   }
-  if (positionals.length === 0) throw new UsageError('no result file is named (--help tells more)');
+  const paths = positionals.length > 0 ? positionals : resultFiles();
   const sections = makeReport(
-    positionals.map((path) => ({ name: basename(path, '.json'), file: readResults(path) })),
+    paths.map((path) => ({ name: basename(path, '.json'), file: readResults(path) })),
   );
   if (values.html) {
     const { toHtml } = await import('./html.mjs'); // Needs what is installed for benchmarks only.

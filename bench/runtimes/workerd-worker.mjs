@@ -1,7 +1,10 @@
 // What runs in workerd: the suite, with a clock that is asked for over a binding.
 
+import benchmarkRelaxed from 'benchmark-relaxed.wasm';
+import benchmarkSimd from 'benchmark-simd.wasm';
 import relaxed from 'relaxed.wasm';
 import simd from 'simd.wasm';
+import * as entry from '../../dist/benchmark.mjs';
 import * as slim from '../../dist/slim.mjs';
 import { ownCandidates } from '../suite/library.mjs';
 import { openLimits } from '../suite/limits.mjs';
@@ -17,6 +20,11 @@ const library = {
     slim.createRuntime({ ...options, wasm: { simd, relaxed } }),
 };
 
+const rates = {
+  ...entry,
+  benchmark: { name: 'benchmark', wasm: { simd: benchmarkSimd, relaxed: benchmarkRelaxed } },
+};
+
 export default {
   /** @param {Request} request @param {{ CLOCK: { fetch: typeof fetch } }} env */
   async fetch(request, { CLOCK }) {
@@ -25,7 +33,7 @@ export default {
     const now = async () => Number(await (await CLOCK.fetch('http://clock/')).text());
     const clock = { now, resolution: await jitter(now) };
     try {
-      const limits = await openLimits(library, BUILDS, clock);
+      const limits = await openLimits(library, rates, BUILDS, clock);
       const results = [];
       const suite = runSuite({
         workloads: workloads.filter(({ id, ownProcess }) => pattern.test(id) && !ownProcess),

@@ -31,8 +31,7 @@ const wasm = (/** @type {string} */ name) => ({
 const miniflare = new Miniflare({
   modules: [
     { type: 'ESModule', path: 'worker.js', contents: outputFiles[0].text },
-    wasm('simd.wasm'),
-    wasm('relaxed.wasm'),
+    ...['simd.wasm', 'relaxed.wasm', 'benchmark-simd.wasm', 'benchmark-relaxed.wasm'].map(wasm),
   ],
   compatibilityDate: '2026-07-01',
   serviceBindings: { CLOCK: () => new Response(String(performance.now())) },

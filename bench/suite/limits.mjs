@@ -1,4 +1,4 @@
-// What the engine can do at most, at this moment: measured through the library's own kernels, beside every round.
+// What the engine can do at most, at this moment: measured through the library's own pack for that, beside every round.
 
 import { shortestSample, timeOnce } from './clock.mjs';
 
@@ -18,12 +18,13 @@ const LARGEST_BUFFER = 2 ** 27;
 
 /**
  * @param {any} library the module `wasm-attention`
+ * @param {any} rates the module `wasm-attention/benchmark`
  * @param {readonly string[]} builds
  * @param {import('./clock.mjs').Clock} clock
  * @returns {Promise<Limits>}
  */
-export async function openLimits(library, builds, clock) {
-  const runtimes = await openRuntimes(library, builds);
+export async function openLimits(library, rates, builds, clock) {
+  const runtimes = await openRuntimes(library, rates, builds);
   /** @type {any} */
   let buffer;
 
@@ -34,7 +35,7 @@ export async function openLimits(library, builds, clock) {
   };
   const arithmetic = async (/** @type {string} */ build) => {
     const runtime = runtimes.get(build);
-    return runtime ? bestRate(() => library.runPeak(runtime)) : null;
+    return runtime ? bestRate(() => rates.runPeak(runtime)) : null;
   };
 
   return {
@@ -46,15 +47,15 @@ export async function openLimits(library, builds, clock) {
       const elements = Math.max(32, Math.ceil(Math.min(bytes.read + bytes.written, LARGEST_BUFFER) / 4));
       // Pages that were never written would all be one page of zeros.
       buffer = runtime.tensor(new Float32Array(elements).fill(1), [elements]);
-      for (let run = 0; run < 5; run++) library.readTensor(buffer);
+      for (let run = 0; run < 5; run++) rates.readTensor(buffer);
     },
     async measure(kind, build) {
       if (kind === 'none') return null;
-      if (kind === 'memory') return buffer ? bestRate(() => library.readTensor(buffer)) : null;
+      if (kind === 'memory') return buffer ? bestRate(() => rates.readTensor(buffer)) : null;
       if (build !== null) return arithmetic(build);
-      const rates = [];
-      for (const each of runtimes.keys()) rates.push((await arithmetic(each)) ?? 0);
-      return rates.length > 0 ? Math.max(...rates) : null;
+      const found = [];
+      for (const each of runtimes.keys()) found.push((await arithmetic(each)) ?? 0);
+      return found.length > 0 ? Math.max(...found) : null;
     },
     dispose() {
       for (const runtime of runtimes.values()) runtime.dispose();
@@ -62,14 +63,14 @@ export async function openLimits(library, builds, clock) {
   };
 }
 
-/** @param {any} library @param {readonly string[]} builds @returns {Promise<Map<string, any>>} those that run here */
-async function openRuntimes(library, builds) {
+/** @param {any} library @param {any} rates @param {readonly string[]} builds @returns {Promise<Map<string, any>>} those that run here */
+async function openRuntimes(library, rates, builds) {
   const runtimes = new Map();
   for (const build of builds) {
     try {
-      const runtime = await library.createRuntime({ build });
+      const runtime = await library.createRuntime({ build, packs: [rates.benchmark] });
       // The first runs are not yet optimised by the engine.
-      for (let run = 0; run < 20; run++) library.runPeak(runtime);
+      for (let run = 0; run < 20; run++) rates.runPeak(runtime);
       runtimes.set(build, runtime);
     } catch (error) {
       // An engine without relaxed SIMD: the candidates of that build say so themselves.

@@ -130,8 +130,8 @@ async function openCandidate(candidate, workload, { warmupTime }) {
     await opened.close();
     return absent(candidate, 'failed', `wrong result, error ${opened.error.toExponential(1)}`);
   } catch (error) {
-    const state = /** @type {{ code?: string }} */ (error)?.code === 'UNSUPPORTED' ? 'unsupported' : 'failed';
-    return absent(candidate, state, messageOf(error));
+    const { state, reason } = whyThrown(error);
+    return absent(candidate, state, reason);
   }
 }
 
@@ -156,6 +156,15 @@ async function takeTurn(running, { limit }, limits, { sliceTime }) {
   } catch (error) {
     return absent(candidate, 'failed', messageOf(error));
   }
+}
+
+/** What was thrown instead of a result: what cannot run here is no failure. @param {unknown} thrown */
+export function whyThrown(thrown) {
+  const { code } = /** @type {{ code?: string }} */ (thrown ?? {});
+  return {
+    state: /** @type {'unsupported' | 'failed'} */ (code === 'UNSUPPORTED' ? 'unsupported' : 'failed'),
+    reason: messageOf(thrown),
+  };
 }
 
 /** WebAssembly aborts may throw anything, numbers too. @param {unknown} thrown */

@@ -343,7 +343,7 @@ const growth = [
   ...series('batch', [1, 2, 4, 8, 16], (batch) => ({ batch, heads: 4, headDim: 64, n: 256 })),
 ];
 
-const tooLong = 'over a minute a call';
+const tooLong = 'over a minute per call';
 const memory = [
   attention('memory', { heads: 12, headDim: 64, n: 4096, causal: true }, { ownProcess: true, limit: 'none' }),
   attention(

@@ -1,6 +1,7 @@
 // Attention as a soft dictionary lookup in a text: the program behind `npm start`. See `npm start -- --help`.
 
 import { createRuntime } from 'wasm-attention';
+import { benchmark } from 'wasm-attention/benchmark';
 
 import { HELP, parseArguments } from './arguments.mjs';
 import { embedLines } from './embedding.mjs';
@@ -37,7 +38,7 @@ async function main() {
   const style = Style.of(process.stdout, process.env, options.color);
   const text = await readText(options.file);
   const query = clean(options.query ?? text.defaultQuery);
-  const runtime = await createRuntime();
+  const runtime = await createRuntime({ packs: [benchmark] });
   const embedded = embedLines(text.lines, query, options.heads);
   const lookup = lookUp(runtime, embedded);
   print(pictureOfLookup({ text, query, embedded, lookup, top: options.top, style }));

@@ -1,6 +1,7 @@
 // How fast attention is here: against the engine's own peak and against plain loops.
 
-import { measurePeak, scaledDotProductAttention } from 'wasm-attention';
+import { scaledDotProductAttention } from 'wasm-attention';
+import { measurePeak } from 'wasm-attention/benchmark';
 
 import { plainAttention } from './plain-attention.mjs';
 
@@ -12,7 +13,7 @@ const WARM_UP = 3;
 const RUNS = 5;
 
 /**
- * @param {import('wasm-attention').Runtime} runtime
+ * @param {import('wasm-attention').Runtime} runtime with the pack `benchmark`
  * @param {import('./style.mjs').Style} style
  * @returns {string[]}
  */

@@ -6,7 +6,7 @@
 
 import { appendTokens, PAGE_TOKENS, STORAGE_CODES } from '../ops/cache/append.js';
 import type { AppendRotary, CacheStorage } from '../ops/cache/append.js';
-import { attend } from '../ops/attention/scaled-dot-product-attention.js';
+import { attend, outputShape } from '../ops/attention/scaled-dot-product-attention.js';
 import type { AttentionResult } from '../ops/attention/scaled-dot-product-attention.js';
 import { SCORE_NAMES } from '../ops/attention/options.js';
 import type { Asked, AttentionOptions, ScoreOptions } from '../ops/attention/options.js';
@@ -22,6 +22,7 @@ import { AttentionError, describe, invalidArgument, shapeError } from '../runtim
 import { ASYNC_NAMES, callAsync, callNow } from '../runtime/call.js';
 import type { AsyncOptions } from '../runtime/call.js';
 import { checkRuntime } from '../runtime/inputs.js';
+import { givenOutput } from '../runtime/output.js';
 import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
@@ -55,8 +56,9 @@ export interface KeyValueCacheOptions {
   /** Forgets what lies between the first tokens and the window, so that memory stays fixed. Positions go on counting. */
   readonly ring?: CacheRing | undefined;
   /**
-   * 'float32' (default) keeps bits as they are. 'float16' halves the memory. 'int8' quarters it and is faster to read:
-   * 8 bits with one scale a token and head, for keys and for values. docs/cache.md has the errors.
+   * 'float32' (default) keeps bits as they are. 'float16' halves the memory; what is above 65504 in size becomes infinite.
+   * 'int8' quarters it and is faster to read: 8 bits with one scale per token and head, for keys and for values.
+   * docs/cache.md has the errors.
    */
   readonly storage?: CacheStorage | undefined;
   /** Rotates keys when they are appended, and queries when they attend, by their positions. For use without a layer. */
@@ -107,7 +109,7 @@ export interface CacheAttendOptions<
   readonly returnWeights?: Weights | undefined;
   /** Also return the log-sum-exp, [batch, heads, queries]. */
   readonly returnLogSumExp?: LogSumExp | undefined;
-  /** A float32 tensor of the output's shape to write to. */
+  /** A float32 tensor of the output's shape to write to. It must not share an element with an input. */
   readonly output?: Tensor | undefined;
 }
 
@@ -219,15 +221,10 @@ export class KeyValueCache extends Disposable {
     return this.#pool.pages * this.#pool.pageBytes;
   }
 
-  /** Reads the pages of a layer from first to last byte, to be timed by the caller as `readTensor`; returns the bytes. */
-  readPages(layer = 0): number {
-    const { pageBytes } = this.#pool;
-    let bytes = 0;
-    for (const page of this.#layer(layer).flatMap(({ pages }) => pages)) {
-      this.runtime.kernels.readMemory(page, Math.floor(pageBytes / 128) * 128);
-      bytes += pageBytes;
-    }
-    return bytes;
+  /** @internal The pages of a layer. */
+  pagesOf(layer: number): { readonly addresses: readonly number[]; readonly pageBytes: number } {
+    const addresses = this.#layer(layer).flatMap(({ pages }) => pages);
+    return { addresses, pageBytes: this.#pool.pageBytes };
   }
 
   /**
@@ -241,19 +238,23 @@ export class KeyValueCache extends Disposable {
     this.#layer(layer);
     this.#checkChange();
     checkOptions(options, APPEND_NAMES);
-    callNow(this.runtime, (scope) => {
-      const k = attentionInput(scope, 'keys', keys);
-      const v = attentionInput(scope, 'values', values);
-      this.#checkInputs(k, v);
-      const [batch, , length] = k.shape as [number, number, number];
-      const counts = readCounts(options.lengths, batch, length);
-      const placed =
-        this.#rotary && length > 0
-          ? this.#rotary.place(scope, positionsAfter(this.lengths(layer), length), batch, length)
-          : undefined;
-      const rotary = placed && rowsOfRotary(placed, this.#rotary!);
-      this.appendRows(scope, layer, k, v, { counts, rotary });
-    });
+    callNow(
+      this.runtime,
+      (scope) => {
+        const k = attentionInput(scope, 'keys', keys);
+        const v = attentionInput(scope, 'values', values);
+        this.#checkInputs(k, v);
+        const [batch, , length] = k.shape as [number, number, number];
+        const counts = readCounts(options.lengths, batch, length);
+        const placed =
+          this.#rotary && length > 0
+            ? this.#rotary.place(scope, positionsAfter(this.lengths(layer), length), batch, length)
+            : undefined;
+        const rotary = placed && rowsOfRotary(placed, this.#rotary!);
+        this.appendRows(scope, layer, k, v, { counts, rotary });
+      },
+      [keys, values, options],
+    );
   }
 
   /**
@@ -261,8 +262,8 @@ export class KeyValueCache extends Disposable {
    *
    * @param query [batch, heads, queries, headDim]; heads must be a multiple of numKeyValueHeads
    * @returns `output`, [batch, heads, queries, valueHeadDim], and what was asked for
-   * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, UNSUPPORTED for options that a ring cannot have,
-   *   OUT_OF_MEMORY
+   * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, INVALID_STATE for more queries than there are
+   *   tokens or for some that see what a ring no longer holds, UNSUPPORTED for options that a ring cannot have, OUT_OF_MEMORY
    */
   attend<Weights extends Asked = undefined, LogSumExp extends Asked = undefined>(
     layer: number,
@@ -271,7 +272,7 @@ export class KeyValueCache extends Disposable {
   ): AttentionResult<Weights, LogSumExp, undefined> {
     this.#layer(layer);
     checkOptions(options, CACHE_ATTEND_NAMES);
-    return callNow(this.runtime, (scope) => this.#attend(scope, layer, query, options));
+    return callNow(this.runtime, (scope) => this.#attend(scope, layer, query, options), [query, options]);
   }
 
   /** {@link attend} in slices of some milliseconds between turns of the event loop: the same bits, and the page lives on. Until it is over the cache can be read, but not changed. */
@@ -282,7 +283,10 @@ export class KeyValueCache extends Disposable {
   ): Promise<AttentionResult<Weights, LogSumExp, undefined>> {
     this.#layer(layer);
     checkOptions(options, CACHE_ATTEND_NAMES, ASYNC_NAMES);
-    return callAsync(this.runtime, options, (scope) => this.#attend(scope, layer, query, options));
+    return callAsync(this.runtime, options, (scope) => this.#attend(scope, layer, query, options), [
+      query,
+      options,
+    ]);
   }
 
   #attend<Weights extends Asked, LogSumExp extends Asked>(
@@ -315,6 +319,7 @@ export class KeyValueCache extends Disposable {
       rows === undefined
         ? Int32Array.from({ length: this.layout.batch }, (_, row) => row)
         : integers('rows', rows, 0, this.layout.batch - 1);
+    if (chosen.length === 0) throw shapeError('rows', 'at least one row', [0]);
     const { ring, capacity, ...sizes } = this.layout;
     const options = { ...sizes, batch: chosen.length, ...(ring ? { ring } : { capacity }) };
     const fork = new KeyValueCache(this.runtime, { ...options, rotary: this.#rotaryOptions }, this.#pool);
@@ -334,7 +339,12 @@ export class KeyValueCache extends Disposable {
     this.#release(before);
   }
 
-  /** Shortens every layer to that many tokens, for all rows or each. */
+  /**
+   * Shortens every layer to that many tokens, for all rows or each.
+   *
+   * @throws AttentionError INVALID_ARGUMENT for more tokens than there are; INVALID_STATE where a ring no longer holds what the
+   *   next query would see
+   */
   crop(length: number | IntegerList): void {
     this.#checkChange();
     const { batch, ring } = this.layout;
@@ -406,7 +416,7 @@ export class KeyValueCache extends Disposable {
    */
   restore(snapshot: Uint8Array): void {
     this.#checkChange();
-    const { header, page } = readSnapshot(snapshot);
+    const { header, page } = readSnapshot(this.runtime.linearMemory.apart(snapshot));
     const { layers, batch, numKeyValueHeads, headDim, valueHeadDim, storage, ring, capacity } = this.layout;
     const own = { layers, batch, numKeyValueHeads, headDim, valueHeadDim, storage, ring };
     for (const [name, value] of Object.entries(own)) {
@@ -560,6 +570,7 @@ export class KeyValueCache extends Disposable {
       strides: [0, 0, 0, 1],
       address: 0,
     };
+    if (options.output !== undefined) givenOutput(scope, options.output, outputShape(plan, values));
     return attend(scope, { ...plan, parameters }, values, options);
   }
 

@@ -49,10 +49,10 @@ export class LayerRotary {
     if (dynamic ? length === this.#length : length <= this.#length) return;
     const target = dynamic ? length : Math.min(MOST_ROWS, Math.max(length, 2 * this.#length, 64));
     const { cos, sin } = rotaryTables(this.#options, target);
-    const newCos = this.#runtime.tensor(cos);
+    const newCos = this.#runtime.copyOf(cos);
     let newSin: Tensor;
     try {
-      newSin = this.#runtime.tensor(sin);
+      newSin = this.#runtime.copyOf(sin);
     } catch (error) {
       newCos.dispose();
       throw error;

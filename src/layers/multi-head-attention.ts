@@ -20,7 +20,7 @@ import { Disposable } from '../runtime/disposable.js';
 import { checkObject, checkOptions } from '../runtime/checks.js';
 import type { NamesOf } from '../runtime/checks.js';
 import { AttentionError, describe, invalidArgument, shapeError } from '../runtime/errors.js';
-import { checkDataType } from '../runtime/inputs.js';
+import { checkDataType, checkRuntime } from '../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
@@ -29,7 +29,7 @@ import type { Positions, RotaryOptions } from '../positions/rotary.js';
 import type { IntegerList } from '../masks/mask.js';
 import { KeyValueCache, positionsAfter, readCounts, rowsOfRotary } from './key-value-cache.js';
 import { LayerRotary } from './layer-rotary.js';
-import { findProjections } from './state-dict.js';
+import { findLayer } from './state-dict.js';
 import type { AttentionProjections, Projection, ProjectionLayout, StateDictTensor } from './state-dict.js';
 
 /** Sizes of a layer, defaults filled in; see `MultiHeadAttentionOptions`. */
@@ -215,12 +215,13 @@ export class MultiHeadAttention extends Disposable {
   readonly #scores: ScoreOptions;
   readonly #rotary: LayerRotary | undefined;
   #packed: PackedProjections | undefined;
+  #leftAside: readonly string[] = [];
   #disposed = false;
 
   /** @throws AttentionError INVALID_ARGUMENT for sizes that do not fit each other */
   constructor(runtime: Runtime, options: MultiHeadAttentionOptions) {
     super();
-    runtime.check();
+    checkRuntime(runtime);
     this.runtime = runtime;
     this.layout = readLayout(options);
     const { scale, temperature, softcap, causal, window, alibi, relativePositionBias, sinks } = options;
@@ -240,20 +241,32 @@ export class MultiHeadAttention extends Disposable {
   }
 
   /**
-   * Takes weights from a checkpoint, by PyTorch's or Hugging Face's names (see `findProjections`), and packs them.
-   * On an error the weights loaded before stay.
+   * Takes weights from a checkpoint, by PyTorch's or Hugging Face's names, and packs them. On an error the weights loaded
+   * before stay. What the prefix holds beside the projections, such as a norm, is not applied: `leftAside` names it.
    *
-   * @param stateDict tensors by name: { data, shape | dims }, or the result of `parseSafetensors`
+   * ```js
+   * const { leftAside } = layer.load(parseSafetensors(bytes), 'encoder.layers.0'); // ['encoder.layers.0.norm.weight']
+   * ```
+   *
+   * @param stateDict tensors by name: tensors of any runtime and strides, { data, shape | dims } of any library, or the result
+   *   of `parseSafetensors`; copied
    * @param prefix    of the names of this layer; found by itself if there is one attention layer only
    * @throws AttentionError INVALID_ARGUMENT for a tensor that is missing or a prefix that is not clear, INVALID_SHAPE,
    *   INVALID_DTYPE, UNSUPPORTED for weights that mean something this layer does not do
    */
   load(stateDict: Readonly<Record<string, StateDictTensor>>, prefix?: string): this {
     this.#check();
-    const packed = this.#pack(findProjections(stateDict, this.layout, prefix));
+    const { projections, leftAside } = findLayer(stateDict, this.layout, prefix);
+    const packed = this.#pack(projections);
     for (const weights of this.#packed?.all ?? []) weights.dispose();
     this.#packed = packed;
+    this.#leftAside = leftAside;
     return this;
+  }
+
+  /** Names under the prefix of the last `load` (or in all of the checkpoint) that this layer has no use for. */
+  get leftAside(): readonly string[] {
+    return this.#leftAside;
   }
 
   /**
@@ -272,7 +285,7 @@ export class MultiHeadAttention extends Disposable {
   ): LayerResult<Either<Weights, Averaged>, LogSumExp> {
     checkOptions(options, FORWARD_NAMES);
     const packed = this.#weights();
-    return callNow(this.runtime, (scope) => this.#run(scope, packed, x, options));
+    return callNow(this.runtime, (scope) => this.#run(scope, packed, x, options), [x, options]);
   }
 
   /** {@link forward} in slices of some milliseconds between turns of the event loop: the same bits, and the page lives on. */
@@ -286,7 +299,7 @@ export class MultiHeadAttention extends Disposable {
   ): Promise<LayerResult<Either<Weights, Averaged>, LogSumExp>> {
     checkOptions(options, FORWARD_NAMES, ASYNC_NAMES);
     const packed = this.#weights();
-    return callAsync(this.runtime, options, (scope) => this.#run(scope, packed, x, options));
+    return callAsync(this.runtime, options, (scope) => this.#run(scope, packed, x, options), [x, options]);
   }
 
   #weights(): PackedProjections {
@@ -435,7 +448,8 @@ export class MultiHeadAttention extends Disposable {
     };
   }
 
-  #pack(projections: AttentionProjections): PackedProjections {
+  #pack(given: AttentionProjections): PackedProjections {
+    const projections = apart(given, this.runtime);
     const { embedDim, kdim, vdim, outputDim } = this.layout;
     const { queryDim, keyDim, valueDim, mergedDim } = this.#widths();
     const all: LinearWeights[] = [];
@@ -556,9 +570,9 @@ function layerInput(
   if ((rank !== 2 && rank !== 3) || tensor.shape[rank - 1] !== channels) {
     throw shapeError(argument, `[batch, length, ${channels}] or [length, ${channels}]`, tensor.shape);
   }
-  const whole = rank === 3 ? tensor : tensor.withLayout([1, ...tensor.shape], [0, ...tensor.strides]);
+  const whole = tensor.withRank(3);
   if (rowsOf(whole)) return whole;
-  return scope.temporary(whole.shape).set(whole.toFloat32Array());
+  return scope.contiguous(whole);
 }
 
 /** [batch, length, heads * dim], which begins at a column, as [batch, heads, length, dim], without a copy. */
@@ -566,6 +580,16 @@ function splitHeads(tensor: Tensor<'float32'>, heads: number, dim: number, from 
   const [batch, length] = tensor.shape as [number, number, number];
   const [batchStride, rowStride] = tensor.strides as [number, number, number];
   return tensor.withLayout([batch, heads, length, dim], [batchStride, dim, rowStride, 1], from);
+}
+
+/** The projections, those of them copied that are views of linear memory: growing it would detach them. */
+function apart(projections: AttentionProjections, { linearMemory }: Runtime): AttentionProjections {
+  const copyOf = ({ weight, bias }: Projection): Projection => ({
+    weight: linearMemory.apart(weight),
+    ...(bias && { bias: linearMemory.apart(bias) }),
+  });
+  const { query, key, value, output } = projections;
+  return { query: copyOf(query), key: copyOf(key), value: copyOf(value), output: copyOf(output) };
 }
 
 /** Weights and biases of several projections of one input as one matrix; each part begins at a panel. */

@@ -2,6 +2,9 @@
 // Touch: naming schemes (rows of `schemes`), refusals (`changesTheMeaning`). File formats belong elsewhere.
 
 import { AttentionError, describe, invalidArgument, shapeError } from '../runtime/errors.js';
+import { checkDataType, checkTensor, dataAndShape } from '../runtime/inputs.js';
+import { runtimeOf } from '../runtime/runtime.js';
+import { isTensor } from '../runtime/tensor.js';
 
 /** What is known of the layer whose weights are looked for; sizes in channels. */
 export interface ProjectionLayout {
@@ -25,10 +28,10 @@ export interface ProjectionLayout {
   readonly outputDim?: number | undefined;
 }
 
-/** A tensor of a checkpoint as any library may hand it over. */
+/** A tensor of a checkpoint: a `Tensor` with any strides, or one of any other library, as operations take it. */
 export interface StateDictTensor {
-  /** Row-major values, as many as the product of the shape: float32, float64 or an array of numbers. */
-  readonly data: unknown;
+  /** Row-major values, as many as the product of the shape: float16, float32, float64 or an array of numbers. */
+  readonly data?: unknown;
   /** The shape, outermost axis first; or `dims`. */
   readonly shape?: readonly number[] | undefined;
   /** The shape, as libraries of ONNX call it. */
@@ -173,13 +176,20 @@ function modules(
   return tensors(name, weights, biases, outputs, details);
 }
 
+/** An attention layer in a checkpoint. */
+export interface FoundLayer {
+  readonly projections: AttentionProjections;
+  /** Names under the prefix that belong to none of them. */
+  readonly leftAside: readonly string[];
+}
+
 /**
  * Finds the projections of one attention layer in a checkpoint and brings them into one form.
  *
  * Understood are the names of PyTorch's `nn.MultiheadAttention`, of the Hugging Face model families (Llama,
  * OPT, BART, CLIP, Whisper, Phi, BERT, ViT, ALBERT, DistilBERT, T5, GPT-2, GPT-NeoX, BLOOM, Falcon,
  * InternLM2, MPT, ModernBERT) and of timm, nanoGPT and diffusers. Names that belong to none of the
- * projections are ignored, except those of parts that would change the result.
+ * projections are left aside, except those of parts that would change the result.
  *
  * A missing bias counts as zeros, because many models have some and not others. Nothing is written to the
  * checkpoint, and what needs no rearranging is returned as a view of it.
@@ -194,24 +204,29 @@ function modules(
  *   `INVALID_DTYPE` for a tensor of another shape or kind; `UNSUPPORTED` if the checkpoint's layer has a part
  *   that this one cannot have.
  */
-export function findProjections(
+export function findLayer(
   stateDict: Readonly<Record<string, StateDictTensor>>,
   layout: ProjectionLayout,
   prefix?: string,
-): AttentionProjections {
-  const names = listNames(stateDict);
-  const match = chooseMatch(stateDict, findMatches(names), layout, normalizePrefix(prefix), names);
+): FoundLayer {
+  const beginning = normalizePrefix(prefix);
+  const names = listNames(stateDict, beginning);
+  const match = chooseMatch(stateDict, findMatches(names), layout, beginning, names);
   refuseOtherMeaning(match.prefix, names);
   const problem = findProblem(stateDict, match, layout);
   if (problem !== undefined) throw problem;
-  return readProjections(stateDict, match, layout);
+  const projections = readProjections(stateDict, match, layout);
+  const leftAside = new Set(names);
+  for (const { name } of [...weightParts(match, layout), ...biasParts(match, layout)]) leftAside.delete(name);
+  return { projections, leftAside: [...leftAside] };
 }
 
-function listNames(stateDict: unknown): ReadonlySet<string> {
+/** The names under the prefix: a checkpoint has many more. */
+function listNames(stateDict: unknown, prefix: string): ReadonlySet<string> {
   if (typeof stateDict !== 'object' || stateDict === null) {
     throw invalidArgument('stateDict', 'an object of tensors by name', stateDict);
   }
-  return new Set(Object.keys(stateDict));
+  return new Set(Object.keys(stateDict).filter((name) => name.startsWith(prefix)));
 }
 
 function normalizePrefix(prefix: unknown): string {
@@ -236,8 +251,9 @@ function findMatches(names: ReadonlySet<string>): Match[] {
 
 /** What stands before `ending` in every name that ends with it, up to a dot or the beginning of the name. */
 function prefixesOf(ending: string, names: ReadonlySet<string>): string[] {
+  const dotted = `.${ending}`;
   return [...names]
-    .filter((name) => name === ending || name.endsWith(`.${ending}`))
+    .filter((name) => name === ending || name.endsWith(dotted))
     .map((name) => name.slice(0, name.length - ending.length));
 }
 
@@ -267,7 +283,7 @@ function chooseMatch(
 }
 
 function noMatchError(prefix: string, names: ReadonlySet<string>): AttentionError {
-  const inside = [...names].filter((name) => name.startsWith(prefix));
+  const inside = [...names];
   const tried = schemes()
     .map((scheme) => `${scheme.name} (${scheme.weights[0]})`)
     .join('; ');
@@ -538,7 +554,7 @@ function shapeOf(stateDict: Readonly<Record<string, StateDictTensor>>, name: str
 }
 
 function valuesOf(stateDict: Readonly<Record<string, StateDictTensor>>, { name, shape }: Part): Float32Array {
-  const values = toFloat32(name, (stateDict[name] as StateDictTensor).data);
+  const values = floatsOf(tensorLabel(name), stateDict[name]);
   if (values.length === productOf(shape)) return values;
   throw new AttentionError({
     code: 'INVALID_SHAPE',
@@ -549,7 +565,12 @@ function valuesOf(stateDict: Readonly<Record<string, StateDictTensor>>, { name, 
 }
 
 /** Integers are refused: in a checkpoint they are quantized values or the bits of another type. */
-function toFloat32(name: string, data: unknown): Float32Array {
+function floatsOf(label: string, tensor: unknown): Float32Array {
+  if (isTensor(tensor)) {
+    checkDataType(label, checkTensor(label, tensor, runtimeOf(tensor)), 'float32');
+    return tensor.toFloat32Array();
+  }
+  const data: unknown = dataAndShape(label, tensor).data;
   const kind = Object.prototype.toString.call(data);
   if (kind === '[object Float32Array]') return data as Float32Array;
   if (kind === '[object Float64Array]' || kind === '[object Float16Array]' || isListOfNumbers(data)) {
@@ -557,7 +578,7 @@ function toFloat32(name: string, data: unknown): Float32Array {
   }
   throw new AttentionError({
     code: 'INVALID_DTYPE',
-    argument: tensorLabel(name),
+    argument: label,
     expected: 'data as a Float32Array, Float64Array, Float16Array or an array of numbers',
     received: describe(data),
   });

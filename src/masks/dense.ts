@@ -1,8 +1,9 @@
 // A dense boolean mask as a value, so that it can be combined with others. Passed to an operation on its own, a dense
 // mask needs none of this: the kernels read it where it lies.
 
+import { kindOf } from '../runtime/elements.js';
 import { AttentionError, describe, shapeError } from '../runtime/errors.js';
-import { contiguousStrides } from '../runtime/tensor.js';
+import { contiguousStrides, readLayout, sizeOf } from '../runtime/layout.js';
 import { Mask, recorded } from './mask.js';
 import type { MaskContext } from './mask.js';
 
@@ -55,7 +56,7 @@ export class DenseMask extends Mask {
  * ```
  */
 export function denseMask(data: readonly boolean[] | Uint8Array, shape: readonly number[]): Mask {
-  const isList: boolean = data instanceof Uint8Array || Array.isArray(data);
+  const isList: boolean = kindOf(data) === 'Uint8Array' || Array.isArray(data);
   if (!isList) {
     throw new AttentionError({
       code: 'INVALID_DTYPE',
@@ -64,14 +65,10 @@ export function denseMask(data: readonly boolean[] | Uint8Array, shape: readonly
       received: describe(data),
     });
   }
-  const isShape: boolean = Array.isArray(shape);
-  if (!isShape || !shape.every((length) => Number.isInteger(length) && length >= 0)) {
-    throw shapeError('denseMask.shape', 'an array of integers >= 0', shape);
-  }
-  const size = shape.reduce((product, length) => product * length, 1);
-  if (shape.length > 4 || size !== data.length) {
+  const layout = readLayout('denseMask.shape', shape);
+  if (shape.length > 4 || sizeOf(layout.shape) !== data.length) {
     throw shapeError('denseMask.shape', `at most 4 axes and ${data.length} elements`, shape);
   }
   const bytes = Uint8Array.from(data as ArrayLike<boolean | number> as ArrayLike<number>, Number);
-  return recorded(new DenseMask(bytes, [...shape]), 'denseMask', bytes, shape);
+  return recorded(new DenseMask(bytes, layout.shape), 'denseMask', bytes, layout.shape);
 }

@@ -4,6 +4,7 @@
 import { checkObject, checkOptions } from '../runtime/checks.js';
 import type { NamesOf } from '../runtime/checks.js';
 import { AttentionError, invalidArgument, shapeError } from '../runtime/errors.js';
+import { current } from '../runtime/memory.js';
 
 /** The call a mask is applied in. Query i of batch row b stands at key position i + offset(b). */
 export interface MaskContext {
@@ -255,7 +256,7 @@ export type IntegerList = readonly number[] | Int32Array | BigInt64Array;
 
 /** @internal Checked integers from a list. */
 export function integers(argument: string, list: IntegerList, lowest: number, highest: number): Int32Array {
-  const listed = list as ArrayLike<number | bigint> | undefined;
+  const listed = current(list) as ArrayLike<number | bigint> | undefined;
   if (
     listed === undefined ||
     listed === null ||
@@ -279,13 +280,14 @@ export function integers(argument: string, list: IntegerList, lowest: number, hi
 /** Keys below a length, given per batch row (or one for all). */
 class LengthMask extends IntervalMask {
   readonly perBatch: boolean;
+  readonly lengths: Int32Array;
   constructor(
     readonly argument: string,
-    readonly lengths: IntegerList,
+    lengths: IntegerList,
   ) {
     super();
-    integers(argument, lengths, 0, 2 ** 31 - 1);
-    this.perBatch = lengths.length > 1;
+    this.lengths = integers(argument, lengths, 0, 2 ** 31 - 1);
+    this.perBatch = this.lengths.length > 1;
   }
   override check(sizes: MaskSizes): void {
     const lengths = integers(this.argument, this.lengths, 0, sizes.keys);

@@ -8,9 +8,10 @@ import type { AsyncOptions } from '../runtime/call.js';
 import { Disposable } from '../runtime/disposable.js';
 import { checkOptions } from '../runtime/checks.js';
 import type { NamesOf } from '../runtime/checks.js';
-import { describe, invalidArgument, shapeError } from '../runtime/errors.js';
-import { checkDataType, checkTensor } from '../runtime/inputs.js';
+import { invalidArgument, shapeError } from '../runtime/errors.js';
+import { checkDataType } from '../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../runtime/inputs.js';
+import { givenOutput } from '../runtime/output.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { Tensor } from '../runtime/tensor.js';
 
@@ -33,13 +34,16 @@ export class LinearWeights extends Disposable {
   readonly #packed: Tensor<'float32'>;
 
   /**
-   * @param weight [outFeatures, inFeatures], as PyTorch stores it
+   * @param weight [outFeatures, inFeatures], as PyTorch stores it; of [inFeatures, outFeatures] its transpose(0, 1)
    * @param bias   [outFeatures]; default zeros
    * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, OUT_OF_MEMORY
    */
   constructor(runtime: Runtime, weight: TensorLike, bias?: TensorLike) {
     super();
-    const { packed, inFeatures, outFeatures } = callNow(runtime, (scope) => pack(scope, weight, bias));
+    const { packed, inFeatures, outFeatures } = callNow(runtime, (scope) => pack(scope, weight, bias), [
+      weight,
+      bias,
+    ]);
     this.runtime = runtime;
     this.inFeatures = inFeatures;
     this.outFeatures = outFeatures;
@@ -58,26 +62,27 @@ export class LinearWeights extends Disposable {
 }
 
 function pack(scope: CallScope, weight: TensorLike, bias: TensorLike | undefined) {
-  const matrix = scope.tensor('weight', weight);
-  checkDataType('weight', matrix, 'float32');
-  if (matrix.shape.length !== 2 || !matrix.contiguous || matrix.size === 0) {
-    throw shapeError('weight', 'contiguous [outFeatures, inFeatures], both at least 1', matrix.shape);
+  const given = scope.tensor('weight', weight);
+  checkDataType('weight', given, 'float32');
+  if (given.shape.length !== 2 || given.size === 0) {
+    throw shapeError('weight', '[outFeatures, inFeatures], both at least 1', given.shape);
   }
+  const matrix = scope.contiguous(given);
   const [outFeatures, inFeatures] = matrix.shape as [number, number];
   const vector = bias === undefined ? undefined : scope.tensor('bias', bias);
   if (vector) {
     checkDataType('bias', vector, 'float32');
-    if (vector.shape.length !== 1 || vector.shape[0] !== outFeatures || !vector.contiguous) {
+    if (vector.shape.length !== 1 || vector.shape[0] !== outFeatures) {
       throw shapeError('bias', `[${outFeatures}]`, vector.shape);
     }
   }
   const columns = Math.ceil(outFeatures / PANEL) * PANEL;
-  const packed = scope.make([columns * inFeatures + columns]);
+  const packed = scope.makeApart([columns * inFeatures + columns]);
   const { kernels } = scope.runtime;
   kernels.packColumns(matrix.address, inFeatures * 4, outFeatures, inFeatures, packed.address);
   const biases = packed.data.subarray(columns * inFeatures);
   biases.fill(0);
-  if (vector) biases.set(vector.data);
+  if (vector) biases.set(vector.toFloat32Array());
   return { packed, inFeatures, outFeatures };
 }
 
@@ -143,7 +148,7 @@ function rowsOfTile(rows: number, panels: number): number {
 
 /** Options of `linear`. */
 export interface LinearOptions {
-  /** A contiguous float32 tensor of the output's shape to write to. */
+  /** A contiguous float32 tensor of the output's shape to write to. It must not share an element with the input. */
   readonly output?: Tensor | undefined;
 }
 
@@ -169,7 +174,7 @@ export function linear(
   options: LinearOptions = {},
 ): Tensor<'float32'> {
   checkOptions(options, LINEAR_NAMES);
-  return callNow(runtimeOfWeights(weights), (scope) => project(scope, input, weights, options));
+  return callNow(runtimeOfWeights(weights), (scope) => project(scope, input, weights, options), [input]);
 }
 
 /**
@@ -188,7 +193,9 @@ export async function linearAsync(
   options: LinearOptions & AsyncOptions = {},
 ): Promise<Tensor<'float32'>> {
   checkOptions(options, LINEAR_NAMES, ASYNC_NAMES);
-  return callAsync(runtimeOfWeights(weights), options, (scope) => project(scope, input, weights, options));
+  return callAsync(runtimeOfWeights(weights), options, (scope) => project(scope, input, weights, options), [
+    input,
+  ]);
 }
 
 function runtimeOfWeights(weights: LinearWeights): Runtime {
@@ -210,9 +217,10 @@ function project(
   if (x.shape.length < 1 || x.shape.at(-1) !== inFeatures)
     throw shapeError('input', `[..., ${inFeatures}]`, x.shape);
   const shape = [...x.shape.slice(0, -1), outFeatures];
-  const y = options.output ? checkLinearOutput(scope, options.output, shape) : scope.make(shape);
+  const y =
+    options.output === undefined ? scope.make(shape) : givenOutput(scope, options.output, shape, true);
   const layout = rowsOf(x);
-  if (!layout) x = scope.temporary(x.shape).set(x.toFloat32Array());
+  if (!layout) x = scope.contiguous(x);
   const rows = x.size / inFeatures;
   const rowBytes = (layout?.rowStride ?? inFeatures) * 4;
   if (rows > 0) {
@@ -223,15 +231,6 @@ function project(
     });
   }
   return y;
-}
-
-function checkLinearOutput(scope: CallScope, output: Tensor, shape: readonly number[]): Tensor<'float32'> {
-  checkTensor('output', output, scope.runtime);
-  checkDataType('output', output, 'float32');
-  const same =
-    output.shape.length === shape.length && shape.every((length, axis) => length === output.shape[axis]);
-  if (!same || !output.contiguous) throw shapeError('output', `contiguous ${describe(shape)}`, output.shape);
-  return scope.use(output);
 }
 
 /** The one stride between rows of the last axis, or undefined if there is none: then a copy is needed. */

@@ -34,7 +34,7 @@ export const SOFTMAX_NAMES = { axis: 1, runtime: 1 } satisfies NamesOf<SoftmaxOp
  */
 export function softmax(input: TensorLike, options: SoftmaxOptions = {}): Tensor<'float32'> {
   const runtime = findRuntime(options, [input], SOFTMAX_NAMES);
-  return callNow(runtime, (scope) => softmaxAlong(scope, input, options.axis));
+  return callNow(runtime, (scope) => softmaxAlong(scope, input, options.axis), [input]);
 }
 
 /**
@@ -51,7 +51,7 @@ export async function softmaxAsync(
   options: SoftmaxOptions & AsyncOptions = {},
 ): Promise<Tensor<'float32'>> {
   const runtime = findRuntime(options, [input], SOFTMAX_NAMES, ASYNC_NAMES);
-  return callAsync(runtime, options, (scope) => softmaxAlong(scope, input, options.axis));
+  return callAsync(runtime, options, (scope) => softmaxAlong(scope, input, options.axis), [input]);
 }
 
 function softmaxAlong(scope: CallScope, input: TensorLike, givenAxis = -1): Tensor<'float32'> {

@@ -2,6 +2,7 @@
 
 import { checkInteger, checkOptions } from '../runtime/checks.js';
 import type { NamesOf } from '../runtime/checks.js';
+import { kindOf } from '../runtime/elements.js';
 import { invalidArgument, shapeError } from '../runtime/errors.js';
 import { power, sineAndCosine } from './elementary.js';
 
@@ -78,7 +79,7 @@ export function addPositions(
   positions?: ArrayLike<number>,
 ): Float32Array {
   for (const [argument, array] of Object.entries({ x, table })) {
-    if (!(array instanceof Float32Array)) throw invalidArgument(argument, 'a Float32Array', array);
+    if (kindOf(array) !== 'Float32Array') throw invalidArgument(argument, 'a Float32Array', array);
   }
   checkOptions(shape, { batch: 1, length: 1, dim: 1 }, {}, 'shape');
   const { batch, length, dim } = shape;

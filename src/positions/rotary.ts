@@ -72,9 +72,9 @@ export function rotaryRows(
 export type Positions = IntegerList | readonly IntegerList[];
 
 export interface RotaryEmbeddingOptions extends RotaryOptions {
-  /** Position of each token: [length], or [batch][length]. Default offset, offset + 1, ... */
+  /** Position of each token: [length], or [batch][length]; `offset` does not move these. Default offset, offset + 1, ... */
   readonly positions?: Positions | undefined;
-  /** Position of the first token. Default 0. */
+  /** Position of the first token, where `positions` are not given: beside them it counts for nothing. Default 0. */
   readonly offset?: number | undefined;
   /** Tables of one's own, [positions, rotaryDim / 2] each, in place of base and scaling. */
   readonly tables?:
@@ -114,41 +114,45 @@ export const ROTARY_EMBEDDING_NAMES = /* @__PURE__ */ Object.assign(
  */
 export function rotaryEmbedding(input: TensorLike, options: RotaryEmbeddingOptions = {}): Tensor<'float32'> {
   const runtime = findRuntime(options, [input], ROTARY_EMBEDDING_NAMES);
-  return callNow(runtime, (scope) => {
-    const x = scope.tensor('input', input);
-    checkDataType('input', x, 'float32');
-    const rank = x.shape.length;
-    if (rank < 2 || rank > 4) throw shapeError('input', '[batch, heads, length, headDim]', x.shape);
-    const rotaryDim = checkRotaryDim(options.rotaryDim, x.shape[rank - 1]!);
-    const [batch, , length] = [1, 1, ...x.shape].slice(-4) as [number, number, number, number];
-    const given = readPositions(options, batch, length);
-    const placed = options.tables
-      ? {
-          positions: scope.integers(given.all),
-          ...givenTables(scope, options.tables, rotaryDim / 2, given.highest),
-        }
-      : placeRows(scope, { ...options, rotaryDim }, given);
-    const positionsBatchStride = given.perRow ? length * 4 : 0;
-    const inPlace = options.inPlace && x === input;
-    if (inPlace && x.shape[rank - 1]! > 1 && x.strides[rank - 1] !== 1) {
-      throw new AttentionError({
-        code: 'INVALID_SHAPE',
-        argument: 'input',
-        expected: 'a contiguous last axis to rotate in place',
-        received: `strides ${describe(x.strides)}`,
-      });
-    }
-    const target = inPlace ? x : scope.make(x.shape).set(x.toFloat32Array());
-    if (target.size > 0)
-      rotateInPlace(
-        scope,
-        target,
-        { ...placed, positionsBatchStride },
-        rotaryDim,
-        options.interleaved ?? false,
-      );
-    return target;
-  });
+  return callNow(
+    runtime,
+    (scope) => {
+      const x = scope.tensor('input', input);
+      checkDataType('input', x, 'float32');
+      const rank = x.shape.length;
+      if (rank < 2 || rank > 4) throw shapeError('input', '[batch, heads, length, headDim]', x.shape);
+      const rotaryDim = checkRotaryDim(options.rotaryDim, x.shape[rank - 1]!);
+      const [batch, , length] = [1, 1, ...x.shape].slice(-4) as [number, number, number, number];
+      const given = readPositions(options, batch, length);
+      const placed = options.tables
+        ? {
+            positions: scope.integers(given.all),
+            ...givenTables(scope, options.tables, rotaryDim / 2, given.highest),
+          }
+        : placeRows(scope, { ...options, rotaryDim }, given);
+      const positionsBatchStride = given.perRow ? length * 4 : 0;
+      const inPlace = options.inPlace && x === input;
+      if (inPlace && x.shape[rank - 1]! > 1 && x.strides[rank - 1] !== 1) {
+        throw new AttentionError({
+          code: 'INVALID_SHAPE',
+          argument: 'input',
+          expected: 'a contiguous last axis to rotate in place',
+          received: `strides ${describe(x.strides)}`,
+        });
+      }
+      const target = inPlace ? x : scope.make(x.shape).set(x.toFloat32Array());
+      if (target.size > 0)
+        rotateInPlace(
+          scope,
+          target,
+          { ...placed, positionsBatchStride },
+          rotaryDim,
+          options.interleaved ?? false,
+        );
+      return target;
+    },
+    [input, options],
+  );
 }
 
 /** @internal Addresses of what a rotation reads. */

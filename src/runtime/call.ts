@@ -9,8 +9,9 @@ import { invalidArgument } from './errors.js';
 import { CallScope } from './inputs.js';
 import type { Step } from './inputs.js';
 import type { Runtime } from './runtime.js';
+import type { TensorScope } from './scope.js';
 import { runTiles } from './tiles.js';
-import type { TileKernel, Work } from './tiles.js';
+import type { Work } from './tiles.js';
 
 /** How far a call has come, in rough counts of arithmetic: only the ratio says something. */
 export interface Progress {
@@ -27,21 +28,33 @@ export interface AsyncOptions {
    * is freed; an `output` that the caller gave has undefined content.
    */
   readonly signal?: AbortSignal | undefined;
+  /** To which the results belong: see `Runtime.tidyAsync`. */
+  readonly scope?: TensorScope | undefined;
   /** Called after every slice, and at the end with `done` equal to `total`. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
-export const ASYNC_NAMES = { signal: 1, onProgress: 1 } satisfies NamesOf<AsyncOptions>;
+export const ASYNC_NAMES = { signal: 1, onProgress: 1, scope: 1 } satisfies NamesOf<AsyncOptions>;
 
-/** Runs the body of an operation to its end. */
-export function callNow<Result>(runtime: Runtime, body: (scope: CallScope) => Result): Result {
+/**
+ * Runs the body of an operation to its end.
+ *
+ * @param given the caller's arguments, among which there may be views of linear memory: see `LinearMemory.given`
+ */
+export function callNow<Result>(
+  runtime: Runtime,
+  body: (scope: CallScope) => Result,
+  given?: readonly unknown[],
+): Result {
   const scope = new CallScope(runtime);
   let succeeded = false;
+  runtime.linearMemory.given.push(given);
   try {
     const result = body(scope);
     succeeded = true;
     return result;
   } finally {
+    runtime.linearMemory.given.pop();
     scope.end(succeeded);
   }
 }
@@ -51,19 +64,34 @@ export async function callAsync<Result>(
   runtime: Runtime,
   options: AsyncOptions,
   body: (scope: CallScope) => Result,
+  given?: readonly unknown[],
 ): Promise<Result> {
   checkAsyncOptions(options);
   options.signal?.throwIfAborted();
   const steps: Step[] = [];
-  const scope = new CallScope(runtime, steps);
+  const scope = new CallScope(runtime, steps, options.scope);
   let succeeded = false;
   try {
-    const result = body(scope);
+    const result = prepare(scope, body, given);
     await runSteps(scope, steps, options);
     succeeded = true;
     return result;
   } finally {
     scope.end(succeeded);
+  }
+}
+
+function prepare<Result>(
+  scope: CallScope,
+  body: (scope: CallScope) => Result,
+  given: readonly unknown[] | undefined,
+): Result {
+  const { linearMemory } = scope.runtime;
+  linearMemory.given.push(given);
+  try {
+    return body(scope);
+  } finally {
+    linearMemory.given.pop();
   }
 }
 
@@ -121,7 +149,7 @@ async function runSteps(
 }
 
 /** Cost a millisecond of each kernel, learnt from the clock. */
-const rates = new WeakMap<Runtime, Map<TileKernel, number>>();
+const rates = new WeakMap<Runtime, Map<string, number>>();
 /** Where learning begins: low, because engines start with slow code. */
 const FIRST_RATE = 5e6;
 
@@ -138,7 +166,7 @@ function runTimed(runtime: Runtime, work: Work, from: number, to: number): void 
   const elapsed = performance.now() - start;
   // Shorter times are below what the clocks of browsers can tell.
   if (elapsed < 1) return;
-  const known = rates.get(runtime) ?? new Map<TileKernel, number>();
+  const known = rates.get(runtime) ?? new Map<string, number>();
   rates.set(runtime, known.set(work.kernel, (work.cost * (to - from)) / work.tiles / elapsed));
 }
 

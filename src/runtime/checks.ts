@@ -1,6 +1,7 @@
 // Checks of plain arguments: what comes from callers without types may be anything.
 
 import { AttentionError, invalidArgument } from './errors.js';
+import { current } from './memory.js';
 
 /** The names that an options object may have: 1 each, or those of the options object that may stand there. */
 export interface Names {
@@ -77,7 +78,7 @@ export function checkInteger(argument: string, value: unknown, least: number, mo
 /** A list of numbers, copied. */
 export function readNumbers(argument: string, list: unknown): Float32Array {
   const isList = Array.isArray(list) || (ArrayBuffer.isView(list) && 'length' in list);
-  const values: unknown[] = isList ? Array.from(list as ArrayLike<unknown>) : [];
+  const values: unknown[] = isList ? Array.from(current(list) as ArrayLike<unknown>) : [];
   if (!isList || !values.every((value) => typeof value === 'number')) {
     throw invalidArgument(argument, 'a list of numbers', list);
   }

@@ -1,10 +1,15 @@
 // What operations accept as input, and how it becomes a tensor: tensors as they are; anything with data and a shape
 // (tensors of other libraries) by a copy that lives as long as the call. And the scope of a call: its memory and its steps.
 
+import { kindOf } from './elements.js';
+import type { ArrayInput } from './elements.js';
 import { AttentionError, describe, invalidArgument } from './errors.js';
 import { floatsOfHalves } from './half.js';
+import { current } from './memory.js';
 import { Runtime, runtimeOf } from './runtime.js';
-import type { ArrayInput } from './runtime.js';
+import { shareElements } from './overlap.js';
+import { checkScope } from './scope.js';
+import type { TensorScope } from './scope.js';
 import { isTensor } from './tensor.js';
 import type { DataType, Tensor } from './tensor.js';
 import { checkOptions } from './checks.js';
@@ -41,10 +46,15 @@ export class CallScope {
   /** Where steps go that do not run at once. */
   readonly #later: Step[] | undefined;
 
-  constructor(runtime: Runtime, later?: Step[]) {
+  /** To which belongs what the call makes. */
+  readonly #owner: TensorScope | undefined;
+
+  constructor(runtime: Runtime, later?: Step[], owner?: TensorScope) {
     checkRuntime(runtime);
+    checkScope(owner, runtime);
     this.runtime = runtime;
     this.#later = later;
+    this.#owner = later ? owner : runtime.linearMemory.scope;
     this.#stackTop = later || runtime.threads ? 0 : runtime.linearMemory.stackTop;
   }
 
@@ -73,18 +83,28 @@ export class CallScope {
 
   /** A tensor for the caller; disposed if the call fails. */
   make<Type extends DataType = 'float32'>(shape: readonly number[], dtype?: Type): Tensor<Type> {
-    const tensor = this.runtime.empty(shape, dtype);
+    const tensor = this.runtime.place(shape, dtype);
     this.#made.push(tensor);
     return tensor;
   }
 
-  /** Holds the memory of a tensor that could be disposed before the call is over. */
-  use<Type extends DataType>(tensor: Tensor<Type>): Tensor<Type> {
-    if (this.#later || this.runtime.threads) {
-      tensor.retain();
-      this.#used.push(tensor);
-    }
+  /** A tensor for an object that disposes it itself, whatever scope the call is made in; disposed if the call fails. */
+  makeApart(shape: readonly number[]): Tensor<'float32'> {
+    const tensor = this.runtime.place(shape);
+    this.onFailure(() => tensor.dispose());
     return tensor;
+  }
+
+  /** Holds the memory of a tensor: code of the caller's that runs in the call, or before it is over, could dispose it. */
+  use<Type extends DataType>(tensor: Tensor<Type>): Tensor<Type> {
+    tensor.retain();
+    this.#used.push(tensor);
+    return tensor;
+  }
+
+  /** Whether a tensor in use has an element in common with another one. */
+  reads(tensor: Tensor): boolean {
+    return this.#used.some((used) => used.sharesBlock(tensor) && shareElements(used, tensor));
   }
 
   /** Throws DISPOSED if the runtime was disposed. */
@@ -122,6 +142,11 @@ export class CallScope {
     return this.#keep(this.runtime.place(shape, dtype, this));
   }
 
+  /** The tensor, or a copy that lives as long as the call if its elements do not lie one after the other. */
+  contiguous<Type extends DataType>(tensor: Tensor<Type>): Tensor<Type> {
+    return tensor.contiguous ? tensor : this.#keep(tensor.copy(this));
+  }
+
   #keep<Type extends DataType>(tensor: Tensor<Type>): Tensor<Type> {
     this.#tensors.push(tensor);
     return tensor;
@@ -143,6 +168,7 @@ export class CallScope {
     // Memory waits until no thread that was given up can write to it any more; what the caller sees does not.
     if (!succeeded) for (const undo of this.#undo.reverse()) undo();
     for (const action of this.#finally) action();
+    if (succeeded && this.#owner) for (const tensor of this.#made) this.#owner.add(tensor);
     const { threads } = this.runtime;
     if (threads) threads.whenQuiet(() => this.#release(succeeded));
     else this.#release(succeeded);
@@ -217,13 +243,17 @@ interface Foreign {
   readonly type?: unknown;
 }
 
-function dataAndShape(argument: string, input: unknown): { data: ArrayInput; shape: readonly number[] } {
+/** The contents and the shape of a tensor of another library. */
+export function dataAndShape(
+  argument: string,
+  input: unknown,
+): { data: ArrayInput; shape: readonly number[] } {
   const given = (input ?? {}) as Foreign;
   const shape = given.shape ?? given.dims;
   const data = typeof input === 'object' ? dataOf(given) : undefined;
   if (shape !== undefined && data !== undefined && typeof data !== 'function') {
-    const halves = data instanceof Uint16Array && given.type === 'float16';
-    return { data: halves ? floatsOfHalves(data) : (data as ArrayInput), shape: Array.from(shape) };
+    const halves = kindOf(data) === 'Uint16Array' && given.type === 'float16';
+    return { data: halves ? floatsOfHalves(data as Uint16Array) : (data as ArrayInput), shape };
   }
   throw new AttentionError({
     code: 'INVALID_ARGUMENT',
@@ -235,7 +265,7 @@ function dataAndShape(argument: string, input: unknown): { data: ArrayInput; sha
 
 /** TensorFlow.js has a method called `data`, which promises; what it has at once is what `dataSync` returns. */
 function dataOf(input: Foreign): unknown {
-  return typeof input.dataSync === 'function' ? input.dataSync() : input.data;
+  return current(typeof input.dataSync === 'function' ? input.dataSync() : input.data);
 }
 
 /** The same error under the name the caller knows the argument by. */

@@ -2,7 +2,12 @@
 
 import { Allocator, ALIGNMENT } from './allocator.js';
 import type { MemoryStatistics } from './allocator.js';
+import { kindOf } from './elements.js';
 import { AttentionError } from './errors.js';
+import { LeakWatch } from './leaks.js';
+import type { TensorLeak } from './leaks.js';
+import type { TensorScope } from './scope.js';
+import { eachObject } from './walk.js';
 
 const PAGE = 65536;
 /** 4 GiB, what 32-bit addresses reach. */
@@ -19,15 +24,50 @@ const STACK_BYTES = 192 * 1024;
 /** The least maximum that a shared memory is asked for with. */
 const LEAST_SHARED_BYTES = 64 * 1024 * 1024;
 
+/** Where a view lay before growth detached it, and the arguments it is one of. */
+interface Place {
+  readonly memory: LinearMemory;
+  readonly given: unknown;
+  readonly offset: number;
+  readonly length: number;
+}
+
+const places = new WeakMap<object, Place>();
+
+/**
+ * The array, or if it is a view of linear memory that was given to a call, and detached because memory has grown since the
+ * call began, another view of the same place.
+ */
+export function current<Data>(data: Data): Data {
+  const kind = kindOf(data);
+  if (!kind || (data as Float32Array).length > 0) return data;
+  const place = places.get(data as object);
+  if (!place || !place.memory.given.includes(place.given)) return data;
+  const Kind = globalThis[kind as 'Float32Array'];
+  return new Kind(place.memory.buffer, place.offset, place.length) as Data;
+}
+
 export class LinearMemory {
   readonly memory: WebAssembly.Memory;
+  /** Arguments of the calls at hand, the outermost first: views of this memory among them outlast its growth. */
+  readonly given: unknown[] = [];
   #stackEnd = 0;
   #live = true;
   #allocator: Allocator | undefined;
   #words: { readonly integers: Int32Array; readonly floats: Float32Array } | undefined;
 
+  /** To which tensors belong that are made now. */
+  scope: TensorScope | undefined;
+  /** Where tensors are watched. */
+  readonly leaks: LeakWatch | undefined;
+  /** Tensors that are not disposed, without those that live as long as a call. */
+  tensors = 0;
+  /** What was when memory last grew. */
+  #grown = { tensors: 0, time: performance.now() };
+
   /** @throws AttentionError OUT_OF_MEMORY if the engine refuses */
-  constructor(maximumBytes: number, shared = false) {
+  constructor(maximumBytes: number, report?: (leak: TensorLeak) => void, shared = false) {
+    this.leaks = report && new LeakWatch((leak) => this.#live && report(leak));
     this.memory = shared ? sharedMemory(maximumBytes) : createMemory(maximumBytes, false);
   }
 
@@ -63,6 +103,12 @@ export class LinearMemory {
     return this.#words;
   }
 
+  /** The array, or a copy of it if it is a view of this memory, for those who use it for longer than a call. */
+  apart<Data>(array: Data): Data {
+    if (!ArrayBuffer.isView(array) || array.buffer !== this.buffer) return array;
+    return Uint8Array.prototype.slice.call(array) as Data; // of its own kind; the slice of a Node Buffer is no copy
+  }
+
   get statistics(): MemoryStatistics {
     const { used, peak } = this.#allocator!.statistics;
     return { used: this.#live ? used : 0, peak, capacity: this.memory.buffer.byteLength };
@@ -72,13 +118,22 @@ export class LinearMemory {
   allocate(bytes: number): number {
     const address = this.#allocator!.allocate(bytes);
     if (address === 0) {
-      const { used, capacity } = this.statistics;
-      throw new AttentionError({
-        code: 'OUT_OF_MEMORY',
-        message: `no room for ${bytes} bytes: ${used} of ${capacity} are in use and the memory cannot grow enough`,
-      });
+      throw new AttentionError({ code: 'OUT_OF_MEMORY', message: this.#describeUse(bytes) });
     }
     return address;
+  }
+
+  /** What helps to find the leak, if it is one. */
+  #describeUse(bytes: number): string {
+    const { used, capacity } = this.statistics;
+    const { size, count } = this.#allocator!.mostCommon;
+    const { tensors, time } = this.#grown;
+    const seconds = ((performance.now() - time) / 1000).toFixed(1);
+    return (
+      `no room for ${bytes} bytes: ${used} of ${capacity} are in use and the memory cannot grow enough. ` +
+      `Live tensors: ${this.tensors}, ${this.tensors - tensors} more than when memory last grew, ${seconds} s ago; ` +
+      `largest share: ${count} blocks of ${size} bytes. \`runtime.tidy\` disposes, the option reportLeaks finds leaks`
+    );
   }
 
   free(address: number): void {
@@ -97,13 +152,26 @@ export class LinearMemory {
     return address;
   }
 
+  /** Notes where views of this memory lie that the calls at hand were given. */
+  #notePlaces(): void {
+    for (const given of this.given) {
+      eachObject(given, (object) => {
+        if (!ArrayBuffer.isView(object) || object.buffer !== this.buffer) return;
+        const { byteOffset: offset, length } = object as Float32Array;
+        places.set(object, { memory: this, given, offset, length });
+      });
+    }
+  }
+
   /** Grows by at least a quarter, so that many small requests do not each grow; by less where the limit is near. */
   #grow(end: number): number {
+    this.#notePlaces();
     const present = this.memory.buffer.byteLength;
     const needed = Math.ceil((end + 64 - present) / PAGE);
     for (const pages of [Math.max(needed, Math.ceil(present / 4 / PAGE)), needed]) {
       try {
         this.memory.grow(pages);
+        this.#grown = { tensors: this.tensors, time: performance.now() };
         break;
       } catch {
         // Past the maximum, or refused: the smaller step is tried, then the caller is told.

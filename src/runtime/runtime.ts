@@ -2,76 +2,31 @@
 
 import type { MemoryStatistics } from './allocator.js';
 import { checkOptions } from './checks.js';
-import type { NamesOf } from './checks.js';
-import { AttentionError, describe, invalidArgument, shapeError } from './errors.js';
+import { dataTypeOf, narrowed } from './elements.js';
+import type { ArrayInput } from './elements.js';
+import { AttentionError, invalidArgument, shapeError } from './errors.js';
+import { disposeSymbol } from './disposable.js';
 import { probeFeatures } from './features.js';
 import type { Features } from './features.js';
+import { HEAP_BASE } from '../../build/identity.js';
+import type { Packs } from '../../build/kernels.js';
 import { loadKernels } from './kernels.js';
 import type { Build, Kernels } from './kernels.js';
-import { LinearMemory, MAXIMUM_BYTES } from './memory.js';
-import { contiguousStrides, disposeSymbol, elementBytes, sizeOf, Storage, Tensor } from './tensor.js';
-import type { DataType, Lender } from './tensor.js';
-import { readThreads, THREADS_NAMES } from './threads/options.js';
-import type { ThreadOptions, WantedThreads } from './threads/options.js';
+import { readLayout, sizeOf } from './layout.js';
+import { readLeakReport } from './leaks.js';
+import { current, LinearMemory, MAXIMUM_BYTES } from './memory.js';
+import { checkPack, checkPacks, packMissing, WASM_NAMES } from './packs.js';
+import type { KernelPack, PackName } from './packs.js';
+import { RUNTIME_NAMES } from './runtime-options.js';
+import type { RuntimeInfo, RuntimeOptions, SlimRuntimeOptions } from './runtime-options.js';
+import { checkFunction, TensorScope } from './scope.js';
+import { checkKind, makeTensor } from './tensor.js';
+import type { DataType, Lender, Tensor } from './tensor.js';
+import { readThreads } from './threads/options.js';
+import type { WantedThreads } from './threads/options.js';
 import { whyNoThreads } from './threads/spawn.js';
 import { Threads } from './threads/threads.js';
-import type { WasmSource, WasmSources } from './wasm-source.js';
-
-/** What a runtime should be. */
-export interface RuntimeOptions {
-  /** Forces a build. Default: the fastest this engine runs. */
-  readonly build?: Build | undefined;
-  /** True chooses the build whose results are the same bits in every engine (`simd`). Default false. */
-  readonly deterministic?: boolean | undefined;
-  /** Most bytes of linear memory, up to 4 GiB (the default). */
-  readonly maximumMemory?: number | undefined;
-  /**
-   * Threads that share long work: a number, 'auto' (one a processor, 8 at most), or more about them. Default 1, because
-   * starting workers takes longer than many programs attend. Results are the same bits for any number.
-   */
-  readonly threads?: 'auto' | number | ThreadOptions | undefined;
-}
-
-export const RUNTIME_NAMES = {
-  build: 1,
-  deterministic: 1,
-  maximumMemory: 1,
-  threads: THREADS_NAMES,
-} satisfies NamesOf<RuntimeOptions>;
-
-/** What a runtime should be, and what it is made of. */
-export interface SlimRuntimeOptions extends RuntimeOptions {
-  /** The builds that may be loaded. Only the chosen one is looked at, and fetched if it is an address. */
-  readonly wasm: WasmSources;
-}
-
-const WASM_NAMES = { simd: 1, relaxed: 1 } satisfies NamesOf<WasmSources>;
-
-/** What `createRuntime` found and chose. */
-export interface RuntimeInfo {
-  /** The build in use. */
-  readonly build: Build;
-  /** Why this build. */
-  readonly reason: string;
-  /** Threads at present, the calling one included. */
-  readonly threads: number;
-  /** Why so many. */
-  readonly threadsReason: string;
-  /** Whether results are the same bits in every engine. */
-  readonly deterministic: boolean;
-  /** What the engine was found to support. */
-  readonly features: Features;
-}
-
-/** Arrays that can become a tensor. Float64 is rounded to float32. */
-export type ArrayInput =
-  | Float32Array
-  | Float64Array
-  | Int32Array
-  | BigInt64Array
-  | Uint8Array
-  | readonly number[]
-  | readonly boolean[];
+import type { WasmSources } from './wasm-source.js';
 
 /**
  * Probes the engine, loads the fastest of the given builds that it runs and gives it a memory of its own.
@@ -101,13 +56,17 @@ export async function createRuntime(
   const maximum = checkMaximum(options.maximumMemory);
   const info = { build, reason, deterministic: build === 'simd', features };
   const wanted = readThreads(options.threads);
-  const source = wasm?.[build];
-  if (wanted.count === 1) return createAlone(info, source, maximum, wanted.reason);
+  const report = readLeakReport(options.reportLeaks);
+  const packs = readPacks(wasm, options.packs);
+  const alone = (why: string) => createAlone(info, packs, new LinearMemory(maximum, report), why);
+  if (wanted.count === 1) return alone(wanted.reason);
   try {
-    return await createThreaded(info, source, maximum, wanted);
+    const why = whyNoThreads();
+    if (why) throw new Error(why);
+    return await createThreaded(info, packs, new LinearMemory(maximum, report, true), wanted);
   } catch (cause) {
     const why = (cause as Error).message;
-    if (!wanted.required) return createAlone(info, source, maximum, why);
+    if (!wanted.required) return alone(why);
     const { count } = wanted;
     throw new AttentionError({
       code: 'UNSUPPORTED',
@@ -118,34 +77,49 @@ export async function createRuntime(
   }
 }
 
-type BuildInfo = Omit<RuntimeInfo, 'threads' | 'threadsReason'>;
+type BuildInfo = Omit<RuntimeInfo, 'threads' | 'threadsReason' | 'packs'>;
+
+/** Attention's own, which is always there, and those asked for. */
+type WantedPacks = readonly [attention: KernelPack, ...others: KernelPack[]];
+
+function readPacks(wasm: WasmSources | undefined, packs: readonly KernelPack[] = []): WantedPacks {
+  return [{ name: 'attention', wasm: wasm! }, ...checkPacks(packs)];
+}
 
 async function createAlone(
   info: BuildInfo,
-  source: WasmSource | undefined,
-  maximum: number,
+  [attention, ...others]: WantedPacks,
+  memory: LinearMemory,
   threadsReason: string,
 ): Promise<Runtime> {
-  const memory = new LinearMemory(maximum);
-  const { kernels } = await loadKernels(info.build, source, memory.memory, false);
-  memory.start(kernels.heapBase());
-  return new Runtime(memory, kernels, { ...info, threads: 1, threadsReason }, undefined);
+  memory.start(HEAP_BASE);
+  const { kernels } = await loadKernels(attention, info.build, memory.memory, false);
+  const all = { ...info, threads: 1, threadsReason };
+  return withPacks(new Runtime(memory, kernels as Kernels, all, undefined), others);
 }
 
 async function createThreaded(
   info: BuildInfo,
-  source: WasmSource | undefined,
-  maximum: number,
+  [attention, ...others]: WantedPacks,
+  memory: LinearMemory,
   wanted: WantedThreads,
 ): Promise<Runtime> {
-  const why = whyNoThreads();
-  if (why) throw new Error(why);
-  const memory = new LinearMemory(maximum, true);
-  const { kernels, module } = await loadKernels(info.build, source, memory.memory, true);
-  memory.start(kernels.heapBase());
+  memory.start(HEAP_BASE);
+  const { kernels, module } = await loadKernels(attention, info.build, memory.memory, true);
   const { count, reason, worker } = wanted;
   const threads = await Threads.start({ module, memory: memory.memory, count, reason, worker });
-  return new Runtime(memory, kernels, { ...info, threads: count, threadsReason: reason }, threads);
+  const all = { ...info, threads: count, threadsReason: reason };
+  return withPacks(new Runtime(memory, kernels as Kernels, all, threads), others);
+}
+
+async function withPacks(runtime: Runtime, packs: readonly KernelPack[]): Promise<Runtime> {
+  try {
+    await Promise.all(packs.map((pack) => runtime.load(pack)));
+    return runtime;
+  } catch (error) {
+    runtime.dispose();
+    throw error;
+  }
 }
 
 function chooseBuild(
@@ -210,16 +184,26 @@ function checkMaximum(bytes: number | undefined): number {
  * ```
  */
 export class Runtime {
-  readonly #info: RuntimeInfo;
+  readonly #info: Omit<RuntimeInfo, 'packs'>;
   readonly #linearMemory: LinearMemory;
   readonly #kernels: Kernels;
+  /** Those loaded, by name, in the order they were loaded in. */
+  readonly #packs: Map<string, Packs[PackName]>;
+  /** The promises of `load`, kept but for those that failed. */
+  readonly #loads = new Map<string, Promise<void>>([['attention', Promise.resolve()]]);
   readonly #threads: Threads | undefined;
   #disposed = false;
 
   /** @internal Use `createRuntime`. */
-  constructor(memory: LinearMemory, kernels: Kernels, info: RuntimeInfo, threads: Threads | undefined) {
+  constructor(
+    memory: LinearMemory,
+    kernels: Kernels,
+    info: Omit<RuntimeInfo, 'packs'>,
+    threads: Threads | undefined,
+  ) {
     this.#linearMemory = memory;
     this.#kernels = kernels;
+    this.#packs = new Map([['attention', kernels]]);
     this.#info = info;
     this.#threads = threads;
     runtimes.set(memory, this);
@@ -228,7 +212,51 @@ export class Runtime {
   /** What the runtime is, and why. */
   get info(): RuntimeInfo {
     const threads = this.#threads;
-    return threads ? { ...this.#info, threads: threads.count, threadsReason: threads.reason } : this.#info;
+    return {
+      ...this.#info,
+      ...(threads && { threads: threads.count, threadsReason: threads.reason }),
+      packs: [...this.#packs.keys()],
+    };
+  }
+
+  /**
+   * Loads a pack of kernels, for the entry it belongs to, in all threads. Nothing happens if one of its name is loaded; calls
+   * at the same time wait for the same one. After a failure the runtime is as before, and the pack can be tried again.
+   *
+   * ```js
+   * import { createRuntime } from 'wasm-attention';
+   * import { benchmark, measurePeak } from 'wasm-attention/benchmark';
+   *
+   * const runtime = await createRuntime();
+   * await runtime.load(benchmark);
+   * measurePeak(runtime);
+   * ```
+   *
+   * @throws AttentionError INVALID_FILE if it is not this version's; INVALID_ARGUMENT; UNSUPPORTED; WORKER_LOST; DISPOSED
+   */
+  async load(pack: KernelPack): Promise<void> {
+    this.check();
+    const { name } = checkPack('pack', pack);
+    let load = this.#loads.get(name);
+    if (!load) {
+      load = this.#load(pack);
+      this.#loads.set(name, load);
+      load.catch(() => this.#loads.delete(name));
+    }
+    return load;
+  }
+
+  async #load(pack: KernelPack): Promise<void> {
+    const threads = this.#threads;
+    const { memory } = this.#linearMemory;
+    const { kernels, module } = await loadKernels(pack, this.#info.build, memory, threads !== undefined);
+    this.check();
+    try {
+      await threads?.load(pack.name, module);
+    } finally {
+      this.check(); // whatever became of the threads of a runtime that was disposed meanwhile
+    }
+    this.#packs.set(pack.name, kernels);
   }
 
   /** Bytes used, most ever used, and held in all. */
@@ -254,42 +282,97 @@ export class Runtime {
   tensor(data: Uint8Array | readonly boolean[], shape?: readonly number[]): Tensor<'bool'>;
   tensor(data: ArrayInput, shape?: readonly number[]): Tensor;
   tensor(data: ArrayInput, shape?: readonly number[]): Tensor {
-    return this.copyOf(data, shape);
+    return this.#track(this.copyOf(data, shape));
   }
 
-  /** @internal {@link tensor}, of memory that is lent. */
-  copyOf(data: ArrayInput, shape?: readonly number[], lender?: Lender): Tensor {
+  /** @internal {@link tensor}, kept or of memory that is lent. */
+  copyOf(data: ArrayInput, shape: readonly number[] = [data?.length], lender?: Lender): Tensor {
     const dtype = dataTypeOf(data);
-    const tensor = this.place(shape ?? [data.length], dtype, lender);
-    if (tensor.size !== data.length) {
-      tensor.dispose();
-      throw shapeError('shape', `${data.length} elements`, shape);
+    const layout = readLayout('shape', shape);
+    if (sizeOf(layout.shape) !== data.length) throw shapeError('shape', `${data.length} elements`, shape);
+    const numbers = narrowed('data', data) as ArrayLike<number>;
+    const { given } = this.#linearMemory;
+    given.push(data);
+    try {
+      const tensor = this.place(layout.shape, dtype, lender);
+      tensor.data.set(current(numbers));
+      return tensor;
+    } finally {
+      given.pop();
     }
-    const target = tensor.data;
-    if (data instanceof BigInt64Array) for (let i = 0; i < data.length; i++) target[i] = Number(data[i]);
-    else target.set(data as ArrayLike<number>);
-    return tensor;
   }
 
   /**
    * A new tensor to be written through `data`. Its elements are whatever the memory held.
    *
-   * @throws AttentionError INVALID_SHAPE, OUT_OF_MEMORY, DISPOSED
+   * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, OUT_OF_MEMORY, DISPOSED
    */
   empty<Type extends DataType = 'float32'>(shape: readonly number[], dtype?: Type): Tensor<Type> {
-    return this.place(shape, dtype);
+    return this.#track(this.place(readLayout('shape', shape).shape, checkKind(dtype)));
   }
 
-  /** @internal {@link empty}, of memory that is lent. */
+  /** @internal A tensor of a shape that needs no checks, kept or of memory that is lent. */
   place<Type extends DataType = 'float32'>(
     shape: readonly number[],
-    dtype: Type = 'float32' as Type,
+    dtype?: Type,
     lender?: Lender,
   ): Tensor<Type> {
     this.check();
-    checkShape(shape);
-    const storage = new Storage(this.#linearMemory, sizeOf(shape) * elementBytes(dtype), lender);
-    return new Tensor(storage, dtype, [...shape], contiguousStrides(shape), 0, true);
+    return makeTensor(this.#linearMemory, shape, dtype, lender);
+  }
+
+  /** A scope, whose tensors are freed together; see {@link tidy}. */
+  scope(): TensorScope {
+    this.check();
+    return new TensorScope(this);
+  }
+
+  /**
+   * Calls a function, and frees all tensors that are made in it but those it returns: a tensor, a result, or lists and
+   * objects of them. What it returns of a `tidy` within another one belongs to that. Layers, caches and packed weights are
+   * not freed, nor are results of asynchronous calls, which {@link tidyAsync} is for.
+   *
+   * ```js
+   * const best = runtime.tidy(() => softmax(linear(x, weights)));
+   * ```
+   *
+   * @throws AttentionError INVALID_ARGUMENT if the function returns a promise
+   */
+  tidy<Result>(body: (scope: TensorScope) => Result): Result {
+    checkFunction('tidy', body);
+    const scope = new TensorScope(this, this.#linearMemory.scope);
+    try {
+      return scope.keep(scope.run(() => body(scope)));
+    } finally {
+      scope.dispose();
+    }
+  }
+
+  /**
+   * {@link tidy} for an asynchronous function: frees what is made through the scope that it is given, so that other work
+   * in between is left alone.
+   *
+   * ```js
+   * const best = await runtime.tidyAsync(async (scope) => {
+   *   const x = scope.tensor(data, [1, 10, 64]);
+   *   const { output } = await layer.forwardAsync(x, { scope });
+   *   return scope.run(() => softmax(output));
+   * });
+   * ```
+   */
+  async tidyAsync<Result>(body: (scope: TensorScope) => Result): Promise<Awaited<Result>> {
+    checkFunction('tidyAsync', body);
+    const scope = this.scope();
+    try {
+      return scope.keep(await body(scope));
+    } finally {
+      scope.dispose();
+    }
+  }
+
+  #track<Made extends Tensor>(tensor: Made): Made {
+    this.#linearMemory.scope?.add(tensor);
+    return tensor;
   }
 
   /** Ends every tensor and layer of this runtime, and its threads, and lets go of the memory. Safe to repeat. */
@@ -308,6 +391,14 @@ export class Runtime {
   get kernels(): Kernels {
     this.check();
     return this.#kernels;
+  }
+
+  /** @internal Throws INVALID_STATE if the pack is not loaded. */
+  kernelsOf<Name extends PackName>(name: Name): Packs[Name] {
+    this.check();
+    const kernels = this.#packs.get(name);
+    if (!kernels) throw packMissing(name);
+    return kernels as Packs[Name];
   }
 
   /** @internal Undefined where there is one thread for good. */
@@ -332,26 +423,4 @@ const runtimes = new WeakMap<LinearMemory, Runtime>();
 /** @internal The runtime a tensor lives in. */
 export function runtimeOf(tensor: Tensor): Runtime {
   return runtimes.get(tensor.memory)!;
-}
-
-function dataTypeOf(data: unknown): DataType {
-  if (data instanceof Float32Array || data instanceof Float64Array) return 'float32';
-  if (Object.prototype.toString.call(data) === '[object Float16Array]') return 'float32';
-  if (data instanceof Uint8Array) return 'bool';
-  if (data instanceof Int32Array || data instanceof BigInt64Array) return 'int32';
-  if (Array.isArray(data) && data.every((value) => typeof value === 'number')) return 'float32';
-  if (Array.isArray(data) && data.every((value) => typeof value === 'boolean')) return 'bool';
-  throw new AttentionError({
-    code: 'INVALID_DTYPE',
-    argument: 'data',
-    expected:
-      'a Float32Array, Float64Array, Float16Array, Int32Array, BigInt64Array, Uint8Array (booleans) or an array of numbers or booleans',
-    received: describe(data),
-  });
-}
-
-function checkShape(shape: readonly number[]): void {
-  if (!Array.isArray(shape) || !shape.every((length) => Number.isInteger(length) && length >= 0)) {
-    throw shapeError('shape', 'an array of integers >= 0', shape);
-  }
 }

@@ -1,7 +1,10 @@
 // A tensor: a shaped, possibly strided view of a block of linear memory. Views share their block; disposing the tensor
 // that owns the block ends them all.
 
+import { disposeSymbol } from './disposable.js';
+import { checkNumbers, narrowed } from './elements.js';
 import { AttentionError, describe, invalidArgument, shapeError } from './errors.js';
+import { contiguousStrides, layoutOf, plainLayout, readLayout, sameShape, sizeOf } from './layout.js';
 import type { LinearMemory } from './memory.js';
 
 /** Element kinds: 32-bit floats, 32-bit integers, and bytes that are 0 or not (masks). */
@@ -20,13 +23,21 @@ const ARRAYS: {
   readonly [Type in DataType]: new (buffer: ArrayBuffer, from: number, length?: number) => DataOf[Type];
 } = { float32: Float32Array, int32: Int32Array, bool: Uint8Array };
 
+/** Throws unless there are elements of this kind. */
+export function checkKind<Type extends DataType>(dtype: Type | undefined): Type | undefined {
+  if (dtype === undefined || (typeof dtype === 'string' && Object.hasOwn(ARRAYS, dtype))) return dtype;
+  throw new AttentionError({
+    code: 'INVALID_DTYPE',
+    argument: 'dtype',
+    expected: Object.keys(ARRAYS).join(', '),
+    received: describe(dtype),
+  });
+}
+
 /** Bytes of an element. */
 export function elementBytes(dtype: DataType): number {
   return dtype === 'bool' ? 1 : 4;
 }
-
-/** The engine's Symbol.dispose, or a stand-in of the same name where it has none yet. */
-export const disposeSymbol: typeof Symbol.dispose = Symbol.dispose ?? Symbol.for('Symbol.dispose');
 
 /** Who gives memory: to keep until it is freed, or for as long as a call runs. */
 export interface Lender {
@@ -38,8 +49,11 @@ export interface Lender {
 export class Storage {
   readonly memory: LinearMemory;
   readonly address: number;
+  /** The tensor that was made with it, or the last view that got a share of it. */
+  owner: Tensor | undefined;
   readonly #lent: boolean;
-  #live = true;
+  /** How many tensors own it, and must be disposed before it is free. */
+  #owners = 1;
   #holds = 0;
 
   /** @param lender takes the memory back by itself; without one it is freed here */
@@ -47,15 +61,23 @@ export class Storage {
     this.memory = memory;
     this.address = (lender ?? memory).allocate(bytes);
     this.#lent = lender !== undefined;
+    if (!this.#lent) memory.tensors++;
   }
 
   get live(): boolean {
-    return this.#live && this.memory.live;
+    return this.#owners > 0 && this.memory.live;
   }
 
+  /** Another owner. */
+  share(): void {
+    this.#owners++;
+  }
+
+  /** One owner less. */
   free(): void {
-    if (!this.#live) return;
-    this.#live = false;
+    if (--this.#owners > 0) return;
+    if (!this.#lent) this.memory.tensors--;
+    this.memory.leaks?.remove(this);
     if (this.#holds === 0) this.#giveBack();
   }
 
@@ -66,7 +88,7 @@ export class Storage {
 
   release(): void {
     this.#holds--;
-    if (this.#holds === 0 && !this.#live) this.#giveBack();
+    if (this.#holds === 0 && this.#owners === 0) this.#giveBack();
   }
 
   #giveBack(): void {
@@ -74,23 +96,26 @@ export class Storage {
   }
 }
 
-/** Product of a shape's sizes. */
-export function sizeOf(shape: readonly number[]): number {
-  let size = 1;
-  for (const length of shape) size *= length;
-  return size;
+/** A tensor of memory of its own, kept until it is disposed, or lent. Its elements are whatever the memory held. */
+export function makeTensor<Type extends DataType = 'float32'>(
+  memory: LinearMemory,
+  givenShape: readonly number[],
+  dtype: Type = 'float32' as Type,
+  lender?: Lender,
+): Tensor<Type> {
+  const { shape, strides } = lender ? plainLayout(givenShape) : layoutOf(givenShape);
+  const bytes = sizeOf(shape) * elementBytes(dtype);
+  const storage = new Storage(memory, bytes, lender);
+  if (!lender) memory.leaks?.add(storage, shape, dtype, bytes);
+  const tensor = new Tensor(storage, dtype, shape, strides, 0, true);
+  storage.owner = tensor;
+  return tensor;
 }
 
-/** Strides, in elements, of a contiguous tensor. */
-export function contiguousStrides(shape: readonly number[]): number[] {
-  const strides = new Array<number>(shape.length);
-  let stride = 1;
-  for (let axis = shape.length - 1; axis >= 0; axis--) {
-    strides[axis] = stride;
-    stride *= shape[axis]!;
-  }
-  return strides;
-}
+const inspect: unique symbol = Symbol.for('nodejs.util.inspect.custom') as never;
+
+/** Values that the text of a tensor shows. */
+const MOST_SHOWN = 8;
 
 /**
  * A shaped view of linear memory. Made by `runtime.tensor` (copies in), `runtime.empty` (to be written through `data`)
@@ -115,7 +140,7 @@ export class Tensor<Type extends DataType = DataType> {
   readonly strides: readonly number[];
   readonly #storage: Storage;
   readonly #offset: number;
-  readonly #owner: boolean;
+  #owner: boolean;
   #disposed = false;
   #view: TensorData<Type> | undefined;
 
@@ -194,33 +219,57 @@ export class Tensor<Type extends DataType = DataType> {
   toFloat32Array(): Float32Array {
     this.#check();
     if (this.contiguous) return new Float32Array(this.data);
-    const result = new Float32Array(this.size);
-    const source = new ARRAYS[this.dtype](this.#storage.memory.buffer, this.#storage.address);
+    return this.#copyTo(new Float32Array(this.size));
+  }
+
+  /**
+   * A new tensor with the same elements in order of the shape, also of one that is contiguous already.
+   *
+   * @throws AttentionError OUT_OF_MEMORY, DISPOSED
+   */
+  toContiguous(): Tensor<Type> {
+    const copy = this.copy();
+    this.memory.scope?.add(copy);
+    return copy;
+  }
+
+  /** @internal {@link toContiguous}, kept or of memory that is lent. */
+  copy(lender?: Lender): Tensor<Type> {
+    this.#check();
+    const copy = makeTensor(this.memory, this.shape, this.dtype, lender);
+    this.#copyTo(copy.data);
+    return copy;
+  }
+
+  #copyTo<Target extends TensorData>(target: Target): Target {
+    const source = this.#block;
     const { length, stride } = lastAxis(this.shape, this.strides);
     let at = 0;
     forEachRow(this.shape, this.strides, this.#offset, (offset) => {
-      if (stride === 1) result.set(source.subarray(offset, offset + length), at);
-      else for (let i = 0; i < length; i++) result[at + i] = source[offset + i * stride]!;
+      if (stride === 1) target.set(source.subarray(offset, offset + length), at);
+      else for (let i = 0; i < length; i++) target[at + i] = source[offset + i * stride]!;
       at += length;
     });
-    return result;
+    return target;
   }
 
   /** Overwrites the elements, given in order of the shape. */
   set(values: ArrayLike<number | boolean>): this {
-    if (values.length !== this.size) {
+    checkNumbers('values', values);
+    const numbers = narrowed('values', values) as ArrayLike<number>;
+    if (numbers.length !== this.size) {
       throw shapeError('values', `${this.size} elements`, values);
     }
     this.#check();
     if (this.contiguous) {
-      this.data.set(values as ArrayLike<number>);
+      this.data.set(numbers);
       return this;
     }
-    const target = new ARRAYS[this.dtype](this.#storage.memory.buffer, this.#storage.address);
+    const target = this.#block;
     const { length, stride } = lastAxis(this.shape, this.strides);
     let at = 0;
     forEachRow(this.shape, this.strides, this.#offset, (offset) => {
-      for (let i = 0; i < length; i++) target[offset + i * stride] = Number(values[at++]);
+      for (let i = 0; i < length; i++) target[offset + i * stride] = Number(numbers[at++]);
     });
     return this;
   }
@@ -228,16 +277,18 @@ export class Tensor<Type extends DataType = DataType> {
   /** The same elements under another shape, without a copy. The tensor must be contiguous, or only its last axis split. */
   reshape(shape: readonly number[]): Tensor<Type> {
     this.#check();
+    const layout = readLayout('shape', shape);
     const last = this.shape.length - 1;
-    const kept = this.shape.slice(0, last);
-    const rest = shape.slice(last);
+    const rest = layout.shape.slice(last);
     const splitsLast =
-      last >= 0 && kept.every((length, axis) => length === shape[axis]) && sizeOf(rest) === this.shape[last];
+      last >= 0 &&
+      sameShape(this.shape.slice(0, last), layout.shape.slice(0, last)) &&
+      sizeOf(rest) === this.shape[last];
     if (splitsLast) {
       const inner = contiguousStrides(rest).map((stride) => stride * this.strides[last]!);
-      return this.#viewOf(shape, [...this.strides.slice(0, last), ...inner], this.#offset);
+      return this.#viewOf(layout.shape, [...this.strides.slice(0, last), ...inner], this.#offset);
     }
-    if (sizeOf(shape) !== this.size || !this.contiguous) {
+    if (sizeOf(layout.shape) !== this.size || !this.contiguous) {
       throw new AttentionError({
         code: 'INVALID_SHAPE',
         argument: 'shape',
@@ -245,7 +296,7 @@ export class Tensor<Type extends DataType = DataType> {
         received: `${describe(shape)} from ${describe(this.shape)}`,
       });
     }
-    return this.#viewOf(shape, contiguousStrides(shape), this.#offset);
+    return this.#viewOf(layout.shape, layout.strides, this.#offset);
   }
 
   /** A view with two axes exchanged. Negative axes count from the end. */
@@ -277,7 +328,38 @@ export class Tensor<Type extends DataType = DataType> {
 
   /** @internal The same block under any shape and strides, from any element on. The caller answers for the bounds. */
   withLayout(shape: readonly number[], strides: readonly number[], from = 0): Tensor<Type> {
-    return this.#viewOf(shape, strides, this.#offset + from);
+    this.#check();
+    return new Tensor(this.#storage, this.dtype, shape, strides, this.#offset + from, false);
+  }
+
+  /** @internal The same elements with axes of length 1 in front; in arrays that engines take apart faster than frozen ones. */
+  withRank(rank: 3 | 4): Tensor<Type> {
+    const shape = rank === 3 ? [1, 1, 1] : [1, 1, 1, 1];
+    const strides = rank === 3 ? [0, 0, 0] : [0, 0, 0, 0];
+    const missing = rank - this.shape.length;
+    for (let axis = missing; axis < rank; axis++) {
+      shape[axis] = this.shape[axis - missing]!;
+      strides[axis] = this.strides[axis - missing]!;
+    }
+    return this.withLayout(shape, strides);
+  }
+
+  /** @internal Whether both are views of one block of memory. */
+  sharesBlock(other: Tensor): boolean {
+    return this.#storage === other.#storage;
+  }
+
+  /** @internal The tensor that owns the memory. */
+  get owner(): Tensor {
+    return this.#storage.owner!;
+  }
+
+  /** @internal Makes a view one of the owners. */
+  own(): void {
+    this.#check();
+    this.#owner = true;
+    this.#storage.owner = this;
+    this.#storage.share();
   }
 
   /** @internal Holds the memory, whoever disposes it, until `release`. */
@@ -292,6 +374,7 @@ export class Tensor<Type extends DataType = DataType> {
 
   /** Frees the memory if this tensor owns it, and with it every view; for a view, ends the view only. Safe to repeat. */
   dispose(): void {
+    if (this.#disposed) return;
     this.#disposed = true;
     this.#view = undefined;
     if (this.#owner) this.#storage.free();
@@ -302,18 +385,46 @@ export class Tensor<Type extends DataType = DataType> {
     this.dispose();
   }
 
+  /** Kind, shape and first elements, for people. Never throws. */
+  toString(): string {
+    const shown = Math.min(this.size, MOST_SHOWN);
+    const values = this.disposed
+      ? 'disposed'
+      : Array.from({ length: shown }, (_, i) => this.#at(i)).join(', ') + (shown < this.size ? ', ...' : '');
+    return `Tensor ${this.dtype} ${describe(this.shape)} (${values})`;
+  }
+
+  /** @internal What the consoles of Node, Deno and Bun show. */
+  [inspect](): string {
+    return this.toString();
+  }
+
+  /** The element at a place in the order of the shape, to six digits. */
+  #at(place: number): number {
+    let rest = place;
+    let offset = this.#offset;
+    for (let axis = this.shape.length - 1; axis >= 0; axis--) {
+      offset += (rest % this.shape[axis]!) * this.strides[axis]!;
+      rest = Math.floor(rest / this.shape[axis]!);
+    }
+    return Number(this.#block[offset]!.toPrecision(6));
+  }
+
+  /** The memory from the first element of the block on. */
+  get #block(): TensorData {
+    return new ARRAYS[this.dtype](this.#storage.memory.buffer, this.#storage.address);
+  }
+
   #viewOf(shape: readonly number[], strides: readonly number[], offset: number): Tensor<Type> {
     this.#check();
-    return new Tensor(this.#storage, this.dtype, shape, strides, offset, false);
+    const [ownShape, ownStrides] = [Object.freeze(shape), Object.freeze(strides)];
+    return new Tensor(this.#storage, this.dtype, ownShape, ownStrides, offset, false);
   }
 
   #axis(argument: string, axis: number): number {
     const rank = this.shape.length;
-    const positive = axis < 0 ? axis + rank : axis;
-    if (!Number.isInteger(positive) || positive < 0 || positive >= rank) {
-      throw invalidArgument(argument, `an axis of a tensor of rank ${rank}`, axis);
-    }
-    return positive;
+    if (Number.isInteger(axis) && -rank <= axis && axis < rank) return axis < 0 ? axis + rank : axis;
+    throw invalidArgument(argument, `an axis of a tensor of rank ${rank}`, axis);
   }
 
   #check(): void {

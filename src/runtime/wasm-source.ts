@@ -1,6 +1,6 @@
 // What the kernels may be brought as, and how that becomes a module of this very version.
 
-import { identity, sharedFlag } from '../../build/identity.js';
+import { identity } from '../../build/identity.js';
 import { AttentionError, invalidArgument } from './errors.js';
 import { probeFeatures } from './features.js';
 import type { Build } from './kernels.js';
@@ -15,23 +15,39 @@ export type WasmSource =
 /** The builds a program brings. One is enough; `simd` runs in every engine that has SIMD. */
 export type WasmSources = { readonly [build in Build]?: WasmSource | undefined };
 
+/** Which build of which pack is asked for. */
+interface Wanted {
+  readonly pack: string;
+  readonly build: Build;
+}
+
 /**
  * @param shared for a shared memory; then a compiled module does not do
  * @throws AttentionError INVALID_ARGUMENT, INVALID_FILE for what is not this version's build, UNSUPPORTED
  */
 export async function compile(
+  pack: string,
   build: Build,
   source: WasmSource | undefined,
   shared: boolean,
 ): Promise<WebAssembly.Module> {
-  const content = await bring(source);
-  const module = await toModule(build, content, shared);
+  const wanted = { pack, build };
+  const module = await toModule(wanted, await contentOf(wanted, source), shared);
   const [signature] = WebAssembly.Module.customSections(module, 'wasm-attention');
   const found = signature && String.fromCharCode(...new Uint8Array(signature));
-  if (found !== `${build} ${identity}`) {
-    throw notTheBuild(build, found === undefined ? 'another module' : `the build '${found}'`);
+  if (found !== `${pack} ${build} ${identity}`) {
+    throw notTheBuild(wanted, found === undefined ? 'another module' : `the build '${found}'`);
   }
   return module;
+}
+
+/** What a source brings, as something that a worker can be sent: a compiled module, or bytes. */
+export async function contentOf(
+  wanted: Wanted,
+  source: WasmSource | undefined,
+): Promise<WebAssembly.Module | Bytes> {
+  const content = await bring(source);
+  return isA<WebAssembly.Module>(content, 'WebAssembly.Module') ? content : read(wanted, content);
 }
 
 type Content = WasmContent | PromiseLike<WasmContent> | undefined;
@@ -48,13 +64,12 @@ async function bring(source: unknown): Promise<WasmContent | undefined> {
 }
 
 async function toModule(
-  build: Build,
-  content: WasmContent | undefined,
+  wanted: Wanted,
+  content: WebAssembly.Module | Bytes,
   shared: boolean,
 ): Promise<WebAssembly.Module> {
   if (!isA<WebAssembly.Module>(content, 'WebAssembly.Module')) {
-    const bytes = await read(build, content);
-    return compileBytes(build, shared ? forSharedMemory(bytes) : bytes);
+    return compileBytes(wanted, shared ? forSharedMemory(content) : content);
   }
   if (shared)
     throw new AttentionError({
@@ -64,24 +79,34 @@ async function toModule(
   return content;
 }
 
+/** What stands before the flags of the memory that a module imports, and how far into a module at most: the build checks it. */
+const MEMORY_IMPORT = '\x03env\x06memory\x02';
+const HEAD_BYTES = 1024;
+
 /** The same kernels for a shared memory: one bit of the import of the memory tells them apart. */
 function forSharedMemory(bytes: Bytes): Bytes {
   const copy = ArrayBuffer.isView(bytes)
     ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength).slice()
     : new Uint8Array(bytes).slice();
-  if (sharedFlag < copy.length) copy[sharedFlag]! |= 2;
+  const head = String.fromCharCode(...copy.subarray(0, HEAD_BYTES));
+  const at = head.indexOf(MEMORY_IMPORT);
+  if (at >= 0) copy[at + MEMORY_IMPORT.length]! |= 2;
   return copy;
 }
 
 type Bytes = ArrayBuffer | ArrayBufferView<ArrayBuffer>; // the engines' own types want memory that is not shared
 
-async function read(build: Build, content: WasmContent | undefined): Promise<Bytes> {
+async function read(wanted: Wanted, content: WasmContent | undefined): Promise<Bytes> {
   if (isA<ArrayBuffer>(content, 'ArrayBuffer') || ArrayBuffer.isView(content)) return content as Bytes;
-  const response = isAddress(content) ? await fetchFrom(build, content) : (content as Response | undefined);
+  const response = isAddress(content) ? await fetchFrom(wanted, content) : (content as Response | undefined);
   if (typeof response?.arrayBuffer !== 'function') {
-    throw invalidArgument(`wasm.${build}`, 'a WebAssembly.Module, bytes, a Response or an address', content);
+    throw invalidArgument(
+      argumentOf(wanted),
+      'a WebAssembly.Module, bytes, a Response or an address',
+      content,
+    );
   }
-  if (!response.ok) throw notTheBuild(build, `status ${response.status} from ${response.url}`);
+  if (!response.ok) throw notTheBuild(wanted, `status ${response.status} from ${response.url}`);
   return response.arrayBuffer();
 }
 
@@ -94,20 +119,20 @@ function isA<T>(value: unknown, tag: string): value is T {
   return Object.prototype.toString.call(value) === `[object ${tag}]`;
 }
 
-async function fetchFrom(build: Build, address: URL | string): Promise<Response> {
+async function fetchFrom(wanted: Wanted, address: URL | string): Promise<Response> {
   try {
     return await fetch(address);
   } catch (cause) {
-    throw notTheBuild(build, `no answer from ${String(address)}`, cause);
+    throw notTheBuild(wanted, `no answer from ${String(address)}`, cause);
   }
 }
 
-async function compileBytes(build: Build, bytes: Bytes): Promise<WebAssembly.Module> {
+async function compileBytes(wanted: Wanted, bytes: Bytes): Promise<WebAssembly.Module> {
   try {
     return await WebAssembly.compile(bytes);
   } catch (cause) {
     if (!WebAssembly.validate(bytes))
-      throw notTheBuild(build, `${bytes.byteLength} bytes that are no whole module`);
+      throw notTheBuild(wanted, `${bytes.byteLength} bytes that are no whole module`);
     throw compilingForbidden(cause); // the bytes are sound, so it is not they that are refused
   }
 }
@@ -123,7 +148,20 @@ function compilingForbidden(cause: unknown): AttentionError {
   });
 }
 
-function notTheBuild(build: Build, received: string, cause?: unknown): AttentionError {
-  const expected = `the ${build}.wasm of this version of wasm-attention`;
-  return new AttentionError({ code: 'INVALID_FILE', argument: `wasm.${build}`, expected, received, cause });
+function notTheBuild(wanted: Wanted, received: string, cause?: unknown): AttentionError {
+  const { pack, build } = wanted;
+  const file = pack === 'attention' ? `${build}.wasm` : `${pack}-${build}.wasm`;
+  const expected = `the ${file} of this version of wasm-attention`;
+  return new AttentionError({
+    code: 'INVALID_FILE',
+    argument: argumentOf(wanted),
+    expected,
+    received,
+    cause,
+  });
+}
+
+/** As `createRuntime` of `wasm-attention/slim` calls those of attention. */
+function argumentOf({ pack, build }: Wanted): string {
+  return pack === 'attention' ? `wasm.${build}` : `${pack}.wasm.${build}`;
 }

@@ -1,7 +1,7 @@
 // Things that live in a worker, as the program outside knows them: by a number, and what was said of them when made.
 
 import type { DataType, TensorData } from '../index.js';
-import { disposeSymbol } from '../runtime/tensor.js';
+import { disposeSymbol } from '../runtime/disposable.js';
 import type { CallOptions, Link } from './link.js';
 
 export abstract class WorkerHandle {

@@ -1,6 +1,6 @@
 /**
- * The public API of `wasm-attention/worker-runtime`: exports only. Of the package itself it has errors and masks alone, so
- * that a page that works in a worker need not load the rest.
+ * The public API of `wasm-attention/worker-runtime`: exports only. Of the package itself it has errors, masks, the reader of
+ * checkpoints and the types, so that a page that works in a worker need not load the rest.
  *
  * @module wasm-attention/worker-runtime
  */
@@ -18,6 +18,7 @@ export type {
   WorkerRuntime,
   WorkerRuntimeOptions,
 } from './worker-runtime.js';
+export type { KernelPack } from '../runtime/packs.js';
 export type { WorkerTensor } from './handle.js';
 export type { CallOptions } from './link.js';
 export type { AnyWorker, NodeWorker, WorkerSource } from './start.js';
@@ -35,3 +36,63 @@ export {
   strided,
 } from '../masks/mask.js';
 export { denseMask } from '../masks/dense.js';
+export { parseSafetensors } from '../layers/safetensors.js';
+export type {
+  AppendOptions,
+  ArrayInput,
+  Asked,
+  AttentionErrorCode,
+  AttentionErrorOptions,
+  AttentionOptions,
+  AttentionRegion,
+  AttentionStage,
+  AttentionWeightsOptions,
+  Block,
+  BlockAnswer,
+  BlockLayout,
+  Build,
+  CacheAttendOptions,
+  CacheRing,
+  CacheStorage,
+  CausalAlignment,
+  DataType,
+  Documents,
+  Either,
+  FeatureMap,
+  Features,
+  ForwardOptions,
+  FrequencyOptions,
+  IntegerList,
+  KeyValueCacheLayout,
+  KeyValueCacheOptions,
+  LinearAttentionOptions,
+  LinearOptions,
+  Mask,
+  MemoryStatistics,
+  MergeOptions,
+  MultiHeadAttentionLayout,
+  MultiHeadAttentionOptions,
+  PartialAttention,
+  Positions,
+  Progress,
+  Range,
+  ReceivedWeightOptions,
+  RelativePositionBias,
+  Returned,
+  RotaryEmbeddingOptions,
+  RotaryOptions,
+  RotaryScaling,
+  RuntimeInfo,
+  RuntimeOptions,
+  ScaledDotProductAttentionOptions,
+  ScoreOptions,
+  SoftmaxOptions,
+  StateDictTensor,
+  StateTensor,
+  SummaryOptions,
+  TensorData,
+  TensorLike,
+  ThreadOptions,
+  VariableLengthOptions,
+  Window,
+} from '../index.js';

@@ -1,7 +1,6 @@
 // The program's side of a worker: calls that wait for their answers, and what becomes of them when the worker ends.
 
 import type { AsyncOptions, Progress, RuntimeInfo, RuntimeOptions } from '../index.js';
-import { ASYNC_NAMES } from '../runtime/call.js';
 import { checkOptions } from '../runtime/checks.js';
 import type { Names, NamesOf } from '../runtime/checks.js';
 import { AttentionError, invalidArgument } from '../runtime/errors.js';
@@ -14,7 +13,7 @@ import type { Connection, WorkerSource } from './start.js';
 import inlined from './worker.js?inline';
 
 /** Options of every call. */
-export interface CallOptions extends AsyncOptions {
+export interface CallOptions extends Omit<AsyncOptions, 'scope'> {
   /**
    * Give the typed arrays of input tensors to the worker instead of copying them: they are empty afterwards, and so is
    * every other view of their buffers. Default false.
@@ -24,10 +23,7 @@ export interface CallOptions extends AsyncOptions {
   readonly read?: boolean | undefined;
 }
 
-const CALL_NAMES = /* @__PURE__ */ Object.assign(
-  { transfer: 1, read: 1 } satisfies NamesOf<Omit<CallOptions, keyof AsyncOptions>>,
-  ASYNC_NAMES,
-);
+const CALL_NAMES = { signal: 1, onProgress: 1, transfer: 1, read: 1 } satisfies NamesOf<CallOptions>;
 
 type ResultAnswer = Extract<Answer, { type: 'result' }>;
 

@@ -17,6 +17,7 @@ import {
   topKeysAsync,
   variableLengthAttentionAsync,
 } from '../index.js';
+import { measurePeak } from '../benchmark/rates.js';
 import type { DataType, Runtime, TensorData } from '../index.js';
 import { APPEND_NAMES, CACHE_ATTEND_NAMES, CACHE_NAMES } from '../layers/key-value-cache.js';
 import { FORWARD_NAMES, LAYER_NAMES } from '../layers/multi-head-attention.js';
@@ -33,7 +34,7 @@ import { invalidArgument } from '../runtime/errors.js';
 import { isTensor } from '../runtime/tensor.js';
 
 type InputName =
-  | ('data' | 'shape' | 'dtype' | 'tensor' | 'values')
+  | ('data' | 'shape' | 'dtype' | 'tensor' | 'values' | 'pack')
   | ('query' | 'key' | 'value' | 'count' | 'parts' | 'input' | 'weights')
   | ('weight' | 'bias' | 'stateDict' | 'prefix' | 'x')
   | ('layer' | 'cache' | 'keys' | 'rows' | 'length' | 'snapshot');
@@ -57,6 +58,11 @@ const operations: Record<string, (call: Call) => unknown> = {
   empty: ({ runtime, inputs: { shape, dtype } }) => runtime.empty(shape, dtype),
   set: ({ inputs: { tensor, values } }) => void tensorOf(tensor).set((values as { data: TensorData }).data),
   read: ({ inputs: { tensor } }) => tensorOf(tensor).data.slice(),
+  loadPack: async ({ runtime, inputs: { pack } }) => {
+    await runtime.load(pack);
+    return runtime.info;
+  },
+  measurePeak: ({ runtime, inputs: { count } }) => measurePeak(runtime, count),
   memory: ({ runtime, handles }) => ({ ...runtime.memory, handles }),
 
   scaledDotProductAttention: ({ inputs: { query, key, value }, options }) =>
@@ -78,7 +84,7 @@ const operations: Record<string, (call: Call) => unknown> = {
   linearWeights: ({ runtime, inputs: { weight, bias } }) => new LinearWeights(runtime, weight, bias),
   multiHeadAttention: ({ runtime, own }) => new MultiHeadAttention(runtime, own),
   load: ({ inputs: { layer, stateDict, prefix } }) =>
-    void only(MultiHeadAttention, 'layer', layer).load(stateDict, prefix),
+    only(MultiHeadAttention, 'layer', layer).load(stateDict, prefix).leftAside,
   forward: ({ inputs: { layer, x }, watched }) =>
     only(MultiHeadAttention, 'layer', layer).forwardAsync(x, watched),
 

@@ -33,8 +33,11 @@ import type {
 } from '../index.js';
 import type { ArrayInput, DataType } from '../index.js';
 import { checkOptions } from '../runtime/checks.js';
-import { RUNTIME_NAMES } from '../runtime/runtime.js';
-import { disposeSymbol } from '../runtime/tensor.js';
+import { RUNTIME_NAMES } from '../runtime/runtime-options.js';
+import { checkPack, checkPacks } from '../runtime/packs.js';
+import type { KernelPack } from '../runtime/packs.js';
+import { disposeSymbol } from '../runtime/disposable.js';
+import { contentOf } from '../runtime/wasm-source.js';
 import { WorkerHandle, WorkerTensor } from './handle.js';
 import { Link } from './link.js';
 import type { CallOptions } from './link.js';
@@ -86,8 +89,16 @@ export type TransferOptions = Pick<CallOptions, 'transfer'>;
  */
 export async function createWorkerRuntime(options: WorkerRuntimeOptions = {}): Promise<WorkerRuntime> {
   checkOptions(options, RUNTIME_NAMES, { worker: 1 });
-  const { worker, ...runtimeOptions } = options;
-  return new WorkerRuntime(await Link.open(worker, runtimeOptions));
+  const { worker, packs = [], ...runtimeOptions } = options;
+  checkPacks(packs);
+  const runtime = new WorkerRuntime(await Link.open(worker, runtimeOptions));
+  try {
+    for (const pack of packs) await runtime.load(pack);
+    return runtime;
+  } catch (error) {
+    runtime.dispose();
+    throw error;
+  }
 }
 
 interface AttentionTensors {
@@ -190,6 +201,7 @@ export class WorkerMultiHeadAttention extends WorkerHandle {
   readonly layout: MultiHeadAttention['layout'];
   /** Number of weights and biases. */
   readonly parameterCount: number;
+  #leftAside: readonly string[] = [];
 
   /** @internal */
   constructor(link: Link, number: number, properties: Record<string, unknown>) {
@@ -204,8 +216,14 @@ export class WorkerMultiHeadAttention extends WorkerHandle {
     prefix?: string,
     options: TransferOptions = {},
   ): Promise<this> {
-    await this.link.call('load', { layer: this, stateDict: partOf(stateDict, prefix), prefix }, options);
+    const inputs = { layer: this, stateDict: partOf(stateDict, prefix), prefix };
+    this.#leftAside = await this.link.call('load', inputs, options);
     return this;
+  }
+
+  /** See `MultiHeadAttention.leftAside`. */
+  get leftAside(): readonly string[] {
+    return this.#leftAside;
   }
 
   /** See `MultiHeadAttention.forward`. */
@@ -305,7 +323,7 @@ export class WorkerKeyValueCache extends WorkerHandle {
   }
 }
 
-/** What is under a prefix. A tensor of a kind that cannot be read stands there with the reason in place of its data. */
+/** What is under a prefix. */
 function partOf(stateDict: unknown, prefix: unknown): unknown {
   if (typeof stateDict !== 'object' || stateDict === null) return stateDict;
   const part = Object.create(null) as Record<string, unknown>;
@@ -315,12 +333,13 @@ function partOf(stateDict: unknown, prefix: unknown): unknown {
   return part;
 }
 
+/** The tensor, or where its data cannot be read the reason in place of them: the layer may have no use for it. */
 function readable(tensor: unknown): unknown {
   try {
-    const { data, shape, dims } = tensor as StateDictTensor;
-    return { data, shape: shape ?? dims };
+    const { data, shape, dims, type } = tensor as StateDictTensor & { readonly type?: unknown };
+    return typeof data === 'object' ? { data, shape: shape ?? dims, type } : tensor;
   } catch (error) {
-    return { data: String((error as Error)?.message), shape: (tensor as StateDictTensor | undefined)?.shape };
+    return { data: String((error as Error)?.message), shape: (tensor as StateDictTensor | null)?.shape };
   }
 }
 
@@ -336,14 +355,31 @@ function readable(tensor: unknown): unknown {
  * ```
  */
 export class WorkerRuntime {
-  /** What the worker's runtime chose, and why. */
-  readonly info: RuntimeInfo;
   readonly #link: Link;
 
   /** @internal Use `createWorkerRuntime`. */
   constructor(link: Link) {
     this.#link = link;
-    this.info = link.info;
+  }
+
+  /** What the worker's runtime chose, and why. */
+  get info(): RuntimeInfo {
+    return this.#link.info;
+  }
+
+  /** See `Runtime.load`. The pack's bytes, or its compiled module, are sent to the worker. */
+  async load(pack: KernelPack): Promise<void> {
+    const { name, wasm } = checkPack('pack', pack);
+    const { build, packs } = this.info;
+    if (packs.includes(name) && !this.disposed) return;
+    const content = await contentOf({ pack: name, build }, wasm[build]);
+    const sent = { name, wasm: { [build]: content } };
+    this.#link.info = await this.#link.call('loadPack', { pack: sent });
+  }
+
+  /** See `measurePeak` of `wasm-attention/benchmark`, whose pack it needs. */
+  measurePeak(runs?: number): Promise<number> {
+    return this.#link.call('measurePeak', { count: runs });
   }
 
   /** True once disposed, or if the worker is gone. */

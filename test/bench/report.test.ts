@@ -13,6 +13,7 @@ import {
   insertFigures,
   readRuns,
   readmeFigures,
+  speedLine,
 } from '../../bench/report/figures.mjs';
 import { toMarkdown } from '../../bench/report/markdown.mjs';
 import { cliffs, compareRuns, growths, ownBest } from '../../bench/suite/analysis.mjs';
@@ -181,9 +182,23 @@ test('figures: times relative to ours, errors of both, other engines in a senten
     .match(/^\| Layer, 16 tokens.*$/m)![0]
     .split('|')
     .map((cell) => cell.trim());
-  expect(cells.slice(3)).toEqual(['2.00', '2.0e-7', '1.0e-7', '']);
+  expect(cells.slice(3)).toEqual(['2.00', '2.0e-7 / 1.0e-7', '']);
   expect(figures.match(/^\| (?!---|one thread)/gm)!.length).toBeLessThanOrEqual(10);
   expect(figures).toMatch(/\nIn Node \d+ onnxruntime-web takes 2 times as long for layers/);
+});
+
+test('the line at the top of the README compares layers, engine by engine', () => {
+  const runs = [
+    { name: 'node-24', file: compared() },
+    { name: 'node-20', file: compared() },
+    { name: 'chromium', file: file() },
+  ];
+  expect(speedLine(runs)).toMatch(
+    /^For a layer onnxruntime-web takes 2 times as long in \w+ \d+, 2 in \w+ \d+\.$/,
+  );
+  expect(speedLine([{ name: 'node-24', file: file() }])).toBe('');
+  const page = 'Small. <!-- speed -->old<!-- /speed -->\n\n<!-- figures --><!-- /figures -->';
+  expect(insertFigures(page, 'table', 'Fast.')).toMatch(/^Small\. <!-- speed -->Fast\.<!-- \/speed -->\n/);
 });
 
 test('figures of files without the root mean square, or without others, leave the cells empty', () => {
@@ -246,6 +261,9 @@ const run = (...given: string[]) => spawnSync(process.execPath, [program, ...giv
 
 test('the program: reports, regressions and damaged files have exit codes of their own', () => {
   expect(run(path)).toMatchObject({ status: 0, stdout: expect.stringContaining('# Benchmarks') as string });
+  const whole = run();
+  expect(whole.status).toBe(0);
+  for (const engine of ['Node 20', 'Node 24', 'Firefox', 'workerd']) expect(whole.stdout).toContain(engine);
   const slower = join(folder, 'slower.json');
   writeFileSync(slower, JSON.stringify(slowed('product-1x768x768', 3)));
   const compared = run('--compare', path, slower);

@@ -3,7 +3,7 @@
 
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { requirements, ONNX_CASES } from '../support/requirements.mjs';
+import { onnxCasesFile, requirements } from '../support/requirements.mjs';
 
 export type OnnxDataType = 'float32' | 'float64' | 'float16' | 'bool' | 'int64';
 
@@ -48,7 +48,7 @@ interface StoredCase {
  */
 export function loadOnnxCases(): OnnxCase[] | null {
   if (!requirements['ONNX-cases']!.isMet()) return null;
-  const { cases } = JSON.parse(readFileSync(resolve(ONNX_CASES), 'utf8')) as { cases: StoredCase[] };
+  const { cases } = JSON.parse(readFileSync(resolve(onnxCasesFile()), 'utf8')) as { cases: StoredCase[] };
   return cases.map(decodeCase);
 }
 

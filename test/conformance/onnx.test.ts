@@ -181,8 +181,9 @@ const RUNNERS: Record<string, (runtime: Runtime, onnxCase: OnnxCase) => Outputs>
 
 const cases = loadOnnxCases();
 
-await eachBuild('ONNX cases', (runtime) => {
-  if (cases === null) needs('ONNX-cases').it('every case', () => expect(cases).not.toBeNull());
+/** Runs every case of the file. */
+function conforms(runtime: Runtime): void {
+  it('are there', () => expect(cases).not.toBeNull());
   for (const onnxCase of cases ?? []) {
     const run = RUNNERS[onnxCase.op];
     if (run === undefined) {
@@ -214,6 +215,10 @@ await eachBuild('ONNX cases', (runtime) => {
       expect(compare(actual['Y']!, expected, toleranceOf(expected.dtype)).message).toBe('');
     });
   }
+}
+
+await eachBuild('ONNX cases', (runtime) => {
+  needs('ONNX-cases').describe('of the file', () => conforms(runtime));
 });
 
 // The rules themselves, on nodes that no file holds: the adapter against the reference, each with a reading of its own.

@@ -1,6 +1,6 @@
 // Links between the pages of the documentation lead somewhere: to a file that is there, and to a heading in it.
 
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
@@ -25,7 +25,9 @@ function anchors(path: string): string[] {
 
 it.each(pages)('%s', (page) => {
   const text = readFileSync(root + page, 'utf8').replaceAll(/^```[^]*?^```$/gm, '');
-  const links = [...text.matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => link!);
+  const links = [...text.matchAll(/\]\(([^)\s]+)\)|\bsrc(?:set)?="([^"]+)"/g)].map(
+    ([, link, picture]) => (link ?? picture)!,
+  );
   const dead = links.filter((link) => {
     if (/^https?:/.test(link)) return false;
     const [file, anchor] = link.split('#') as [string, string | undefined];
@@ -35,4 +37,17 @@ it.each(pages)('%s', (page) => {
   expect(dead).toEqual([]);
   const outside = links.filter((link) => relative(root, join(root, dirname(page), link)).startsWith('..'));
   expect(outside).toEqual([]);
+});
+
+it('README: the contents name every section but the last', () => {
+  const text = readFileSync(`${root}README.md`, 'utf8');
+  const [contents] = /^\*\*Contents:\*\*[^]*?\n\n/m.exec(text)!;
+  const named = [...contents.matchAll(/\[([^\]]+)\]/g)].map(([, name]) => name);
+  const sections = [...text.matchAll(/^## (.+)$/gm)].map(([, name]) => name);
+  expect(named).toEqual(sections.slice(0, -1));
+});
+
+it('README: pictures are small', () => {
+  for (const name of readdirSync(`${root}docs/images`))
+    expect(statSync(`${root}docs/images/${name}`).size, name).toBeLessThan(150_000);
 });

@@ -206,9 +206,15 @@ const CALLS: Readonly<Record<string, [Call, unknown[]]>> = {
   or: [api.or, [api.causal(), api.slidingWindow({ left: 1, right: 0 })]],
   'runtime.tensor': [runtime.tensor.bind(runtime), [new Float32Array(4), [2, 2]]],
   'runtime.empty': [runtime.empty.bind(runtime), [[2, 2], 'float32']],
+  'tensor.reshape': [heads.reshape.bind(heads), [[2, 20]]],
+  'tensor.transpose': [heads.transpose.bind(heads), [0, 1]],
+  'tensor.slice': [heads.slice.bind(heads), [2, 1, 3]],
+  'tensor.set': [(values) => void heads.set(values), [floats(40).data]],
   MultiHeadAttention: [
-    (options) => new api.MultiHeadAttention(runtime, options),
+    (...args) =>
+      new api.MultiHeadAttention(...(args as unknown as [api.Runtime, api.MultiHeadAttentionOptions])),
     [
+      runtime,
       {
         embedDim: 8,
         numHeads: 2,
@@ -340,6 +346,9 @@ const WRONG = [
   false,
   [],
   [null],
+  new Array<number>(1),
+  'float64',
+  ['6'],
   {},
   () => 0,
 ];

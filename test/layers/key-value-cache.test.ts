@@ -1,8 +1,9 @@
 // The key/value cache against a model of it made of plain arrays: random sequences of everything one can do with it, all
 // storages, with and without a ring; then bits, errors, and what must survive a failure.
 
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { createRuntime, KeyValueCache, MultiHeadAttention, scaledDotProductAttention } from 'wasm-attention';
 import type { CacheRing, CacheStorage, KeyValueCacheOptions, Runtime } from 'wasm-attention';
 import { referenceAttention } from '../reference/attention.js';
@@ -607,6 +608,7 @@ describe('bad use of a cache', async () => {
     ['a crop to less than nothing', 'INVALID_ARGUMENT', 'length[0]', (cache) => cache.crop(-1)],
     ['a crop of other rows', 'INVALID_SHAPE', 'length', (cache) => cache.crop([1, 1])],
     ['a fork of a row that is not', 'INVALID_ARGUMENT', 'rows[0]', (cache) => cache.fork([1])],
+    ['a fork of no rows', 'INVALID_SHAPE', 'rows', (cache) => cache.fork([])],
     ['too many rows', 'INVALID_SHAPE', 'rows', (cache) => cache.reorder([0, 0])],
     ['no snapshot', 'INVALID_FILE', 'snapshot', (cache) => cache.restore('x' as never)],
   ];
@@ -657,6 +659,27 @@ describe('bad use of a cache', async () => {
       expect.objectContaining({ code: 'INVALID_STATE', argument: 'length' }),
     );
     expect(cache.lengths()).toEqual([515]);
+    cache.dispose();
+  });
+
+  it('a snapshot may come from anywhere: another realm, shared memory, a Buffer', () => {
+    const cache = new KeyValueCache(runtime, options);
+    cache.append(0, tokens(3), tokens(3));
+    const bytes = cache.snapshot();
+    const shared = new Uint8Array(new SharedArrayBuffer(bytes.length));
+    const foreign = runInNewContext(`new Uint8Array(${bytes.length})`) as Uint8Array;
+    for (const copy of [shared, foreign]) copy.set(bytes);
+    const decode = vi.spyOn(TextDecoder.prototype, 'decode');
+    for (const snapshot of [shared, foreign, Buffer.from(bytes)]) {
+      cache.reset();
+      cache.restore(snapshot);
+      expect(cache.snapshot()).toEqual(bytes);
+    }
+    // Browsers refuse to decode from shared memory, which Node does not.
+    expect(decode.mock.calls.every(([view]) => (view as Uint8Array).buffer instanceof ArrayBuffer)).toBe(
+      true,
+    );
+    decode.mockRestore();
     cache.dispose();
   });
 

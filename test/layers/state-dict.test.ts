@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
 import {
-  findProjections,
+  findLayer,
   type AttentionProjections,
   type Projection,
   type ProjectionLayout,
@@ -14,6 +14,10 @@ import {
 import { AttentionError } from '../../src/runtime/errors.js';
 
 type StateDict = Record<string, StateDictTensor>;
+
+const findProjections = (...given: Parameters<typeof findLayer>): AttentionProjections =>
+  findLayer(...given).projections;
+
 type Matrix = readonly (readonly number[])[];
 
 /** One linear map as rows of numbers, so that the writers below share no code with what they test. */
@@ -28,6 +32,13 @@ interface Layer {
   readonly key: Linear;
   readonly value: Linear;
   readonly output: Linear;
+}
+
+/** Of integers up to 2048 in size, which halves hold. */
+function bitsOfHalf(x: number): number {
+  if (x === 0) return 0;
+  const exponent = Math.floor(Math.log2(Math.abs(x)));
+  return (x < 0 ? 0x8000 : 0) + ((exponent + 15) << 10) + (Math.abs(x) / 2 ** exponent - 1) * 1024;
 }
 
 function layoutOf(changes: Partial<ProjectionLayout> = {}): ProjectionLayout {
@@ -397,6 +408,13 @@ describe('what a tensor is', () => {
       (tensor: StateDictTensor) => ({ ...tensor, data: Float64Array.from(tensor.data as Float32Array) }),
     ],
     ['numbers', (tensor: StateDictTensor) => ({ ...tensor, data: Array.from(tensor.data as Float32Array) })],
+    ['dataSync', ({ shape, data }: StateDictTensor) => ({ shape, data: () => 0, dataSync: () => data })],
+    [
+      'halves',
+      ({ shape, data }: StateDictTensor) => ({
+        ...{ dims: shape, type: 'float16', data: Uint16Array.from(data as Float32Array, bitsOfHalf) },
+      }),
+    ],
   ])('may be given with %s', (_form, convert) => {
     const entries = Object.entries(llama(layer)).map(([name, tensor]) => [name, convert(tensor)] as const);
     expect(findProjections(Object.fromEntries(entries), layer.layout)).toEqual(expectedOf(layer));
@@ -416,7 +434,7 @@ describe('what a tensor is', () => {
     ['integers', { data: new Int8Array(72), shape: [12, 6] }, 'INVALID_DTYPE', 'Int8Array(72)'],
     ['bits of halves', { data: new Uint16Array(72), shape: [12, 6] }, 'INVALID_DTYPE', 'Uint16Array(72)'],
     ['text', { data: ['1'], shape: [12, 6] }, 'INVALID_DTYPE', 'Array(1)'],
-    ['nothing', { data: undefined, shape: [12, 6] }, 'INVALID_DTYPE', 'undefined'],
+    ['nothing', { data: undefined, shape: [12, 6] }, 'INVALID_ARGUMENT', '{ data, shape }'],
     ['too few values', { data: new Float32Array(71), shape: [12, 6] }, 'INVALID_SHAPE', '71'],
     ['no shape', { data: new Float32Array(72) }, 'INVALID_ARGUMENT', '{ data }'],
     ['a negative shape', { data: new Float32Array(72), shape: [-12, -6] }, 'INVALID_ARGUMENT', '[-12, -6]'],
@@ -475,6 +493,30 @@ test('Whisper has no key bias: it is zeros, the others are read', () => {
   expect(findProjections(stateDict, layer.layout)).toEqual({
     ...expected,
     key: { weight: expected.key.weight, bias: new Float32Array(6) },
+  });
+});
+
+describe('what is left aside', () => {
+  const layer = layerOf(layoutOf());
+  const others = {
+    ...under('a.norm.', { weight: { data: [1], shape: [1] }, bias: { data: [1], shape: [1] } }),
+    ...untouchable('a.rotary.inv_freq'),
+  };
+
+  test('are names that belong to none of the projections', () => {
+    const stateDict = { ...under('a.', llama(layer)), ...others };
+    expect(findLayer(stateDict, layer.layout).leftAside).toEqual(Object.keys(others));
+    expect(findLayer(under('a.', llama(layer)), layer.layout).leftAside).toEqual([]);
+    expect(findLayer(under('a.', torchPacked(layer)), layer.layout).leftAside).toEqual([]);
+  });
+
+  test('is said of what is under the prefix only, which is all that is looked at', () => {
+    const elsewhere = { ...under('aa.', llama(layer)), ...untouchable('b.norm.weight') };
+    const stateDict = { ...elsewhere, ...under('a.', llama(layer)), ...others };
+    for (const prefix of ['a', 'a.']) {
+      expect(findLayer(stateDict, layer.layout, prefix).leftAside).toEqual(Object.keys(others));
+    }
+    expect(findLayer(under('model.', stateDict), layer.layout, 'model.a').leftAside).toHaveLength(3);
   });
 });
 

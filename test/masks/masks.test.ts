@@ -4,20 +4,25 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   and,
+  attentionWeights,
   blockSparse,
   causal,
+  createRuntime,
   customMask,
   denseMask,
   documents,
   globalTokens,
   keyLengths,
+  linearAttention,
   or,
   prefix,
+  receivedWeight,
   scaledDotProductAttention,
+  scaledDotProductAttentionAsync,
   slidingWindow,
   strided,
 } from 'wasm-attention';
-import type { Mask, MaskContext } from 'wasm-attention';
+import type { Mask, MaskContext, Tensor } from 'wasm-attention';
 import { referenceAttention } from '../reference/attention.js';
 import { Random } from '../reference/random.js';
 import { eachBuild } from '../support/runtimes.js';
@@ -119,6 +124,15 @@ describe('masks', () => {
     expect(() => documents({ cumulativeLengths: [0, 5, 3] })).toThrow(/cumulativeLengths: expected/);
     expect(() => strided(0)).toThrow(/stride: expected/);
     expect(() => blockSparse([[true]], 0)).toThrow(/blockSize: expected/);
+    for (const layout of [
+      new Array(2),
+      [[true], , [true]],
+      [new Array(1)],
+      [[[true], new Array(1)]],
+      [['x']],
+    ]) {
+      expect(() => blockSparse(layout as never, 2)).toThrow(/blockSparse.layout: expected/);
+    }
     expect(() => customMask({} as never)).toThrow(/customMask.keeps: expected/);
     expect(() => denseMask([true], [2])).toThrow(/denseMask.shape: expected/);
     expect(() => and()).toThrow(/and: expected/);
@@ -126,7 +140,7 @@ describe('masks', () => {
   });
 });
 
-await eachBuild('masked attention', (runtime) => {
+await eachBuild('masked attention', (runtime, name) => {
   it('equals the reference for any mask, across the borders of blocks', () => {
     const sizes = fc.record({ given: masks, large: fc.constantFrom(0, 0, 129, 300, 500) });
     fc.assert(
@@ -165,11 +179,70 @@ await eachBuild('masked attention', (runtime) => {
     );
   });
 
+  it('holds what its predicate disposes until the call is over', async () => {
+    const n = 20;
+    const random = new Random(8);
+    const tensor = () => runtime.tensor(random.array(n * 16, 'normal'), [1, 1, n, 16]);
+    const [q, k, v] = [tensor(), tensor(), tensor()];
+    const [queries, keys] = [q.toFloat32Array(), k.toFloat32Array()];
+    const keeps = (_b: number, _h: number, i: number, j: number) => (i + j) % 3 > 0;
+    const expected = scaledDotProductAttention(q, k, v, { mask: customMask({ keeps }) }).output;
+    const { used } = runtime.memory;
+    for (const attend of [scaledDotProductAttention, scaledDotProductAttentionAsync]) {
+      const [query, key] = [queries, keys].map((data) => runtime.tensor(data, [1, 1, n, 16])) as [
+        Tensor,
+        Tensor,
+      ];
+      const written: Tensor[] = [];
+      const mask = customMask({
+        keeps: (b, h, i, j) => {
+          if (written.length === 0) {
+            query.dispose();
+            key.dispose();
+            // Whoever takes the freed memory writes to it.
+            for (let t = 0; t < 4; t++)
+              written.push(runtime.tensor(new Float32Array(n * 16).fill(NaN), [n * 16]));
+          }
+          return keeps(b, h, i, j);
+        },
+      });
+      const { output } = await attend(query, key, v, { mask });
+      expect(output.data).toEqual(expected.data);
+      for (const one of [output, ...written]) one.dispose();
+      expect(runtime.memory.used).toBe(used);
+    }
+    const value = runtime.tensor(queries, [1, 1, n, 16]);
+    const ending = customMask({ keeps: () => (value.dispose(), true) });
+    expect(() => scaledDotProductAttention(q, k, value, { mask: ending })).toThrow(/disposed/);
+    expect(runtime.memory.used).toBe(used);
+    const other = await createRuntime({ build: name });
+    const x = other.tensor(queries, [1, 1, n, 16]);
+    const last = customMask({ keeps: () => (other.dispose(), true) });
+    expect(() => scaledDotProductAttention(x, x, x, { mask: last })).toThrow(/disposed/);
+    for (const one of [q, k, v, expected]) one.dispose();
+  });
+
   it('refuses masks and lengths that do not fit the call', () => {
     const x = runtime.tensor(new Float32Array(12), [1, 1, 3, 4]);
     const call = (options: object) => () => scaledDotProductAttention(x, x, x, options);
     const { used } = runtime.memory;
     expect(call({ keyLengths: [4] })).toThrow(/keyLengths\[0\]: expected/);
+    for (const nothing of [0, null, '', false]) {
+      expect(call({ keyLengths: nothing })).toThrow(/keyLengths: expected/);
+      expect(call({ window: nothing })).toThrow(/window: expected/);
+      expect(call({ relativePositionBias: nothing })).toThrow(/relativePositionBias: expected/);
+      expect(() => linearAttention(x, x, x, { keyLengths: nothing as never })).toThrow(
+        /keyLengths: expected/,
+      );
+    }
+    for (const region of [5, null, 'all', false]) {
+      expect(() => attentionWeights(x, x, { region: region as never })).toThrow(/^region: expected/);
+    }
+    for (const range of [null, 0, [1], [0, 1, 2], [2, 1], [0, NaN], '01', [0, 4]]) {
+      const region = { keys: range } as never;
+      expect(() => attentionWeights(x, x, { region })).toThrow(/^region.keys: expected \[from, to\]/);
+      expect(() => receivedWeight(x, x, { queries: range as never })).toThrow(/queries: expected/);
+    }
     expect(call({ mask: keyLengths([1, 2]) })).toThrow(/keyLengths: expected/);
     expect(call({ mask: documents({ ids: [1, 2] }) })).toThrow(/documents: expected/);
     expect(call({ mask: blockSparse([[1]], 2) })).toThrow(/blockSparse.layout: expected/);

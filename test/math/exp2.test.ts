@@ -14,7 +14,7 @@ interface MathKernels {
 
 async function load(build: string) {
   const memory = new WebAssembly.Memory({ initial: 100, maximum: 65536 });
-  const bytes = readFileSync(new URL(`../../build/${build}.wasm`, import.meta.url));
+  const bytes = readFileSync(new URL(`../../build/benchmark-${build}.wasm`, import.meta.url));
   const { instance } = await WebAssembly.instantiate(bytes, { env: { memory } });
   const kernels = instance.exports as unknown as MathKernels;
   return (name: keyof MathKernels, values: Float32Array): Float32Array => {

@@ -86,6 +86,15 @@ export function cases({ packed, server }) {
     program('Node 26, worker runtime', inWorker, node(26), ['main.mjs'], same),
     program('Bun', module_, bun, ['main.mjs']),
     program('Bun, worker runtime', inWorker, bun, ['main.mjs'], same),
+    {
+      name: 'Bun, one file (bun build --compile)',
+      whyNot: existsSync(bun) ? undefined : 'bun is not installed',
+      async run() {
+        const cwd = await packed.project(module_);
+        await run(bun, ['build', '--compile', 'main.mjs', '--outfile', 'program'], { cwd, seconds: 120 });
+        return outcomeIn(await run(join(cwd, 'program'), [], { cwd }));
+      },
+    },
     program('Deno', module_, deno, ['run', '-A', '--node-modules-dir=manual', 'main.mjs']),
     program(
       'Deno, worker runtime',

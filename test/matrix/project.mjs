@@ -9,17 +9,33 @@ import { run } from './processes.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** How a program gets the library, by the name of the entry. */
+/** How a program gets the library, and its entry with another pack, by the name of the entry. */
+const DIST = './node_modules/wasm-attention/dist';
+const joined = `const library = { ...main, ...second };\n`;
+const slim = (simd, secondSimd) => `const library = {
+  ...slim,
+  ...second,
+  createRuntime: (options) => slim.createRuntime({ ...options, wasm: { simd: ${simd} } }),
+  benchmark: { name: 'benchmark', wasm: { simd: ${secondSimd} } },
+};\n`;
 export const LIBRARY = {
-  import: `import * as library from 'wasm-attention';\n`,
-  require: `const library = require('wasm-attention');\n`,
-  file: `import * as library from './node_modules/wasm-attention/dist/index.mjs';\n`,
-  slimFile: `import * as slim from './node_modules/wasm-attention/dist/slim.mjs';
-const simd = new URL('./node_modules/wasm-attention/dist/simd.wasm', import.meta.url);
-const library = { ...slim, createRuntime: (options) => slim.createRuntime({ ...options, wasm: { simd } }) };\n`,
+  import: `import * as main from 'wasm-attention';
+import * as second from 'wasm-attention/benchmark';
+${joined}`,
+  require: `const main = require('wasm-attention');
+const second = require('wasm-attention/benchmark');
+${joined}`,
+  file: `import * as main from '${DIST}/index.mjs';
+import * as second from '${DIST}/benchmark.mjs';
+${joined}`,
+  slimFile: `import * as slim from '${DIST}/slim.mjs';
+import * as second from '${DIST}/benchmark.mjs';
+${slim(`new URL('${DIST}/simd.wasm', import.meta.url)`, `new URL('${DIST}/benchmark-simd.wasm', import.meta.url)`)}`,
   slimImport: `import * as slim from 'wasm-attention/slim';
+import * as second from 'wasm-attention/benchmark';
 import simd from 'wasm-attention/simd.wasm';
-const library = { ...slim, createRuntime: (options) => slim.createRuntime({ ...options, wasm: { simd } }) };\n`,
+import secondSimd from 'wasm-attention/benchmark-simd.wasm';
+${slim('simd', 'secondSimd')}`,
 };
 
 export const IMPORT_SUITE = `import { run } from './suite.mjs';\n`;
@@ -33,12 +49,15 @@ ${compare.toString()}\n`,
 };
 
 /** 'same bits', or what is wrong. Runs in the program, not here. */
-async function compare({ createRuntime, scaledDotProductAttention }, { createWorkerRuntime, causal }) {
+async function compare(library, { createWorkerRuntime, causal }) {
+  const { createRuntime, scaledDotProductAttention, benchmark } = library;
   const data = Float32Array.from({ length: 2 * 150 * 32 }, (_, i) => ((i * 7919) % 1000) / 500 - 1);
   const x = { data, shape: [1, 2, 150, 32] };
   const runtime = await createRuntime({ build: 'simd' });
   const expected = scaledDotProductAttention(x, x, x, { causal: true, runtime }).output.toFloat32Array();
   const there = await createWorkerRuntime({ build: 'simd' });
+  await there.load(benchmark);
+  if (!((await there.measurePeak(1)) > 0)) return 'no peak from the second pack';
   const { output } = await there.scaledDotProductAttention(x, x, x, { mask: causal(), read: true });
   const received = await output.read();
   there.dispose();

@@ -165,7 +165,7 @@ await eachBuild('numbers at the ends of float32', (runtime) => {
     batch: fc.integer({ min: 1, max: 2 }),
     keyHeads: fc.integer({ min: 1, max: 2 }),
     group: fc.integer({ min: 1, max: 3 }),
-    queries: fc.oneof(fc.integer({ min: 1, max: 20 }), fc.constantFrom(130)),
+    queries: fc.oneof(fc.integer({ min: 1, max: 20 }), fc.constantFrom(33)),
     keys: fc.oneof(fc.integer({ min: 1, max: 20 }), fc.constantFrom(129, 260)),
     headDim: fc.integer({ min: 1, max: 20 }),
     valueHeadDim: fc.integer({ min: 1, max: 20 }),
@@ -266,7 +266,7 @@ await eachBuild('numbers at the ends of float32', (runtime) => {
           expect(runtime.memory.used).toBe(before);
         },
       ),
-      { numRuns: 150 },
+      { numRuns: 60 },
     );
   });
 

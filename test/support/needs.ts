@@ -17,9 +17,6 @@ export function needs(...names: string[]) {
   const skip = missing.length > 0;
   return {
     describe: (title: string, suite: () => void) => describe.skipIf(skip)(title, options, suite),
-    it: (title: string, test: () => unknown, timeout?: number) =>
-      it.skipIf(skip)(title, timeout === undefined ? options : { ...options, timeout }, async () => {
-        await test();
-      }),
+    it: (title: string, test: () => void | Promise<void>) => it.skipIf(skip)(title, options, test),
   };
 }

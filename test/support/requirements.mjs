@@ -6,9 +6,9 @@ import { whyNot } from '../matrix/browsers.mjs';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
-/** The ONNX project's cases, which may lie beside this project. */
-export const ONNX_CASES =
-  process.env.WASM_ATTENTION_CONFORMANCE ?? `${root}../shared/conformance/onnx-given.json`;
+/** The file of the ONNX project's cases: the one that is named, or one that may lie beside this project. */
+export const onnxCasesFile = () =>
+  process.env.WASM_ATTENTION_CONFORMANCE || `${root}../shared/conformance/onnx-given.json`;
 
 /**
  * @typedef {object} Requirement
@@ -47,7 +47,7 @@ export const requirements = {
   },
   'ONNX-cases': {
     without: 'without the ONNX cases',
-    isMet: () => Boolean(process.env.WASM_ATTENTION_CONFORMANCE) || existsSync(ONNX_CASES),
+    isMet: () => Boolean(process.env.WASM_ATTENTION_CONFORMANCE) || existsSync(onnxCasesFile()),
     get: 'name their file in the variable WASM_ATTENTION_CONFORMANCE',
     optional: true,
   },

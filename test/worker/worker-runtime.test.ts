@@ -1,6 +1,7 @@
 // Worker runtimes: where workers come from, order, errors, aborts, what is freed, and what happens when a worker dies.
 
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
@@ -11,6 +12,7 @@ import {
   and,
   causal,
   createWorkerRuntime,
+  parseSafetensors,
   slidingWindow,
 } from 'wasm-attention/worker-runtime';
 import type { WorkerRuntime } from 'wasm-attention/worker-runtime';
@@ -41,6 +43,97 @@ const long = (given: WorkerRuntime = runtime, signal?: AbortSignal) => {
   const x = zeros(1, 2, 16_000, 64);
   return given.scaledDotProductAttention(x, x, x, { signal });
 };
+
+it('exports every type of the main entry, except those of what cannot cross', () => {
+  const typesOf = (file: string) =>
+    [
+      ...readFileSync(new URL(`../../src/${file}`, import.meta.url), 'utf8').matchAll(
+        /export type \{([^}]*)\}/g,
+      ),
+    ]
+      .flatMap(([, names]) => names!.split(','))
+      .map((name) => name.trim())
+      .filter((name) => name !== '');
+  const inPlace = [
+    'AsyncOptions',
+    'CustomMask',
+    'MaskContext',
+    'Runtime',
+    'SlimRuntimeOptions',
+    'WorkerLike',
+  ];
+  const withoutRuntime = [
+    'RotaryFrequencies',
+    'SinusoidalOptions',
+    'WasmContent',
+    'WasmSource',
+    'WasmSources',
+  ];
+  const missing = typesOf('slim.ts').filter((name) => !typesOf('worker/index.ts').includes(name));
+  expect(missing.sort()).toEqual([...inPlace, ...withoutRuntime].sort());
+});
+
+describe('a checkpoint', () => {
+  const names = ['q_proj', 'k_proj', 'v_proj', 'o_proj'];
+
+  /** A file with four projections of 2 x 2 that are the identity, and what a layer has no use for. */
+  function file(): Uint8Array {
+    const tensors = [
+      ...names.map((name) => ({ name: `0.${name}.weight`, dtype: 'F32', shape: [2, 2], size: 16 })),
+      { name: '0.norm.weight', dtype: 'I8', shape: [4], size: 4 },
+      { name: '1.norm.weight', dtype: 'F32', shape: [1], size: 4 },
+    ];
+    let at = 0;
+    const header = JSON.stringify(
+      Object.fromEntries(
+        tensors.map(({ name, dtype, shape, size }) => [
+          name,
+          { dtype, shape, data_offsets: [at, (at += size)] },
+        ]),
+      ),
+    );
+    const bytes = new Uint8Array(8 + header.length + at);
+    bytes[0] = header.length & 255;
+    bytes[1] = header.length >> 8;
+    bytes.set(new TextEncoder().encode(header), 8);
+    for (let i = 0; i < names.length; i++) {
+      bytes.set(new Uint8Array(Float32Array.of(1, 0, 0, 1).buffer), 8 + header.length + 16 * i);
+    }
+    return bytes;
+  }
+
+  it('is read with what the entry exports, and what a layer leaves aside is known outside', async () => {
+    const layer = await runtime.multiHeadAttention({ embedDim: 2, numHeads: 1, bias: false });
+    expect(layer.leftAside).toEqual([]);
+    const { leftAside } = await layer.load(parseSafetensors(file()), '0');
+    expect(leftAside).toEqual(['0.norm.weight']);
+    const { output } = await layer.forward({ data: [3, 4], shape: [1, 2] }, { read: true });
+    expect(await output.read()).toEqual(Float32Array.of(3, 4));
+    for (const one of [output, layer]) one.dispose();
+  });
+
+  it('may hold tensors of the worker, and what TensorFlow.js calls one', async () => {
+    const layer = await runtime.multiHeadAttention({ embedDim: 2, numHeads: 1, bias: false });
+    const identity = Float32Array.of(1, 0, 0, 1);
+    const tensor = await runtime.tensor(identity, [2, 2]);
+    const foreign = { shape: [2, 2], data: () => Promise.resolve(identity), dataSync: () => identity };
+    const stateDict = Object.fromEntries(
+      names.map((name, i) => [`${name}.weight`, i % 2 ? tensor : foreign]),
+    );
+    await layer.load(stateDict);
+    const { output } = await layer.forward({ data: [3, 4], shape: [1, 2] }, { read: true });
+    expect(await output.read()).toEqual(Float32Array.of(3, 4));
+    for (const one of [output, layer, tensor]) one.dispose();
+  });
+});
+
+it('a ring says across the border, too, what it no longer holds', async () => {
+  const cache = await runtime.keyValueCache({ numKeyValueHeads: 1, headDim: 8, ring: { window: 5 } });
+  for (const length of [200, 5]) await cache.append(0, zeros(1, 1, length, 8), zeros(1, 1, length, 8));
+  const error = await errorOf(cache.attend(0, zeros(1, 1, 90, 8)));
+  expect(error).toMatchObject({ code: 'INVALID_STATE', argument: 'query', received: '90 queries' });
+  cache.dispose();
+});
 
 describe('createWorkerRuntime', () => {
   it.each([

@@ -6,6 +6,7 @@
 //   pages      in the order the header counts them, each as it lies in memory (assembly/cache/page.ts)
 //   4 bytes    CRC-32 of all before
 
+import { kindOf } from '../../runtime/elements.js';
 import { AttentionError } from '../../runtime/errors.js';
 
 const MAGIC = [0x57, 0x41, 0x54, 0x54, 0x4e, 0x4b, 0x56] as const;
@@ -52,7 +53,7 @@ export function readSnapshot(bytes: Uint8Array): {
   header: CacheHeader;
   page: (index: number) => Uint8Array;
 } {
-  if (!(bytes instanceof Uint8Array)) throw broken('expected a Uint8Array');
+  if (kindOf(bytes) !== 'Uint8Array') throw broken('expected a Uint8Array');
   if (bytes.length < PREAMBLE + 4 || MAGIC.some((byte, i) => bytes[i] !== byte)) {
     throw broken('these bytes are no snapshot of a key/value cache');
   }
@@ -75,7 +76,8 @@ export function readSnapshot(bytes: Uint8Array): {
 function parseHeader(bytes: Uint8Array): CacheHeader {
   let header: Partial<CacheHeader> | null;
   try {
-    header = JSON.parse(new TextDecoder().decode(bytes)) as Partial<CacheHeader> | null;
+    // A copy, because browsers refuse to decode from shared memory.
+    header = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes))) as Partial<CacheHeader> | null;
   } catch (cause) {
     throw broken('its header is no JSON', cause);
   }

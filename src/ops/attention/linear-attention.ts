@@ -62,7 +62,12 @@ export function linearAttention(
   options: LinearAttentionOptions = {},
 ): Tensor<'float32'> {
   const runtime = findRuntime(options, [query, key, value], LINEAR_ATTENTION_NAMES);
-  return callNow(runtime, (scope) => attendLinearly(scope, query, key, value, options));
+  return callNow(runtime, (scope) => attendLinearly(scope, query, key, value, options), [
+    query,
+    key,
+    value,
+    options,
+  ]);
 }
 
 /**
@@ -80,7 +85,12 @@ export async function linearAttentionAsync(
   options: LinearAttentionOptions & AsyncOptions = {},
 ): Promise<Tensor<'float32'>> {
   const runtime = findRuntime(options, [query, key, value], LINEAR_ATTENTION_NAMES, ASYNC_NAMES);
-  return callAsync(runtime, options, (scope) => attendLinearly(scope, query, key, value, options));
+  return callAsync(runtime, options, (scope) => attendLinearly(scope, query, key, value, options), [
+    query,
+    key,
+    value,
+    options,
+  ]);
 }
 
 function attendLinearly(

@@ -50,7 +50,7 @@ export function mergeAttention(
   parts: readonly PartialAttention[],
   options: MergeOptions = {},
 ): AttentionResult<undefined, true, undefined> {
-  return callNow(runtimeOfParts(parts, options), (scope) => merge(scope, parts));
+  return callNow(runtimeOfParts(parts, options), (scope) => merge(scope, parts), [parts]);
 }
 
 /**
@@ -66,7 +66,9 @@ export async function mergeAttentionAsync(
   parts: readonly PartialAttention[],
   options: MergeOptions & AsyncOptions = {},
 ): Promise<AttentionResult<undefined, true, undefined>> {
-  return callAsync(runtimeOfParts(parts, options, ASYNC_NAMES), options, (scope) => merge(scope, parts));
+  return callAsync(runtimeOfParts(parts, options, ASYNC_NAMES), options, (scope) => merge(scope, parts), [
+    parts,
+  ]);
 }
 
 function runtimeOfParts(parts: readonly PartialAttention[], options: MergeOptions, more?: Names): Runtime {
@@ -116,7 +118,7 @@ function merge(
 function input(scope: CallScope, argument: string, given: TensorLike | undefined): Tensor<'float32'> {
   const tensor = scope.tensor(argument, given as TensorLike);
   checkDataType(argument, tensor, 'float32');
-  return tensor.contiguous ? tensor : scope.temporary(tensor.shape).set(tensor.toFloat32Array());
+  return scope.contiguous(tensor);
 }
 
 function checkShape(argument: string, tensor: Tensor, shape: readonly number[]): void {

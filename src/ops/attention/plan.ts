@@ -71,16 +71,9 @@ export function attentionInput(scope: CallScope, argument: string, input: Tensor
   if (rank < 2 || rank > 4) {
     throw shapeError(argument, '[batch, heads, length, headDim] (or without the leading axes)', tensor.shape);
   }
-  const shape = [1, 1, ...tensor.shape].slice(-4);
-  const strides = [0, 0, ...tensor.strides].slice(-4);
-  const padded = rank === 4 ? tensor : tensor.withLayout(shape, strides);
-  if (padded.shape[3]! > 1 && padded.strides[3] !== 1) return contiguousCopy(scope, padded);
+  const padded = tensor.withRank(4);
+  if (padded.shape[3]! > 1 && padded.strides[3] !== 1) return scope.contiguous(padded);
   return padded;
-}
-
-function contiguousCopy(scope: CallScope, tensor: Tensor<'float32'>): Tensor<'float32'> {
-  const copy = scope.temporary(tensor.shape, tensor.dtype);
-  return copy.set(tensor.toFloat32Array());
 }
 
 /** Checks q and k with the options and prepares the call. Temporary memory belongs to the scope. */

@@ -1,12 +1,10 @@
 // Runs a kernel of attention over all tiles of a filled parameter block.
 
 import type { CallScope } from '../../runtime/inputs.js';
-import type { TileKernel } from '../../runtime/tiles.js';
 import { attentionBlock } from './parameters.js';
 import type { Parameters } from './parameters.js';
 
-type AttentionKernel = TileKernel &
-  ('attentionForward' | 'attentionWeights' | 'columnSums' | 'entropies' | 'topKeys');
+type AttentionKernel = 'attentionForward' | 'attentionWeights' | 'columnSums' | 'entropies' | 'topKeys';
 
 /**
  * @internal Later parts go over earlier ones; the first is that of a plan. Nothing runs without queries: then it is empty.

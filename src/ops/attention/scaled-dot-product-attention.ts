@@ -3,9 +3,10 @@
 import { ASYNC_NAMES, callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
 import { Disposable } from '../../runtime/disposable.js';
-import { AttentionError, describe, shapeError } from '../../runtime/errors.js';
-import { checkDataType, checkTensor, findRuntime } from '../../runtime/inputs.js';
+import { describe, shapeError } from '../../runtime/errors.js';
+import { findRuntime } from '../../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../../runtime/inputs.js';
+import { givenOutput } from '../../runtime/output.js';
 import { Tensor } from '../../runtime/tensor.js';
 import { SCALED_DOT_PRODUCT_ATTENTION_NAMES } from './options.js';
 import type { Asked, AttentionOptions, Returned } from './options.js';
@@ -26,7 +27,10 @@ export interface ScaledDotProductAttentionOptions<
   readonly returnLogSumExp?: LogSumExp | undefined;
   /** Also return what `attentionWeights` and its kin need to give the exact weights afterwards. */
   readonly returnStatistics?: Statistics | undefined;
-  /** A contiguous or strided float32 tensor of the output's shape to write to. */
+  /**
+   * A contiguous or strided float32 tensor of the output's shape to write to. It must not share an element with an input;
+   * it may lie between inputs, as heads of a packed tensor do.
+   */
   readonly output?: Tensor | undefined;
 }
 
@@ -90,7 +94,8 @@ export class AttentionResult<
  * @param query [batch, heads, queries, headDim]; any strides with a contiguous last axis cost no copy
  * @param key   [batch, keyValueHeads, keys, headDim]; heads must be a multiple of keyValueHeads: query head h reads
  *   floor(h / (heads / keyValueHeads))
- * @param value [batch, keyValueHeads, keys, valueHeadDim]
+ * @param value [batch, keyValueHeads, keys, valueHeadDim]. NaN, infinities and sums beyond float32 make the tile that
+ *   meets them, up to some 480 queries of a key/value head, take four to five times as long
  * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
  * @see Vaswani et al. 2017; Dao et al. 2022 (FlashAttention); PyTorch's function of the same name
  *
@@ -112,7 +117,12 @@ export function scaledDotProductAttention<
   options: ScaledDotProductAttentionOptions<Weights, LogSumExp, Statistics> = {},
 ): AttentionResult<Weights, LogSumExp, Statistics> {
   const runtime = findRuntime(options, [query, key, value], SCALED_DOT_PRODUCT_ATTENTION_NAMES);
-  return callNow(runtime, (scope) => planAndAttend(scope, query, key, value, options));
+  return callNow(runtime, (scope) => planAndAttend(scope, query, key, value, options), [
+    query,
+    key,
+    value,
+    options,
+  ]);
 }
 
 /**
@@ -138,7 +148,12 @@ export async function scaledDotProductAttentionAsync<
   options: ScaledDotProductAttentionOptions<Weights, LogSumExp, Statistics> & AsyncOptions = {},
 ): Promise<AttentionResult<Weights, LogSumExp, Statistics>> {
   const runtime = findRuntime(options, [query, key, value], SCALED_DOT_PRODUCT_ATTENTION_NAMES, ASYNC_NAMES);
-  return callAsync(runtime, options, (scope) => planAndAttend(scope, query, key, value, options));
+  return callAsync(runtime, options, (scope) => planAndAttend(scope, query, key, value, options), [
+    query,
+    key,
+    value,
+    options,
+  ]);
 }
 
 function planAndAttend<Weights extends Asked, LogSumExp extends Asked, Statistics extends Asked>(
@@ -152,7 +167,14 @@ function planAndAttend<Weights extends Asked, LogSumExp extends Asked, Statistic
   const k = attentionInput(scope, 'key', key);
   const v = attentionInput(scope, 'value', value);
   checkValue(v, k);
-  return attend(scope, planAttention(scope, q, k, options, rankOf(query)), v, options);
+  const plan = planAttention(scope, q, k, options, rankOf(query));
+  if (options.output !== undefined) givenOutput(scope, options.output, outputShape(plan, v));
+  return attend(scope, plan, v, options);
+}
+
+/** @internal [batch, heads, queries, valueHeadDim], with as many axes as the caller's tensors. */
+export function outputShape({ sizes, rank }: Plan, value: PlacedTensor): number[] {
+  return [sizes.batch, sizes.heads, sizes.queries, value.shape[3]!].slice(4 - rank);
 }
 
 function rankOf(input: TensorLike): number {
@@ -173,7 +195,7 @@ export function checkValue(value: Tensor, key: Tensor): void {
   }
 }
 
-/** @internal Runs a plan. */
+/** @internal Runs a plan. An `output` among the options has been checked. */
 export function attend<Weights extends Asked, LogSumExp extends Asked, Statistics extends Asked>(
   scope: CallScope,
   plan: Plan,
@@ -182,8 +204,7 @@ export function attend<Weights extends Asked, LogSumExp extends Asked, Statistic
 ): AttentionResult<Weights, LogSumExp, Statistics> {
   const { batch, heads, queries, keys } = plan.sizes;
   const rows = [batch, heads, queries].slice(4 - plan.rank);
-  const shape = [...rows, value.shape[3]!];
-  const output = options.output === undefined ? scope.make(shape) : checkOutput(scope, options.output, shape);
+  const output = (options.output as Tensor<'float32'> | undefined) ?? scope.make(outputShape(plan, value));
   const tensors: ResultTensors = { output };
   if (options.returnLogSumExp) tensors.logSumExp = scope.make(rows);
   if (options.returnStatistics) tensors.statistics = scope.make([batch, heads, queries, 2]);
@@ -198,37 +219,10 @@ export function attend<Weights extends Asked, LogSumExp extends Asked, Statistic
     'attentionForward',
     plan.parameters,
     placeTensor('value', value),
-    placeTensor('output', padded(output)),
+    placeTensor('output', output.withRank(4)),
     { valueHeadDim: value.shape[3]!, statistics, logSumExp: tensors.logSumExp?.address ?? 0 },
   );
   if (tensors.weights)
-    writeWeights(scope, { ...plan.parameters, statistics }, plan.sizes, padded(tensors.weights));
+    writeWeights(scope, { ...plan.parameters, statistics }, plan.sizes, tensors.weights.withRank(4));
   return new AttentionResult(tensors, !options.output);
-}
-
-/** The tensor with four axes. */
-function padded(tensor: Tensor<'float32'>): Tensor<'float32'> {
-  const missing = 4 - tensor.shape.length;
-  if (missing === 0) return tensor;
-  return tensor.withLayout(
-    [...new Array<number>(missing).fill(1), ...tensor.shape],
-    [...new Array<number>(missing).fill(0), ...tensor.strides],
-  );
-}
-
-function checkOutput(scope: CallScope, output: Tensor, shape: readonly number[]): Tensor<'float32'> {
-  checkTensor('output', output, scope.runtime);
-  checkDataType('output', output, 'float32');
-  const same =
-    output.shape.length === shape.length && shape.every((length, axis) => length === output.shape[axis]);
-  if (!same) throw shapeError('output', describe(shape), output.shape);
-  if (shape.at(-1)! > 1 && output.strides.at(-1) !== 1) {
-    throw new AttentionError({
-      code: 'INVALID_SHAPE',
-      argument: 'output',
-      expected: 'a contiguous last axis',
-      received: `strides ${describe(output.strides)}`,
-    });
-  }
-  return scope.use(output);
 }

@@ -129,7 +129,10 @@ export async function attentionEntropyAsync(
 export class TopKeys {
   /** [batch, heads, queries, count], falling; 0 where a row has fewer keys. */
   readonly weights: Float32Array;
-  /** [batch, heads, queries, count]; -1 where a row has fewer keys. Of equal weights the lower key comes first. */
+  /**
+   * [batch, heads, queries, count]; -1 where a row has fewer keys whose weight is above 0. Weights below 2^-99 of the row's
+   * largest, scores 69 below its highest, are 0. Of equal weights the lower key comes first.
+   */
   readonly keys: Int32Array;
 
   /** @internal */
@@ -140,7 +143,7 @@ export class TopKeys {
 }
 
 /**
- * The keys with the largest weights of each row.
+ * The keys with the largest weights of each row; -1 in place of keys whose weight is 0, removed or too small for float32.
  *
  * @param query   as given to `scaledDotProductAttention`
  * @param key     as given to `scaledDotProductAttention`
@@ -249,7 +252,7 @@ function summarizeNow<Options extends SummaryOptions>(
   names: Names = SUMMARY_NAMES,
 ): Tensor<'float32'> {
   const runtime = findRuntime(options, [query, key], names);
-  return callNow(runtime, (scope) => summarize(scope, query, key, options, prepare));
+  return callNow(runtime, (scope) => summarize(scope, query, key, options, prepare), [query, key, options]);
 }
 
 function summarizeAsync<Options extends SummaryOptions & AsyncOptions>(
@@ -260,7 +263,11 @@ function summarizeAsync<Options extends SummaryOptions & AsyncOptions>(
   names: Names = SUMMARY_NAMES,
 ): Promise<Tensor<'float32'>> {
   const runtime = findRuntime(options, [query, key], names, ASYNC_NAMES);
-  return callAsync(runtime, options, (scope) => summarize(scope, query, key, options, prepare));
+  return callAsync(runtime, options, (scope) => summarize(scope, query, key, options, prepare), [
+    query,
+    key,
+    options,
+  ]);
 }
 
 function summarize<Options extends SummaryOptions>(

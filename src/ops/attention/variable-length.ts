@@ -52,7 +52,12 @@ export function variableLengthAttention(
   options: VariableLengthOptions,
 ): Tensor<'float32'> {
   const runtime = findRuntime(options, [query, key, value], VARIABLE_LENGTH_NAMES);
-  return callNow(runtime, (scope) => attendSequences(scope, query, key, value, options));
+  return callNow(runtime, (scope) => attendSequences(scope, query, key, value, options), [
+    query,
+    key,
+    value,
+    options,
+  ]);
 }
 
 /**
@@ -71,7 +76,12 @@ export async function variableLengthAttentionAsync(
   options: VariableLengthOptions & AsyncOptions,
 ): Promise<Tensor<'float32'>> {
   const runtime = findRuntime(options, [query, key, value], VARIABLE_LENGTH_NAMES, ASYNC_NAMES);
-  return callAsync(runtime, options, (scope) => attendSequences(scope, query, key, value, options));
+  return callAsync(runtime, options, (scope) => attendSequences(scope, query, key, value, options), [
+    query,
+    key,
+    value,
+    options,
+  ]);
 }
 
 function attendSequences(
@@ -124,5 +134,5 @@ function bounds(argument: string, cumulative: IntegerList, tensor: Tensor): Int3
 /** Tokens [from, to) as [1, heads, length, dim]. */
 function sequence(tensor: Tensor<'float32'>, from: number, to: number): Tensor<'float32'> {
   const part = tensor.slice(0, from, to).transpose(0, 1);
-  return part.withLayout([1, ...part.shape], [0, ...part.strides]);
+  return part.withRank(4);
 }

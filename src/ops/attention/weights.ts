@@ -78,7 +78,7 @@ export function attentionWeights(
   options: AttentionWeightsOptions = {},
 ): Tensor<'float32'> {
   const runtime = findRuntime(options, [query, key], WEIGHTS_NAMES);
-  return callNow(runtime, (scope) => planAndWrite(scope, query, key, options));
+  return callNow(runtime, (scope) => planAndWrite(scope, query, key, options), [query, key, options]);
 }
 
 /**
@@ -96,7 +96,11 @@ export async function attentionWeightsAsync(
   options: AttentionWeightsOptions & AsyncOptions = {},
 ): Promise<Tensor<'float32'>> {
   const runtime = findRuntime(options, [query, key], WEIGHTS_NAMES, ASYNC_NAMES);
-  return callAsync(runtime, options, (scope) => planAndWrite(scope, query, key, options));
+  return callAsync(runtime, options, (scope) => planAndWrite(scope, query, key, options), [
+    query,
+    key,
+    options,
+  ]);
 }
 
 function planAndWrite(

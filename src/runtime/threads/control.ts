@@ -7,6 +7,9 @@
 //   claims tiles: next + step, until the end      claims tiles: next + step, until the end
 //   open = 0, waits until running is 0            running - 1, wakes the caller
 //
+// A worker that has fewer packs than `packs` says returns to its event loop, where the module of the next one waits for it as a
+// message; then it goes on. Work that is opened meanwhile is done without it.
+//
 // All of these are sequentially consistent. Either the worker sees that the work is closed, or the caller sees that the worker
 // runs: a late worker cannot touch the next work's words while they are written.
 
@@ -19,13 +22,17 @@ export const WORD = {
   /** 1 after a kernel threw in a worker. */
   failed: 33,
   next: 48,
-  kernel: 64,
-  end: 65,
-  step: 66,
-  scratch: 67,
-  scratchBytes: 68,
-  argumentCount: 69,
-  args: 70,
+  /** How many packs there are. */
+  packs: 64,
+  /** A kernel: which pack, by the order they were loaded in, and which of the exports of its module. */
+  pack: 65,
+  kernel: 66,
+  end: 67,
+  step: 68,
+  scratch: 69,
+  scratchBytes: 70,
+  argumentCount: 71,
+  args: 72,
 } as const;
 
 export const MOST_ARGUMENTS = 16;

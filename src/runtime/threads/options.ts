@@ -13,7 +13,7 @@ export interface ThreadOptions {
   readonly required?: boolean | undefined;
   /**
    * Where workers come from, for pages whose content security policy forbids `worker-src blob:`: the URL at which the file
-   * `wasm-attention/thread` is served, or a function that starts a worker from it.
+   * `wasm-attention/thread` is served, or a function that starts a worker from it or promises to.
    */
   readonly worker?: WorkerSource | undefined;
 }

@@ -1,8 +1,9 @@
 // The worker threads of a runtime, and how a kernel's tiles are shared among them and the calling thread.
 
 import { AttentionError } from '../errors.js';
-import type { Kernels } from '../kernels.js';
-import type { TileKernel, Work } from '../tiles.js';
+import type { Packs } from '../../../build/kernels.js';
+import type { PackName } from '../packs.js';
+import type { Work } from '../tiles.js';
 import { CONTROL_BYTES, WORD } from './control.js';
 import { spawn } from './spawn.js';
 import type { Thread, WorkerSource } from './spawn.js';
@@ -15,7 +16,8 @@ const SPIN_TIME = 0.05;
 const PATIENCE = 700;
 
 export interface PoolOptions {
-  readonly module: WebAssembly.Module;
+  /** Of the packs: works name them by their place here. */
+  readonly modules: readonly WebAssembly.Module[];
   readonly memory: WebAssembly.Memory;
   /** Threads in all, the caller's included; at least 2. */
   readonly count: number;
@@ -29,24 +31,26 @@ export class ThreadPool {
   readonly count: number;
   readonly #words: Int32Array<SharedArrayBuffer>;
   readonly #threads: readonly Thread[];
-  /** The number of a kernel is its place among the exports of its module. */
-  readonly #numbers: ReadonlyMap<string, number>;
+  /** Of each pack: the number of a kernel is its place among the exports of its module. */
+  readonly #numbers: ReadonlyMap<string, number>[];
 
   private constructor(
-    module: WebAssembly.Module,
+    modules: readonly WebAssembly.Module[],
     words: Int32Array<SharedArrayBuffer>,
     threads: readonly Thread[],
   ) {
     this.count = threads.length + 1;
-    this.#numbers = new Map(WebAssembly.Module.exports(module).map(({ name }, number) => [name, number]));
+    this.#numbers = modules.map(numberKernels);
     this.#words = words;
     this.#threads = threads;
   }
 
   /** @throws Error with the reason if a worker does not start; none is left then */
-  static async start({ module, memory, count, worker, onExit }: PoolOptions): Promise<ThreadPool> {
+  static async start({ modules, memory, count, worker, onExit }: PoolOptions): Promise<ThreadPool> {
     const control = new SharedArrayBuffer(CONTROL_BYTES);
-    const message = { module, memory, control, spinTime: SPIN_TIME };
+    const words = new Int32Array(control);
+    words[WORD.packs] = modules.length;
+    const message = { modules, memory, control, spinTime: SPIN_TIME };
     let ending = false;
     const exited = () => {
       if (!ending) onExit();
@@ -61,20 +65,45 @@ export class ThreadPool {
       await Promise.all(threads.map((thread) => thread.end()));
       throw failed.reason;
     }
-    return new ThreadPool(module, new Int32Array(control), threads);
+    return new ThreadPool(modules, words, threads);
+  }
+
+  /** How many packs all workers have. */
+  get packs(): number {
+    return this.#numbers.length;
+  }
+
+  /** @throws Error with the reason if a worker does not take the module in; the pool is of no use then */
+  async load(module: WebAssembly.Module): Promise<void> {
+    const answers = Promise.all(this.#threads.map((thread) => thread.ask({ module })));
+    Atomics.add(this.#words, WORD.packs, 1);
+    Atomics.add(this.#words, WORD.generation, 1);
+    Atomics.notify(this.#words, WORD.generation);
+    await answers;
+    this.#numbers.push(numberKernels(module));
   }
 
   /**
    * Runs tiles [from, to) of a work on all threads; returns when they are done.
    *
+   * @param pack    place of the work's pack among the modules
    * @param scratch of the caller; those of the workers follow, `scratchBytes` each
    * @throws AttentionError WORKER_LOST if workers do not come back: they may still write where the work writes
    */
-  run(kernels: Kernels, work: Work, scratch: number, scratchBytes: number, from: number, to: number): void {
+  run(
+    kernels: Packs[PackName],
+    pack: number,
+    work: Work,
+    scratch: number,
+    scratchBytes: number,
+    from: number,
+    to: number,
+  ): void {
     const words = this.#words;
     const { grain = 1 } = work;
     const step = Math.max(1, Math.round((to - from) / (this.count * CLAIMS * grain))) * grain;
-    words[WORD.kernel] = this.#numbers.get(work.kernel)!;
+    words[WORD.pack] = pack;
+    words[WORD.kernel] = this.#numbers[pack]!.get(work.kernel)!;
     words[WORD.end] = to;
     words[WORD.step] = step;
     words[WORD.scratch] = scratch;
@@ -106,8 +135,8 @@ export class ThreadPool {
   }
 
   /** Returns the milliseconds of the longest claim. */
-  #claimTiles(kernels: Kernels, work: Work, scratch: number, to: number, step: number): number {
-    const kernel = (kernels as unknown as Record<TileKernel, (...args: number[]) => void>)[work.kernel];
+  #claimTiles(kernels: Packs[PackName], work: Work, scratch: number, to: number, step: number): number {
+    const kernel = (kernels as unknown as Record<string, (...args: number[]) => void>)[work.kernel]!;
     let longest = 0;
     let before = performance.now();
     for (;;) {
@@ -132,6 +161,10 @@ export class ThreadPool {
       if (waited > SPIN_TIME && running > 0 && mayWait()) Atomics.wait(words, WORD.running, running, 50);
     }
   }
+}
+
+function numberKernels(module: WebAssembly.Module): ReadonlyMap<string, number> {
+  return new Map(WebAssembly.Module.exports(module).map(({ name }, number) => [name, number]));
 }
 
 function lost(what: string): AttentionError {

@@ -1,5 +1,6 @@
 // Workers of browsers and of Node, Bun and Deno, as one thing.
 
+import { describe } from '../errors.js';
 import source from './thread.js?inline';
 import type { ThreadAnswer, ThreadMessage } from './thread.js';
 
@@ -11,8 +12,8 @@ export interface WorkerLike {
   terminate(): unknown;
 }
 
-/** Where a worker comes from: the URL of `wasm-attention/thread`, or a function that starts one from it. */
-export type WorkerSource = string | URL | (() => WorkerLike);
+/** Where a worker comes from: the URL of `wasm-attention/thread`, or a function that starts one from it or promises to. */
+export type WorkerSource = string | URL | (() => WorkerLike | Promise<WorkerLike>);
 
 type NodeWorker = WorkerLike & {
   on(event: string, listener: (value: never) => void): void;
@@ -46,7 +47,7 @@ export function whyNoThreads(): string | undefined {
   return undefined;
 }
 
-function create(from: WorkerSource | undefined): WorkerLike {
+function create(from: WorkerSource | undefined): WorkerLike | Promise<WorkerLike> {
   if (typeof from === 'function') return from();
   const threads = nodeModule('node:worker_threads') as NodeThreads | undefined;
   if (threads) return from ? new threads.Worker(from) : new threads.Worker(source, { eval: true });
@@ -62,13 +63,41 @@ function create(from: WorkerSource | undefined): WorkerLike {
 
 /** A running worker. */
 export interface Thread {
+  /**
+   * Sends a message and waits for the answer.
+   *
+   * @throws Error with the reason if it says that it cannot, fails, ends, or says nothing
+   */
+  ask(message: ThreadMessage): Promise<void>;
   /** Ends it; the promise is fulfilled when it surely runs no more. */
   end(): Promise<void>;
 }
 
-/** Milliseconds that a worker gets to start, and that an ended one gets where nothing tells when it has stopped. */
-const START_TIME = 10_000;
+/** Milliseconds that a worker gets to answer, and that an ended one gets where nothing tells when it has stopped. */
+const ANSWER_TIME = 10_000;
 const END_TIME = 1000;
+
+/** The worker, waited for if it is promised, for so long. */
+async function createInTime(from: WorkerSource | undefined): Promise<WorkerLike> {
+  const promised = Promise.resolve(create(from));
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new Error(`no worker came within ${ANSWER_TIME / 1000} s`));
+      void promised.then(
+        (worker) => worker.terminate(),
+        () => {},
+      );
+    }, ANSWER_TIME);
+  });
+  try {
+    const worker = await Promise.race([promised, late]);
+    if (typeof worker?.postMessage === 'function') return worker;
+    throw new Error(`threads.worker returned ${describe(worker)}, which is no worker`);
+  } finally {
+    clearTimeout(timer);
+  }
+}
 
 /**
  * Starts a worker with its first message and waits until it says that it is ready.
@@ -81,48 +110,62 @@ export async function spawn(
   message: ThreadMessage,
   onExit: () => void,
 ): Promise<Thread> {
-  const worker = create(from);
+  const worker = await createInTime(from);
   const node = 'on' in worker ? (worker as NodeWorker) : undefined;
+  let started = false;
+  let asked: { resolve: () => void; reject: (reason: Error) => void } | undefined;
+  const fail = (reason: string) => asked?.reject(new Error(reason));
+  const onMessage = ({ error }: ThreadAnswer) =>
+    error === undefined ? asked?.resolve() : fail(`a worker could not load the kernels: ${error}`);
+  const onError = (error: { message?: string } | undefined) =>
+    fail(
+      `a worker failed${started ? '' : ' to start'}: ${error?.message || 'no reason given (a content security policy?)'}`,
+    );
+  if (node) {
+    node.on('message', onMessage);
+    node.on('error', onError);
+    node.on('exit', () => {
+      fail(started ? 'a worker ended' : 'a worker ended while it started');
+      if (started) onExit();
+    });
+  } else {
+    const web = worker as Worker;
+    web.onmessage = ({ data }) => onMessage(data as ThreadAnswer);
+    web.onerror = (event) => {
+      event.preventDefault();
+      onError(event);
+    };
+  }
   const thread = {
+    async ask(message: ThreadMessage) {
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      try {
+        await new Promise<void>((resolve, reject) => {
+          asked = { resolve, reject };
+          const late = started ? 'answer' : 'start';
+          timer = setTimeout(
+            () => fail(`a worker did not ${late} within ${ANSWER_TIME / 1000} s`),
+            ANSWER_TIME,
+          );
+          worker.postMessage(message);
+        });
+      } finally {
+        clearTimeout(timer);
+      }
+    },
     async end() {
+      fail('a worker was ended');
       // Node's promise is kept when the thread has ended; browsers return nothing.
       const ended = worker.terminate();
       if (ended instanceof Promise) await ended;
       else await new Promise((resolve) => setTimeout(resolve, END_TIME));
     },
   };
-  let started = false;
-  let timer: ReturnType<typeof setTimeout> | undefined;
   try {
-    await new Promise<void>((resolve, reject) => {
-      const fail = (reason: string) => reject(new Error(reason));
-      const onMessage = ({ error }: ThreadAnswer) =>
-        error === undefined ? resolve() : fail(`a worker could not load the kernels: ${error}`);
-      const onError = (error: { message?: string } | undefined) =>
-        fail(`a worker failed to start: ${error?.message || 'no reason given (a content security policy?)'}`);
-      if (node) {
-        node.on('message', onMessage);
-        node.on('error', onError);
-        node.on('exit', () => {
-          if (started) onExit();
-          else fail('a worker ended while it started');
-        });
-      } else {
-        const web = worker as Worker;
-        web.onmessage = ({ data }) => onMessage(data as ThreadAnswer);
-        web.onerror = (event) => {
-          event.preventDefault();
-          onError(event);
-        };
-      }
-      timer = setTimeout(() => fail(`a worker did not start within ${START_TIME / 1000} s`), START_TIME);
-      worker.postMessage(message);
-    });
+    await thread.ask(message);
   } catch (error) {
     void thread.end();
     throw error;
-  } finally {
-    clearTimeout(timer);
   }
   started = true;
   node?.unref();

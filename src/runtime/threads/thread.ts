@@ -1,11 +1,12 @@
-// What a worker thread runs: it waits for work in the control words, claims tiles, waits again. The package holds it as a
-// string, and as the file `wasm-attention/thread`.
+// What a worker thread runs: it waits for work in the control words, claims tiles, waits again; and takes in the modules of
+// packs. The package holds it as a string, and as the file `wasm-attention/thread`.
 
 import { WORD } from './control.js';
 
-/** The first and only message to a worker. */
-export interface ThreadMessage {
-  readonly module: WebAssembly.Module;
+/** The first message to a worker. */
+export interface StartMessage {
+  /** Of the packs, in their order. */
+  readonly modules: readonly WebAssembly.Module[];
   readonly memory: WebAssembly.Memory;
   readonly control: SharedArrayBuffer;
   /** Of this worker, from 1. */
@@ -14,7 +15,14 @@ export interface ThreadMessage {
   readonly spinTime: number;
 }
 
-/** The answer, once. */
+/** A later message: one more pack. */
+export interface PackMessage {
+  readonly module: WebAssembly.Module;
+}
+
+export type ThreadMessage = StartMessage | PackMessage;
+
+/** The answer to each message. */
 export interface ThreadAnswer {
   /** Why it cannot work; absent if it can. */
   readonly error?: string;
@@ -27,39 +35,43 @@ const { process } = globalThis as {
 };
 const parent = process?.getBuiltinModule?.('node:worker_threads')?.parentPort;
 if (parent)
-  parent.once('message', (message: ThreadMessage) => start(message, (answer) => parent.postMessage(answer)));
+  parent.on('message', (message: ThreadMessage) => receive(message, (answer) => parent.postMessage(answer)));
 else
   globalThis.onmessage = ({ data }: MessageEvent<ThreadMessage>) =>
-    start(data, (answer) => postMessage(answer));
+    receive(data, (answer) => postMessage(answer));
 
-function start(message: ThreadMessage, answer: (answer: ThreadAnswer) => void): void {
-  const words = new Int32Array(message.control);
+let started: StartMessage;
+/** The kernels of each pack by their numbers. */
+const packs: (readonly Kernel[])[] = [];
+
+function receive(message: ThreadMessage, answer: (answer: ThreadAnswer) => void): void {
+  if ('control' in message) started = message;
+  const words = new Int32Array(started.control);
   const seen = Atomics.load(words, WORD.generation);
-  let kernels: readonly Kernel[];
   try {
-    const { exports } = new WebAssembly.Instance(message.module, { env: { memory: message.memory } });
-    kernels = WebAssembly.Module.exports(message.module).map(({ name }) => exports[name] as Kernel);
+    const modules = 'control' in message ? message.modules : [message.module];
+    for (const module of modules) packs.push(kernelsOf(module));
   } catch (error) {
     answer({ error: String(error) });
     return;
   }
   answer({});
-  work(words, kernels, message, seen);
+  work(words, seen);
 }
 
-/** Runs until the thread is ended from outside. */
-function work(
-  words: Int32Array,
-  kernels: readonly Kernel[],
-  { index, spinTime }: ThreadMessage,
-  seen: number,
-): never {
-  for (;;) {
-    waitForChange(words, seen, spinTime);
+function kernelsOf(module: WebAssembly.Module): readonly Kernel[] {
+  const { exports } = new WebAssembly.Instance(module, { env: { memory: started.memory } });
+  return WebAssembly.Module.exports(module).map(({ name }) => exports[name] as Kernel);
+}
+
+/** Runs until the thread is ended from outside, or until there is another pack. */
+function work(words: Int32Array, seen: number): void {
+  while (Atomics.load(words, WORD.packs) === packs.length) {
+    waitForChange(words, seen);
     seen = Atomics.load(words, WORD.generation);
     Atomics.add(words, WORD.running, 1);
     try {
-      if (Atomics.load(words, WORD.open)) claimTiles(words, kernels, index);
+      if (Atomics.load(words, WORD.open)) claimTiles(words);
     } catch {
       Atomics.store(words, WORD.failed, 1);
     }
@@ -67,8 +79,8 @@ function work(
   }
 }
 
-function waitForChange(words: Int32Array, seen: number, spinTime: number): void {
-  const end = performance.now() + spinTime;
+function waitForChange(words: Int32Array, seen: number): void {
+  const end = performance.now() + started.spinTime;
   do {
     for (let i = 0; i < 64; i++) if (Atomics.load(words, WORD.generation) !== seen) return;
   } while (performance.now() < end);
@@ -77,12 +89,12 @@ function waitForChange(words: Int32Array, seen: number, spinTime: number): void 
   Atomics.sub(words, WORD.sleeping, 1);
 }
 
-function claimTiles(words: Int32Array, kernels: readonly Kernel[], index: number): void {
+function claimTiles(words: Int32Array): void {
   const end = words[WORD.end]!;
   const step = words[WORD.step]!;
-  const kernel = kernels[words[WORD.kernel]!]!;
+  const kernel = packs[words[WORD.pack]!]![words[WORD.kernel]!]!;
   const args = words.slice(WORD.args, WORD.args + words[WORD.argumentCount]!);
-  const scratch = words[WORD.scratch]! + index * words[WORD.scratchBytes]!;
+  const scratch = words[WORD.scratch]! + started.index * words[WORD.scratchBytes]!;
   for (;;) {
     const from = Atomics.add(words, WORD.next, step);
     if (from >= end) return;

@@ -1,12 +1,14 @@
 // The threads of a runtime over its life: started with it, started again after a loss, ended with it.
 
+import type { Packs } from '../../../build/kernels.js';
 import { AttentionError } from '../errors.js';
-import type { Kernels } from '../kernels.js';
+import type { PackName } from '../packs.js';
 import type { Work } from '../tiles.js';
 import { ThreadPool } from './pool.js';
 import type { WorkerSource } from './spawn.js';
 
 export interface ThreadsOptions {
+  /** Of attention. */
   readonly module: WebAssembly.Module;
   readonly memory: WebAssembly.Memory;
   readonly count: number;
@@ -24,16 +26,22 @@ export class Threads {
    */
   leastCost = 4e6;
   readonly #options: ThreadsOptions;
+  /** Names and modules of the packs, in the order in which works number them. */
+  readonly #packs: string[] = ['attention'];
+  readonly #modules: WebAssembly.Module[];
   #pool: ThreadPool | undefined;
   #reason: string;
   #restarts = 0;
   #ended = false;
   /** Pending while workers that were given up may still write. */
   #settling: Promise<void> | undefined;
+  /** One pack after the other, so that all threads have them in one order. */
+  #loading: Promise<void> = Promise.resolve();
 
   private constructor(options: ThreadsOptions) {
     this.#options = options;
     this.#reason = options.reason;
+    this.#modules = [options.module];
   }
 
   /** @throws Error with the reason if the workers do not start */
@@ -60,13 +68,46 @@ export class Threads {
   }
 
   /** Runs tiles on all threads; see `ThreadPool.run`. */
-  run(kernels: Kernels, work: Work, scratch: number, scratchBytes: number, from: number, to: number): void {
+  run(
+    kernels: Packs[PackName],
+    work: Work,
+    scratch: number,
+    scratchBytes: number,
+    from: number,
+    to: number,
+  ): void {
     try {
-      this.#pool!.run(kernels, work, scratch, scratchBytes, from, to);
+      const pack = work.pack ? this.#packs.indexOf(work.pack) : 0;
+      this.#pool!.run(kernels, pack, work, scratch, scratchBytes, from, to);
     } catch (error) {
       if (error instanceof AttentionError && error.code === 'WORKER_LOST') this.#lose();
       throw error;
     }
+  }
+
+  /**
+   * Loads a pack in all threads, those included that run already and those that will be started.
+   *
+   * @throws AttentionError WORKER_LOST if a thread does not take it in: all are started again without it
+   */
+  load(name: string, module: WebAssembly.Module): Promise<void> {
+    const load = this.#loading.then(async () => {
+      const pool = this.#pool;
+      try {
+        await pool?.load(module);
+      } catch (cause) {
+        this.#lose(pool);
+        throw new AttentionError({
+          code: 'WORKER_LOST',
+          message: `worker threads could not load the kernel pack '${name}': ${(cause as Error).message}`,
+          cause,
+        });
+      }
+      this.#packs.push(name);
+      this.#modules.push(module);
+    });
+    this.#loading = load.catch(() => {});
+    return load;
   }
 
   /** Frees memory when no thread that was given up can write to it any more: mostly at once. */
@@ -83,8 +124,16 @@ export class Threads {
   }
 
   async #start(): Promise<void> {
-    const { reason, ...options } = this.#options;
-    const pool = await ThreadPool.start({ ...options, onExit: () => this.#lose(pool) });
+    const { memory, count, reason, worker } = this.#options;
+    const modules = this.#modules.slice();
+    const pool = await ThreadPool.start({ modules, memory, count, worker, onExit: () => this.#lose(pool) });
+    try {
+      // Those that were loaded while they started.
+      while (pool.packs < this.#modules.length) await pool.load(this.#modules[pool.packs]!);
+    } catch (error) {
+      void pool.end();
+      throw error;
+    }
     if (this.#ended) return void pool.end();
     this.#pool = pool;
     this.#reason = reason;

@@ -1,5 +1,5 @@
-// Packs bytes for assembly/unpack: the cheapest way through copies and bytes by estimated prices, as decisions under learnt
-// probabilities, as the digits of one number (range coding).
+// A range encoder: the other half of assembly/range-decoder.ts. The cheapest way through copies and bytes by estimated prices, as
+// decisions under learnt probabilities, as the digits of one number.
 
 /** Most places with the same three bytes that are looked at, and the longest copy. */
 const PLACES = 3000;
@@ -12,13 +12,13 @@ const PRICE = {
   copy: (length, distance) => 7.5 + 1.4 * Math.log2(length) + 1.1 * Math.log2(distance),
 };
 
-/** The digits, a byte each, of which assembly/unpack makes the bytes again. */
-export function pack(bytes) {
-  const { encode, end } = encoder();
+/** The digits, a byte each, of which assembly/range-decoder.ts makes the bytes again. */
+export function encode(bytes) {
+  const { write, end } = digits();
   const learnt = new Map();
   for (const { place, answer } of decisions(bytes, cheapestSteps(bytes))) {
     const { expected, seen } = learnt.get(place) ?? { expected: 2048, seen: 0 };
-    encode(expected, answer);
+    write(expected, answer);
     const change = ((answer ? 4072 : 24) - expected) >> (32 - Math.clz32(seen + 1));
     learnt.set(place, { expected: expected + change, seen: Math.min(seen + 1, 7) });
   }
@@ -80,7 +80,7 @@ function same(bytes, at, place) {
   return length;
 }
 
-/** The decisions of assembly/unpack in its order, each with the place of its probability: mirrors it line by line. */
+/** The decisions of the decoder in its order, each with the place of its probability: mirrors it line by line. */
 function decisions(bytes, steps) {
   const made = [];
   const decide = (place, answer) => made.push({ place, answer });
@@ -134,29 +134,29 @@ function operands(opcode) {
 }
 
 /** Writes decisions as digits of 8 bits. */
-function encoder() {
-  const digits = [];
+function digits() {
+  const written = [];
   let low = 0; // below 2 ** 32; the next digit counts 2 ** 24
   let range = 1;
   const shift = () => {
-    digits.push(Math.floor(low / 2 ** 24));
+    written.push(Math.floor(low / 2 ** 24));
     low = (low % 2 ** 24) * 256;
   };
   return {
-    encode(expected, answer) {
+    write(expected, answer) {
       for (; range < 1 << 22; range <<= 8) shift();
       const bound = (range >> 12) * expected;
       if (!answer) low += bound;
       range = answer ? bound : range - bound;
       if (low < 2 ** 32) return;
       low -= 2 ** 32;
-      let carry = digits.length - 1;
-      while (digits[carry] === 255) digits[carry--] = 0;
-      digits[carry]++;
+      let carry = written.length - 1;
+      while (written[carry] === 255) written[carry--] = 0;
+      written[carry]++;
     },
     end() {
       for (let i = 0; i < 4; i++) shift();
-      return Buffer.from(digits.slice(4)); // the first are zeros: nothing was written yet
+      return Buffer.from(written.slice(4)); // the first are zeros: nothing was written yet
     },
   };
 }

@@ -1,6 +1,7 @@
-// Unpacks what scripts/pack.mjs packed: parts of what came before, or bytes of their own, all of it as yes-or-no decisions
-// under probabilities that are learnt on the way. Made for WebAssembly: a byte is guessed from the instruction that it
-// belongs to. A module of its own, because it runs before the kernels are there, once: hence the globals.
+// A range decoder: the other half of scripts/range-encoder.mjs, which must mirror it line by line. The embedded builds are parts
+// of what came before, or bytes of their own, all of it as yes-or-no decisions under probabilities that are learnt on the way
+// (the family of LZMA). Made for WebAssembly: a byte is predicted from the instruction that it belongs to. A module of its own,
+// because it runs before the kernels are there, once: hence the globals. What it saves and costs is in docs/kernels.md.
 
 /** Places of the probabilities: of "another distance" from 0; of three kinds of numbers; of "a copy" and bytes by instruction. */
 const NUMBERS: u32 = 2048;
@@ -21,8 +22,8 @@ export function start(): usize {
   return LEARNT + PLACES * 2;
 }
 
-/** Unpacks `length` bytes to `target`, from the digits at `start()`. */
-export function unpack(target: usize, length: usize): void {
+/** Decodes `length` bytes to `target`, from the digits at `start()`. */
+export function decode(target: usize, length: usize): void {
   digits = start();
   const end = target + length;
   let at = target;

@@ -1,0 +1,40 @@
+// The builds of a pack as a module of text, for those who load no files: build/embedded-<pack>.ts, and the decoder of all of
+// them, build/range-decoder.ts.
+
+import { encode } from './range-encoder.mjs';
+
+/** The source of build/range-decoder.ts. */
+export function decoderText(decoder) {
+  return `export const decoder = '${Buffer.from(decoder).toString('base64')}';\n`;
+}
+
+/**
+ * The source of build/embedded-<pack>.ts. The builds are encoded one after the other, because they hardly differ. Text compresses
+ * for the network to about what base64 adds.
+ *
+ * @param builds  of one pack, { target, contents } each
+ * @param decoder bytes of the decoder: what is encoded is decoded once, to be sure
+ */
+export function embeddedText(builds, decoder) {
+  const bytes = Buffer.concat(builds.map(({ contents }) => contents));
+  const encoded = encode(bytes);
+  if (!decode(decoder, encoded, bytes.length).equals(bytes))
+    throw new Error('What was encoded does not decode');
+  let end = 0;
+  const places = builds.map(({ target, contents }) => `${target}: [${end}, ${(end += contents.length)}]`);
+  return [
+    `import { embedded } from '../src/embedded.js';`,
+    `const encoded =\n  '${encoded.toString('base64')}';`,
+    `export const wasm = /* @__PURE__ */ embedded(encoded, { ${places.join(', ')} });\n`,
+  ].join('\n');
+}
+
+/** As src/embedded.ts does it. */
+function decode(decoder, encoded, length) {
+  const { memory, start, decode } = new WebAssembly.Instance(new WebAssembly.Module(decoder)).exports;
+  const target = start() + encoded.length;
+  if (target + length > memory.buffer.byteLength) throw new Error('The decoder needs more memory');
+  new Uint8Array(memory.buffer).set(encoded, start());
+  decode(target, length);
+  return Buffer.from(memory.buffer, target, length);
+}
