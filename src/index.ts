@@ -17,6 +17,13 @@ export * from './slim.js';
  *
  * @throws AttentionError UNSUPPORTED without WebAssembly SIMD, where a forced build cannot run, or where compiling is
  *   forbidden; INVALID_ARGUMENT; OUT_OF_MEMORY if the engine refuses the first pages.
+ *
+ * @example
+ * ```js
+ * const runtime = await createRuntime({ threads: 'auto' }); // one thread where there can be no others
+ * runtime.info.build; // 'relaxed' or 'simd'
+ * runtime.dispose();
+ * ```
  */
 export function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
   return createRuntimeFrom(options, wasm);

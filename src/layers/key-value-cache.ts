@@ -157,6 +157,15 @@ export interface PreparedAppend {
  * With `float32` storage and the `simd` build, a prompt in one piece, in any chunks, or token by token gives the same bits.
  *
  * @see Pope et al. 2022; Kwon et al. 2023 (pages); Xiao et al. 2023 (attention sinks)
+ *
+ * @example
+ * ```js
+ * const cache = new KeyValueCache(runtime, { numKeyValueHeads: 2, headDim: 4, capacity: 1000 });
+ * cache.append(0, k, v); // layer 0: keys and values of five tokens
+ * cache.attend(0, q.slice(2, 4, 5)).output.shape; // [1, 2, 1, 4]
+ * cache.lengths(); // [5]
+ * cache.dispose();
+ * ```
  */
 export class KeyValueCache extends Disposable {
   /** Where the pages are. */
@@ -266,7 +275,7 @@ export class KeyValueCache extends Disposable {
     return callNow(this.runtime, (scope) => this.#attend(scope, layer, query, options), [query, options]);
   }
 
-  /** {@link attend} in slices between turns of the event loop. Until it is over the cache can be read, but not changed. */
+  /** {@link attend} in slices of some milliseconds between turns of the event loop: the same bits, and the page lives on. Until it is over the cache can be read, but not changed. */
   async attendAsync<Weights extends Asked = undefined, LogSumExp extends Asked = undefined>(
     layer: number,
     query: TensorLike,

@@ -124,7 +124,15 @@ export const FORWARD_NAMES = {
 /** Whether one of two is asked for. */
 export type Either<First extends Asked, Second extends Asked> = First extends true ? true : Second;
 
-/** What a layer returns; disposing it disposes all its tensors. */
+/**
+ * What a layer returns; disposing it disposes all its tensors.
+ *
+ * @example
+ * ```js
+ * const { output, weights } = layer.forward(x, { averageWeights: true });
+ * weights.shape; // [1, 5, 5]
+ * ```
+ */
 export class LayerResult<Weights extends Asked = Asked, LogSumExp extends Asked = Asked> extends Disposable {
   /** [batch, queries, embedDim]; without a batch axis if the input had none. */
   readonly output: Tensor<'float32'>;
@@ -189,6 +197,15 @@ interface PackedProjections {
  * A boolean mask is true where a query attends: torch.nn.MultiheadAttention has it the other way round.
  *
  * @see Vaswani et al. 2017; Ainslie et al. 2023 (grouped queries)
+ *
+ * @example
+ * ```js
+ * const layer = new MultiHeadAttention(runtime, { embedDim: 8, numHeads: 2, causal: true });
+ * layer.load(stateDict, 'model.layers.0.self_attn'); // or of parseSafetensors(bytes)
+ * const { output } = layer.forward({ data: new Float32Array(40), shape: [1, 5, 8] });
+ * output.shape; // [1, 5, 8]
+ * layer.dispose();
+ * ```
  */
 export class MultiHeadAttention extends Disposable {
   /** Where the weights are. */
@@ -271,7 +288,7 @@ export class MultiHeadAttention extends Disposable {
     return callNow(this.runtime, (scope) => this.#run(scope, packed, x, options), [x, options]);
   }
 
-  /** {@link forward} in slices between turns of the event loop. */
+  /** {@link forward} in slices of some milliseconds between turns of the event loop: the same bits, and the page lives on. */
   async forwardAsync<
     Weights extends Asked = undefined,
     Averaged extends Asked = undefined,

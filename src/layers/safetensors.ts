@@ -62,6 +62,13 @@ const decoders: ReadonlyMap<string, (bytes: Uint8Array) => Float32Array> = new M
  *
  * The format: https://huggingface.co/docs/safetensors, and the checks of its reference implementation,
  * https://github.com/huggingface/safetensors.
+ *
+ * @example
+ * ```js
+ * const response = await fetch('/model.safetensors');
+ * const tensors = parseSafetensors(await response.arrayBuffer());
+ * Object.keys(tensors); // names, for layer.load(tensors, prefix)
+ * ```
  */
 export function parseSafetensors(bytes: ArrayBuffer | Uint8Array): Record<string, StateTensor> {
   const file = toByteView(bytes);

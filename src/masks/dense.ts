@@ -47,6 +47,13 @@ export class DenseMask extends Mask {
  *
  * @param data  booleans or bytes in order of the shape
  * @param shape broadcasts from the right to [batch, heads, queries, keys]
+ * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE
+ *
+ * @example
+ * ```js
+ * const keepsAllButTheLastKey = denseMask([true, true, true, true, false], [1, 5]); // the same for every query
+ * scaledDotProductAttention(q, k, v, { mask: and(causal(), keepsAllButTheLastKey) });
+ * ```
  */
 export function denseMask(data: readonly boolean[] | Uint8Array, shape: readonly number[]): Mask {
   const isList: boolean = kindOf(data) === 'Uint8Array' || Array.isArray(data);

@@ -56,7 +56,15 @@ const brand = Symbol.for('wasm-attention.Mask');
 /** How a mask was made: the name of the function and what it was given. */
 export type MaskRecipe = readonly [name: string, ...given: unknown[]];
 
-/** A mask. Values are immutable; the arrays they were made from must not change afterwards. */
+/**
+ * A mask. Values are immutable; the arrays they were made from must not change afterwards.
+ *
+ * @example
+ * ```js
+ * const mask = or(slidingWindow({ left: 2, right: 2 }), globalTokens([0]));
+ * scaledDotProductAttention(q, k, v, { mask });
+ * ```
+ */
 export abstract class Mask {
   /** Whether batch rows differ. */
   abstract readonly perBatch: boolean;
@@ -172,6 +180,12 @@ class CausalMask extends IntervalMask {
  *
  * @param alignment 'upper-left': query i is at key i (PyTorch's is_causal); 'lower-right': the last query is at the last
  *   key of its row, `keyLengths` minded (FlashAttention). Whatever the positions of the call are.
+ * @throws AttentionError INVALID_ARGUMENT
+ *
+ * @example
+ * ```js
+ * scaledDotProductAttention(q, k, v, { mask: and(causal(), keyLengths([4])) }); // or { causal: true } on its own
+ * ```
  */
 export function causal(alignment?: CausalAlignment): Mask {
   if (alignment !== undefined && alignment !== 'upper-left' && alignment !== 'lower-right') {
@@ -212,6 +226,13 @@ class SlidingWindowMask extends IntervalMask {
  * Query at position p keeps keys p - left to p + right: that many beside the own one (FlashAttention, ONNX).
  * A window w of Hugging Face or onnxruntime counts the own key: left = w - 1. Positions are those of the call, as for
  * `causal()`.
+ *
+ * @throws AttentionError INVALID_ARGUMENT
+ *
+ * @example
+ * ```js
+ * scaledDotProductAttention(q, k, v, { mask: slidingWindow({ left: 2, right: 0 }) }); // three keys: the own one, and two before
+ * ```
  */
 export function slidingWindow(window: Window): Mask {
   checkObject('window', window, '{ left, right }');
@@ -287,12 +308,30 @@ class LengthMask extends IntervalMask {
   }
 }
 
-/** Keys at or beyond a batch row's length are removed (padding on the right). Lengths must be within 0..keys. */
+/**
+ * Keys at or beyond a batch row's length are removed (padding on the right). Lengths must be within 0..keys.
+ *
+ * @throws AttentionError INVALID_ARGUMENT; where it is used, INVALID_SHAPE for other than one length or one a batch row
+ *
+ * @example
+ * ```js
+ * scaledDotProductAttention(q, k, v, { mask: keyLengths([3]) }); // the last two keys are padding
+ * ```
+ */
 export function keyLengths(lengths: IntegerList): Mask {
   return recorded(new LengthMask('keyLengths', lengths), 'keyLengths', lengths);
 }
 
-/** Every query keeps the first `lengths[b]` keys. For a prefix language model: `or(causal(), prefix(lengths))`. */
+/**
+ * Every query keeps the first `lengths[b]` keys. For a prefix language model: `or(causal(), prefix(lengths))`.
+ *
+ * @throws AttentionError INVALID_ARGUMENT; where it is used, INVALID_SHAPE for other than one length or one a batch row
+ *
+ * @example
+ * ```js
+ * scaledDotProductAttention(q, k, v, { mask: or(causal(), prefix([2])) }); // a prompt of two tokens, seen whole
+ * ```
+ */
 export function prefix(lengths: IntegerList): Mask {
   return recorded(new LengthMask('prefix', lengths), 'prefix', lengths);
 }
@@ -400,6 +439,13 @@ function runsOf(ids: Int32Array): { begins: Int32Array; ends: Int32Array } | und
  *
  * @param documents `ids`: one integer a position (one list, or one a batch row); or `cumulativeLengths`:
  *   [0, end of the first, ..., number of keys]
+ * @throws AttentionError INVALID_ARGUMENT
+ *
+ * @example
+ * ```js
+ * scaledDotProductAttention(q, k, v, { mask: documents({ ids: [0, 0, 1, 1, 1] }) });
+ * scaledDotProductAttention(q, k, v, { mask: documents({ cumulativeLengths: [0, 2, 5] }) }); // the same
+ * ```
  */
 export function documents(documents: Documents): Mask {
   checkObject('documents', documents, '{ ids } or { cumulativeLengths }');
@@ -472,6 +518,13 @@ class GlobalTokensMask extends Mask {
 /**
  * These tokens see every key and are seen by every query (Longformer). Usually in `or(slidingWindow(...), globalTokens(...))`.
  * Positions are those of the call, as for `causal()`.
+ *
+ * @throws AttentionError INVALID_ARGUMENT; where it is used, also for an index past the end
+ *
+ * @example
+ * ```js
+ * scaledDotProductAttention(q, k, v, { mask: or(slidingWindow({ left: 1, right: 1 }), globalTokens([0])) });
+ * ```
  */
 export function globalTokens(indices: IntegerList): Mask {
   return recorded(new GlobalTokensMask(indices), 'globalTokens', indices);
@@ -496,6 +549,13 @@ class StridedMask extends Mask {
 /**
  * Query at position p keeps keys p, p - stride, p + stride, ... (the strided part of sparse transformers). Positions are
  * those of the call, as for `causal()`.
+ *
+ * @throws AttentionError INVALID_ARGUMENT
+ *
+ * @example
+ * ```js
+ * scaledDotProductAttention(q, k, v, { mask: and(causal(), strided(2)) });
+ * ```
  */
 export function strided(stride: number): Mask {
   if (!Number.isInteger(stride) || stride < 1) {
@@ -565,6 +625,16 @@ const isLayout = isListOf(isListOf((entry) => typeof entry === 'boolean' || type
  *
  * @param layout    [ceil(queries / blockSize)][ceil(keys / blockSize)], or that for each head
  * @param blockSize queries and keys a block
+ * @throws AttentionError INVALID_ARGUMENT
+ *
+ * @example
+ * ```js
+ * const layout = [
+ *   [true, false],
+ *   [true, true],
+ * ];
+ * scaledDotProductAttention(q, k, v, { mask: blockSparse(layout, 3) }); // 5 tokens are 2 blocks of up to 3
+ * ```
  */
 export function blockSparse(layout: BlockLayout, blockSize: number): Mask {
   if (!Number.isInteger(blockSize) || blockSize < 1) {
@@ -611,7 +681,17 @@ class PredicateMask extends Mask {
   }
 }
 
-/** A mask from a predicate. It is asked only where `block` answers 'mixed', once for all calls of the same sizes. */
+/**
+ * A mask from a predicate. It is asked only where `block` answers 'mixed', once for all calls of the same sizes.
+ *
+ * @throws AttentionError INVALID_ARGUMENT
+ *
+ * @example
+ * ```js
+ * const even = customMask({ keeps: (batch, head, query, key) => key % 2 === 0 });
+ * scaledDotProductAttention(q, k, v, { mask: and(causal(), even) });
+ * ```
+ */
 export function customMask(custom: CustomMask): Mask {
   if (typeof custom?.keeps !== 'function') {
     throw invalidArgument('customMask.keeps', 'a function of batch, head, query and key', custom?.keeps);
@@ -726,12 +806,30 @@ class OrMask extends Mask {
   }
 }
 
-/** Keeps what every mask keeps. */
+/**
+ * Keeps what every mask keeps.
+ *
+ * @throws AttentionError INVALID_ARGUMENT
+ *
+ * @example
+ * ```js
+ * scaledDotProductAttention(q, k, v, { mask: and(causal(), documents({ ids: [0, 0, 1, 1, 1] })) });
+ * ```
+ */
 export function and(...masks: readonly Mask[]): Mask {
   return recorded(new AndMask(checkMasks('and', masks)), 'and', ...masks);
 }
 
-/** Keeps what any of the masks keeps. */
+/**
+ * Keeps what any of the masks keeps.
+ *
+ * @throws AttentionError INVALID_ARGUMENT
+ *
+ * @example
+ * ```js
+ * scaledDotProductAttention(q, k, v, { mask: or(causal(), prefix([2])) });
+ * ```
+ */
 export function or(...masks: readonly Mask[]): Mask {
   return recorded(new OrMask(checkMasks('or', masks)), 'or', ...masks);
 }

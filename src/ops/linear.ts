@@ -15,7 +15,15 @@ import { givenOutput } from '../runtime/output.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { Tensor } from '../runtime/tensor.js';
 
-/** Weights of a linear layer, packed once for the kernels. */
+/**
+ * Weights of a linear layer, packed once for the kernels.
+ *
+ * @example
+ * ```js
+ * const weights = new LinearWeights(runtime, { data: [1, 0, 0, 1, 1, 1], shape: [3, 2] });
+ * weights.outFeatures; // 3
+ * ```
+ */
 export class LinearWeights extends Disposable {
   /** Channels of the input. */
   readonly inFeatures: number;
@@ -153,6 +161,12 @@ export const LINEAR_NAMES = { output: 1 } satisfies NamesOf<LinearOptions>;
  * @param weights made once by `new LinearWeights(runtime, weight, bias)`
  * @returns [..., outFeatures]
  * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
+ *
+ * @example
+ * ```js
+ * const weights = new LinearWeights(runtime, { data: [1, 0, 0, 1, 1, 1], shape: [3, 2] });
+ * linear({ data: [2, 5], shape: [1, 2] }, weights).data; // [2, 5, 7]
+ * ```
  */
 export function linear(
   input: TensorLike,
@@ -163,7 +177,16 @@ export function linear(
   return callNow(runtimeOfWeights(weights), (scope) => project(scope, input, weights, options), [input]);
 }
 
-/** {@link linear} in slices between turns of the event loop. */
+/**
+ * {@link linear} in slices of some milliseconds between turns of the event loop: the same bits, and the page lives on.
+ *
+ * @example
+ * ```js
+ * const weights = new LinearWeights(runtime, { data: [1, 0, 0, 1, 1, 1], shape: [3, 2] });
+ * const y = await linearAsync({ data: [2, 5], shape: [1, 2] }, weights);
+ * y.data; // [2, 5, 7]
+ * ```
+ */
 export async function linearAsync(
   input: TensorLike,
   weights: LinearWeights,

@@ -25,13 +25,27 @@ export const SOFTMAX_NAMES = { axis: 1, runtime: 1 } satisfies NamesOf<SoftmaxOp
  *
  * @param input any shape of at least one axis, float32
  * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
+ *
+ * @example
+ * ```js
+ * softmax(runtime.tensor([0, 0, -Infinity, 0])).shape; // [4]
+ * softmax({ data: [0, 0], shape: [1, 2] }, { runtime }).data; // [0.5, 0.5]
+ * ```
  */
 export function softmax(input: TensorLike, options: SoftmaxOptions = {}): Tensor<'float32'> {
   const runtime = findRuntime(options, [input], SOFTMAX_NAMES);
   return callNow(runtime, (scope) => softmaxAlong(scope, input, options.axis), [input]);
 }
 
-/** {@link softmax} in slices between turns of the event loop. */
+/**
+ * {@link softmax} in slices of some milliseconds between turns of the event loop: the same bits, and the page lives on.
+ *
+ * @example
+ * ```js
+ * const y = await softmaxAsync(runtime.tensor([0, 0]), { signal: AbortSignal.timeout(5000) });
+ * y.data; // [0.5, 0.5]
+ * ```
+ */
 export async function softmaxAsync(
   input: TensorLike,
   options: SoftmaxOptions & AsyncOptions = {},

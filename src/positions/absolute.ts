@@ -22,6 +22,12 @@ const SINUSOIDAL_NAMES = { base: 1, offset: 1 } satisfies NamesOf<SinusoidalOpti
  *
  * @throws AttentionError INVALID_ARGUMENT
  * @see Vaswani et al. 2017, section 3.5
+ *
+ * @example
+ * ```js
+ * sinusoidalEncoding(2, 2)[0]; // 0
+ * sinusoidalEncoding(2, 2)[1]; // 1
+ * ```
  */
 export function sinusoidalEncoding(
   length: number,
@@ -58,6 +64,13 @@ export function sinusoidalEncoding(
  * @param positions row of each of the `length` tokens; default 0, 1, ...
  * @returns x
  * @throws AttentionError INVALID_ARGUMENT, INVALID_SHAPE
+ *
+ * @example
+ * ```js
+ * const tokens = new Float32Array(5 * 8);
+ * addPositions(tokens, sinusoidalEncoding(5, 8), { batch: 1, length: 5, dim: 8 });
+ * tokens[1]; // 1
+ * ```
  */
 export function addPositions(
   x: Float32Array,

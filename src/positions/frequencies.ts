@@ -102,6 +102,12 @@ export interface RotaryFrequencies {
  *
  * @throws AttentionError INVALID_ARGUMENT
  * @see Su et al. 2021
+ *
+ * @example
+ * ```js
+ * const { frequencies } = rotaryFrequencies({ rotaryDim: 4, scaling: { type: 'linear', factor: 2 } });
+ * frequencies; // [0.5, 0.005]
+ * ```
  */
 export function rotaryFrequencies(options: FrequencyOptions): RotaryFrequencies {
   // A layer's options for its rotary embedding will do.

@@ -105,6 +105,12 @@ export const ROTARY_EMBEDDING_NAMES = /* @__PURE__ */ Object.assign(
  * @returns a tensor of the input's shape
  * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
  * @see Su et al. 2021
+ *
+ * @example
+ * ```js
+ * const rotated = rotaryEmbedding(q, { base: 500_000, positions: [7, 8, 9, 10, 11] });
+ * rotated.shape; // [1, 2, 5, 4]
+ * ```
  */
 export function rotaryEmbedding(input: TensorLike, options: RotaryEmbeddingOptions = {}): Tensor<'float32'> {
   const runtime = findRuntime(options, [input], ROTARY_EMBEDDING_NAMES);

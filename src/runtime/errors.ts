@@ -47,6 +47,17 @@ const brand = Symbol.for('wasm-attention.AttentionError');
 /**
  * Every error this package throws on purpose. The message reads `argument: expected X, got Y`, leaving out
  * the parts that were not given; the parts are there as properties too.
+ *
+ * @example
+ * ```js
+ * try {
+ *   softmax(runtime.tensor([1, 2]), { axis: 5 });
+ * } catch (error) {
+ *   error instanceof AttentionError; // true
+ *   error.code; // 'INVALID_ARGUMENT'
+ *   error.argument; // 'axis'
+ * }
+ * ```
  */
 export class AttentionError extends Error {
   /** What went wrong, for programs. */

@@ -47,7 +47,14 @@ function compileProbe(instruction: readonly number[]): Probe | undefined {
 
 let found: Features | undefined;
 
-/** Probes once; the answer belongs to the engine, not to a runtime. */
+/**
+ * Probes once; the answer belongs to the engine, not to a runtime.
+ *
+ * @example
+ * ```js
+ * if (!probeFeatures().simd) console.log('this engine cannot run wasm-attention');
+ * ```
+ */
 export function probeFeatures(): Features {
   return (found ??= probe());
 }

@@ -34,6 +34,13 @@ import type { WasmSources } from './wasm-source.js';
  * @throws AttentionError UNSUPPORTED without WebAssembly SIMD, where a forced build cannot run, or where compiling is
  *   forbidden; INVALID_ARGUMENT; INVALID_FILE if a build is not this version's; OUT_OF_MEMORY if the engine refuses the
  *   first pages.
+ *
+ * @example
+ * ```js
+ * const runtime = await createRuntime({
+ *   wasm: { simd: () => fetch('/simd.wasm'), relaxed: () => fetch('/relaxed.wasm') }, // one of them is fetched
+ * });
+ * ```
  */
 export function createRuntime(options: SlimRuntimeOptions): Promise<Runtime>;
 /** @internal With the builds that an entry carries. */
@@ -168,6 +175,13 @@ function checkMaximum(bytes: number | undefined): number {
 /**
  * The kernels of one build, a linear memory and, where asked for, threads. Runtimes are independent: tensors of one are refused
  * by another. Made by `createRuntime`.
+ *
+ * @example
+ * ```js
+ * const tensor = runtime.tensor([1, 2, 3, 4], [2, 2]);
+ * runtime.info.threads; // 1
+ * runtime.memory.used > 0; // true
+ * ```
  */
 export class Runtime {
   readonly #info: Omit<RuntimeInfo, 'packs'>;

@@ -122,6 +122,14 @@ const MOST_SHOWN = 8;
  * and by operations. Sizes may be 0.
  *
  * @typeParam Type kind of the elements, which `data` is an array of; where it is not known, any
+ *
+ * @example
+ * ```js
+ * const tensor = runtime.tensor([1, 2, 3, 4, 5, 6], [2, 3]);
+ * tensor.transpose(0, 1).shape; // [3, 2]
+ * tensor.slice(0, 1, 2).toFloat32Array(); // [4, 5, 6]
+ * tensor.dispose();
+ * ```
  */
 export class Tensor<Type extends DataType = DataType> {
   /** Kind of the elements. */

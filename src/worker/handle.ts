@@ -38,6 +38,14 @@ export abstract class WorkerHandle {
  * A tensor in the worker.
  *
  * @typeParam Type kind of the elements, which `read` gives an array of; where it is not known, any
+ *
+ * @example
+ * ```js
+ * const tensor = await remote.tensor([1, 2, 3, 4], [2, 2]);
+ * await tensor.set([5, 6, 7, 8]);
+ * await tensor.read(); // [5, 6, 7, 8]
+ * tensor.dispose();
+ * ```
  */
 export class WorkerTensor<Type extends DataType = DataType> extends WorkerHandle {
   /** Length of each axis; the last one varies fastest. */

@@ -78,6 +78,14 @@ export type TransferOptions = Pick<CallOptions, 'transfer'>;
  * @param options those of `createRuntime`, and where the worker comes from
  * @throws AttentionError UNSUPPORTED where no worker can be had (no workers on the platform, a content security policy,
  *   an address that does not load); what `createRuntime` throws
+ *
+ * @example
+ * ```js
+ * const remote = await createWorkerRuntime({ threads: 'auto' });
+ * const { output } = await remote.scaledDotProductAttention(input, input, input, { causal: true, read: true });
+ * await output.read(); // Float32Array
+ * remote.dispose();
+ * ```
  */
 export async function createWorkerRuntime(options: WorkerRuntimeOptions = {}): Promise<WorkerRuntime> {
   checkOptions(options, RUNTIME_NAMES, { worker: 1 });
@@ -105,7 +113,16 @@ type WorkerReturned<Wanted extends Asked> = Remote<Returned<Wanted>>;
 /** Options of which the types tell what is returned. */
 type Returning<Options, Name extends keyof Options> = WorkerOptions<Options> & Pick<Options, Name>;
 
-/** What attention and layers return. Disposing it disposes its tensors (but not an `output` that the caller gave). */
+/**
+ * What attention and layers return. Disposing it disposes its tensors (but not an `output` that the caller gave).
+ *
+ * @example
+ * ```js
+ * const result = await remote.scaledDotProductAttention(input, input, input, { returnWeights: true });
+ * result.weights.shape; // [1, 2, 5, 5]
+ * result.dispose();
+ * ```
+ */
 export class WorkerAttentionResult<
   Weights extends Asked = Asked,
   LogSumExp extends Asked = Asked,
@@ -144,7 +161,16 @@ export class WorkerAttentionResult<
   }
 }
 
-/** Packed weights of a linear layer; made by `linearWeights`. */
+/**
+ * Packed weights of a linear layer; made by `linearWeights`.
+ *
+ * @example
+ * ```js
+ * const weights = await remote.linearWeights({ data: [1, 0, 0, 1, 1, 1], shape: [3, 2] });
+ * const y = await remote.linear({ data: [2, 5], shape: [1, 2] }, weights);
+ * await y.read(); // [2, 5, 7]
+ * ```
+ */
 export class WorkerLinearWeights extends WorkerHandle {
   /** Channels of the input. */
   readonly inFeatures: number;
@@ -159,7 +185,17 @@ export class WorkerLinearWeights extends WorkerHandle {
   }
 }
 
-/** A `MultiHeadAttention` in the worker; made by `multiHeadAttention`. */
+/**
+ * A `MultiHeadAttention` in the worker; made by `multiHeadAttention`.
+ *
+ * @example
+ * ```js
+ * const layer = await remote.multiHeadAttention({ embedDim: 8, numHeads: 2 });
+ * await layer.load(stateDict);
+ * const { output } = await layer.forward({ data: new Float32Array(40), shape: [1, 5, 8] });
+ * output.shape; // [1, 5, 8]
+ * ```
+ */
 export class WorkerMultiHeadAttention extends WorkerHandle {
   /** The sizes, defaults filled in. */
   readonly layout: MultiHeadAttention['layout'];
@@ -206,7 +242,16 @@ export class WorkerMultiHeadAttention extends WorkerHandle {
   }
 }
 
-/** A `KeyValueCache` in the worker; made by `keyValueCache`. Methods mean what those of the same names do there. */
+/**
+ * A `KeyValueCache` in the worker; made by `keyValueCache`. Methods mean what those of the same names do there.
+ *
+ * @example
+ * ```js
+ * const cache = await remote.keyValueCache({ numKeyValueHeads: 2, headDim: 4 });
+ * await cache.append(0, input, input);
+ * await cache.lengths(); // [5]
+ * ```
+ */
 export class WorkerKeyValueCache extends WorkerHandle {
   /** The sizes, defaults filled in. */
   readonly layout: KeyValueCache['layout'];
@@ -298,7 +343,17 @@ function readable(tensor: unknown): unknown {
   }
 }
 
-/** The operations of the package, run in a worker; they mean what the functions of the same names do. */
+/**
+ * The operations of the package, run in a worker; they mean what the functions of the same names do.
+ *
+ * @example
+ * ```js
+ * const query = await remote.tensor(input.data, input.shape); // stays in the worker
+ * const { output } = await remote.scaledDotProductAttention(query, query, query);
+ * await output.read(); // Float32Array
+ * query.dispose();
+ * ```
+ */
 export class WorkerRuntime {
   readonly #link: Link;
 

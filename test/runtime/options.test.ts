@@ -337,6 +337,7 @@ it('every public function with options is tried here, and every type of options'
     'AsyncOptions',
     'CallOptions',
     'AttentionOptions',
+    'ScoreOptions',
     'TransferOptions',
     'WorkerOptions',
     'WorkerRuntimeOptions',

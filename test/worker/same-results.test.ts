@@ -228,7 +228,7 @@ function asWorkerRuntime(runtime: Runtime): WorkerRuntime {
   const withRead = <T>(value: T): T => {
     for (const tensor of [value, ...(Object.values(value as object) as unknown[])]) {
       if (tensor instanceof sync.Tensor) {
-        const given: sync.Tensor = tensor; // of whatever kind
+        const given = tensor as sync.Tensor; // of whatever kind
         Object.assign(given, { read: () => Promise.resolve(given.data.slice()) });
       }
     }

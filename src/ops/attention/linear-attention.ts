@@ -49,6 +49,11 @@ export const LINEAR_ATTENTION_NAMES = {
  * @returns [batch, heads, queries, valueHeadDim]
  * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
  * @see Katharopoulos et al. 2020
+ *
+ * @example
+ * ```js
+ * linearAttention(q, k, v, { featureMap: 'elu', causal: true }).shape; // [1, 2, 5, 4]
+ * ```
  */
 export function linearAttention(
   query: TensorLike,
@@ -65,7 +70,14 @@ export function linearAttention(
   ]);
 }
 
-/** {@link linearAttention} in slices between turns of the event loop. */
+/**
+ * {@link linearAttention} in slices of some milliseconds between turns of the event loop: the same bits, and the page lives on.
+ *
+ * @example
+ * ```js
+ * const output = await linearAttentionAsync(q, k, v, { signal: AbortSignal.timeout(5000) });
+ * ```
+ */
 export async function linearAttentionAsync(
   query: TensorLike,
   key: TensorLike,

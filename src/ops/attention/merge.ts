@@ -34,6 +34,17 @@ export const MERGE_NAMES = { runtime: 1 } satisfies NamesOf<MergeOptions>;
  * @param parts at least one; all of one shape. A part without keys (log-sum-exp -Infinity) adds nothing.
  * @returns `output` and `logSumExp` of the whole
  * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
+ *
+ * @example
+ * ```js
+ * const parts = [
+ *   [0, 3],
+ *   [3, 5],
+ * ].map(([from, to]) =>
+ *   scaledDotProductAttention(q, k.slice(2, from, to), v.slice(2, from, to), { returnLogSumExp: true }),
+ * );
+ * mergeAttention(parts).output.shape; // [1, 2, 5, 4]
+ * ```
  */
 export function mergeAttention(
   parts: readonly PartialAttention[],
@@ -42,7 +53,15 @@ export function mergeAttention(
   return callNow(runtimeOfParts(parts, options), (scope) => merge(scope, parts), [parts]);
 }
 
-/** {@link mergeAttention} in slices between turns of the event loop. */
+/**
+ * {@link mergeAttention} in slices of some milliseconds between turns of the event loop: the same bits, and the page lives on.
+ *
+ * @example
+ * ```js
+ * const parts = [scaledDotProductAttention(q, k, v, { returnLogSumExp: true })];
+ * const { output, logSumExp } = await mergeAttentionAsync(parts);
+ * ```
+ */
 export async function mergeAttentionAsync(
   parts: readonly PartialAttention[],
   options: MergeOptions & AsyncOptions = {},

@@ -33,6 +33,12 @@ export interface DistanceTables {
  * then every second one of the next higher (Press et al. 2022, as in the authors' code).
  *
  * @returns [heads]
+ * @throws AttentionError INVALID_ARGUMENT
+ *
+ * @example
+ * ```js
+ * alibiSlopes(4); // [0.25, 0.0625, 0.015625, 0.00390625]
+ * ```
  */
 export function alibiSlopes(heads: number): Float32Array {
   checkInteger('heads', heads, 1, 65536);
@@ -152,6 +158,12 @@ function readRelative(bias: RelativePositionBias, heads: number): (distance: num
  * @param buckets       of both sides together
  * @param maxDistance   distance from which on all share the last bucket
  * @param bidirectional whether keys after the query have buckets of their own
+ * @throws AttentionError INVALID_ARGUMENT
+ *
+ * @example
+ * ```js
+ * relativeBucket(-3, 32, 128, true); // 3: the key stands three before the query
+ * ```
  */
 export function relativeBucket(
   distance: number,

@@ -41,7 +41,16 @@ interface ResultTensors {
   statistics?: Tensor<'float32'>;
 }
 
-/** What attention returns. Disposing it disposes all its tensors (but not an `output` that the caller gave). */
+/**
+ * What attention returns. Disposing it disposes all its tensors (but not an `output` that the caller gave).
+ *
+ * @example
+ * ```js
+ * const result = scaledDotProductAttention(q, k, v, { returnWeights: true });
+ * result.weights.shape; // [1, 2, 5, 5]
+ * result.dispose(); // output and weights
+ * ```
+ */
 export class AttentionResult<
   Weights extends Asked = Asked,
   LogSumExp extends Asked = Asked,
@@ -89,6 +98,13 @@ export class AttentionResult<
  *   meets them, up to some 480 queries of a key/value head, take four to five times as long
  * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
  * @see Vaswani et al. 2017; Dao et al. 2022 (FlashAttention); PyTorch's function of the same name
+ *
+ * @example
+ * ```js
+ * const { output } = scaledDotProductAttention(q, k, v, { causal: true }); // [batch, heads, length, headDim] each
+ * output.shape; // [1, 2, 5, 4]
+ * output.data; // Float32Array
+ * ```
  */
 export function scaledDotProductAttention<
   Weights extends Asked = undefined,
@@ -109,7 +125,18 @@ export function scaledDotProductAttention<
   ]);
 }
 
-/** {@link scaledDotProductAttention} in slices between turns of the event loop. */
+/**
+ * {@link scaledDotProductAttention} in slices of some milliseconds between turns of the event loop: the same bits, and the page lives on.
+ *
+ * @example
+ * ```js
+ * const { output } = await scaledDotProductAttentionAsync(q, k, v, {
+ *   causal: true,
+ *   signal: AbortSignal.timeout(60_000),
+ *   onProgress: ({ done, total }) => console.log(`${Math.round((100 * done) / total)} %`),
+ * });
+ * ```
+ */
 export async function scaledDotProductAttentionAsync<
   Weights extends Asked = undefined,
   LogSumExp extends Asked = undefined,

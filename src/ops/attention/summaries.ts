@@ -47,6 +47,11 @@ export const RECEIVED_WEIGHT_NAMES = /* @__PURE__ */ Object.assign(
  * @param options the same options as there, `statistics`, `queries`
  * @returns [batch, heads, keys]
  * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
+ *
+ * @example
+ * ```js
+ * receivedWeight(q, k, { causal: true }).shape; // [1, 2, 5]
+ * ```
  */
 export function receivedWeight(
   query: TensorLike,
@@ -56,7 +61,15 @@ export function receivedWeight(
   return summarizeNow(query, key, options, columnSums, RECEIVED_WEIGHT_NAMES);
 }
 
-/** {@link receivedWeight} in slices between turns of the event loop. */
+/**
+ * {@link receivedWeight} in slices of some milliseconds between turns of the event loop: the same bits, and the page lives on.
+ *
+ * @example
+ * ```js
+ * const received = await receivedWeightAsync(q, k, { queries: [3, 5] });
+ * received.shape; // [1, 2, 5]
+ * ```
+ */
 export async function receivedWeightAsync(
   query: TensorLike,
   key: TensorLike,
@@ -73,6 +86,11 @@ export async function receivedWeightAsync(
  * @param options the same options as there, `statistics`
  * @returns nats, [batch, heads, queries]
  * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
+ *
+ * @example
+ * ```js
+ * attentionEntropy(q, k).shape; // [1, 2, 5]
+ * ```
  */
 export function attentionEntropy(
   query: TensorLike,
@@ -82,7 +100,15 @@ export function attentionEntropy(
   return summarizeNow(query, key, options, entropies);
 }
 
-/** {@link attentionEntropy} in slices between turns of the event loop. */
+/**
+ * {@link attentionEntropy} in slices of some milliseconds between turns of the event loop: the same bits, and the page lives on.
+ *
+ * @example
+ * ```js
+ * const entropy = await attentionEntropyAsync(q, k, { signal: AbortSignal.timeout(5000) });
+ * entropy.shape; // [1, 2, 5]
+ * ```
+ */
 export async function attentionEntropyAsync(
   query: TensorLike,
   key: TensorLike,
@@ -91,7 +117,15 @@ export async function attentionEntropyAsync(
   return summarizeAsync(query, key, options, entropies);
 }
 
-/** The largest weights of each row and the keys they belong to. */
+/**
+ * The largest weights of each row and the keys they belong to.
+ *
+ * @example
+ * ```js
+ * const { weights, keys } = topKeys(q, k, 2);
+ * keys.length; // 20
+ * ```
+ */
 export class TopKeys {
   /** [batch, heads, queries, count], falling; 0 where a row has fewer keys. */
   readonly weights: Float32Array;
@@ -116,6 +150,12 @@ export class TopKeys {
  * @param count   keys a row
  * @param options the same options as there, `statistics`
  * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
+ *
+ * @example
+ * ```js
+ * const { weights, keys } = topKeys(q, k, 3); // of each row: three weights, falling, and their keys
+ * keys.length; // 30
+ * ```
  */
 export function topKeys(
   query: TensorLike,
@@ -126,7 +166,14 @@ export function topKeys(
   return unpackTop(summarizeNow(query, key, options, largest(count)), count);
 }
 
-/** {@link topKeys} in slices between turns of the event loop. */
+/**
+ * {@link topKeys} in slices of some milliseconds between turns of the event loop: the same bits, and the page lives on.
+ *
+ * @example
+ * ```js
+ * const { weights, keys } = await topKeysAsync(q, k, 3, { causal: true });
+ * ```
+ */
 export async function topKeysAsync(
   query: TensorLike,
   key: TensorLike,

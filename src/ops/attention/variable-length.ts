@@ -37,6 +37,13 @@ export const VARIABLE_LENGTH_NAMES = /* @__PURE__ */ Object.assign(
  * @param value [total keys, keyValueHeads, valueHeadDim]
  * @returns [total queries, heads, valueHeadDim]
  * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
+ *
+ * @example
+ * ```js
+ * // Two sequences, of two and of three tokens: [total, heads, headDim].
+ * const [query, key, value] = [q, k, v].map((t) => t.reshape([2, 5, 4]).transpose(0, 1));
+ * variableLengthAttention(query, key, value, { cumulativeQueries: [0, 2, 5], causal: true }).shape; // [5, 2, 4]
+ * ```
  */
 export function variableLengthAttention(
   query: TensorLike,
@@ -53,7 +60,15 @@ export function variableLengthAttention(
   ]);
 }
 
-/** {@link variableLengthAttention} in slices between turns of the event loop. */
+/**
+ * {@link variableLengthAttention} in slices of some milliseconds between turns of the event loop: the same bits, and the page lives on.
+ *
+ * @example
+ * ```js
+ * const [query, key, value] = [q, k, v].map((t) => t.reshape([2, 5, 4]).transpose(0, 1));
+ * const output = await variableLengthAttentionAsync(query, key, value, { cumulativeQueries: [0, 2, 5] });
+ * ```
+ */
 export async function variableLengthAttentionAsync(
   query: TensorLike,
   key: TensorLike,

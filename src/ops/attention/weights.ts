@@ -63,6 +63,14 @@ export const WEIGHTS_NAMES = /* @__PURE__ */ Object.assign(
  * @param options the same options as there (they change the scores), `statistics`, `region`, `stage`
  * @returns [batch, heads, queries, keys] of the region
  * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
+ *
+ * @example
+ * ```js
+ * const options = { causal: true, returnStatistics: true };
+ * const { statistics } = scaledDotProductAttention(q, k, v, options);
+ * const lastQuery = attentionWeights(q, k, { ...options, statistics, region: { queries: [4, 5] } });
+ * lastQuery.shape; // [1, 2, 1, 5]
+ * ```
  */
 export function attentionWeights(
   query: TensorLike,
@@ -73,7 +81,15 @@ export function attentionWeights(
   return callNow(runtime, (scope) => planAndWrite(scope, query, key, options), [query, key, options]);
 }
 
-/** {@link attentionWeights} in slices between turns of the event loop. */
+/**
+ * {@link attentionWeights} in slices of some milliseconds between turns of the event loop: the same bits, and the page lives on.
+ *
+ * @example
+ * ```js
+ * const scores = await attentionWeightsAsync(q, k, { stage: 'scaled', region: { heads: [0, 1] } });
+ * scores.shape; // [1, 1, 5, 5]
+ * ```
+ */
 export async function attentionWeightsAsync(
   query: TensorLike,
   key: TensorLike,
