@@ -8,13 +8,51 @@
 
 import { exp2Scalar, writeConstants } from '../math/exp2';
 import { multiplyAdd } from '../math/vector';
-import { AttentionParameters } from './parameters';
 
 const LOG2_E: f32 = 1.4426950408889634;
 
-/** Feature maps: `mode`. */
+/** Feature maps. */
 export const ELU: i32 = 0;
 export const RELU: i32 = 1;
+
+/** What a call is. Strides are bytes; element [batch, head, row, 0] lies at pointer + batch, head and row strides. */
+@unmanaged
+export class LinearAttentionParameters {
+  query: usize;
+  queryBatchStride: usize;
+  queryHeadStride: usize;
+  queryRowStride: usize;
+  key: usize;
+  keyBatchStride: usize;
+  keyHeadStride: usize;
+  keyRowStride: usize;
+  value: usize;
+  valueBatchStride: usize;
+  valueHeadStride: usize;
+  valueRowStride: usize;
+  output: usize;
+  outputBatchStride: usize;
+  outputHeadStride: usize;
+  outputRowStride: usize;
+  queryHeads: i32;
+  keyHeads: i32;
+  keys: i32;
+  headDim: i32;
+  valueHeadDim: i32;
+  /** i32 [batch]: keys of a batch row; 0 where all have `keys`. */
+  keyLengths: usize;
+  /** One a tile, of `linearAttentionStateBytes`. */
+  states: usize;
+  /** ELU (plus 1) or RELU. */
+  featureMap: i32;
+  /** 1 where query i reads keys up to i. */
+  causal: i32;
+  /** The part of the sequence that a call is about. */
+  keyFrom: i32;
+  keyTo: i32;
+  queryFrom: i32;
+  queryTo: i32;
+}
 
 /** Bytes of the state of a tile. */
 export function linearAttentionStateBytes(headDim: i32, valueHeadDim: i32): usize {
@@ -25,29 +63,27 @@ export function linearAttentionStateBytes(headDim: i32, valueHeadDim: i32): usiz
 /**
  * Tiles [tileFrom, tileTo) of batch x keyHeads. Long sequences take several calls, which pass the state on: keys
  * [keyFrom, keyTo) are taken in, then queries [queryFrom, queryTo) read out; causal, each query right after its key.
- *
- * Uses of the parameters: tensors, sizes and these ranges; `statistics` are the states, one a tile; rowEnd[batch] (or 0) is
- * the number of keys of a batch row; `mode` is ELU (plus 1) or RELU; `count` 1 is causal. `scratch` is not needed.
+ * `scratch` is not needed.
  */
 export function linearAttention(parameters: usize, scratch: usize, tileFrom: i32, tileTo: i32): void {
-  const p = changetype<AttentionParameters>(parameters);
+  const p = changetype<LinearAttentionParameters>(parameters);
   const bytes = linearAttentionStateBytes(p.headDim, p.valueHeadDim);
   const group = p.queryHeads / p.keyHeads;
   for (let index = tileFrom; index < tileTo; index++) {
     const batch = index / p.keyHeads;
     const keyHead = index % p.keyHeads;
-    const keys = p.rowEnd ? load<i32>(p.rowEnd + (<usize>batch << 2)) : p.keys;
-    const space = p.statistics + <usize>index * bytes;
+    const keys = p.keyLengths ? load<i32>(p.keyLengths + (<usize>batch << 2)) : p.keys;
+    const space = p.states + <usize>index * bytes;
     if (p.keyFrom == 0) {
       memory.fill(space, 0, bytes);
       writeConstants(space);
     }
     for (let j = p.keyFrom; j < p.keyTo; j++) {
       if (j < keys) takeIn(p, space, batch, keyHead, j);
-      if (!p.count) continue;
+      if (!p.causal) continue;
       for (let head = keyHead * group; head < (keyHead + 1) * group; head++) readOut(p, space, batch, head, j);
     }
-    if (p.count) continue;
+    if (p.causal) continue;
     for (let head = keyHead * group; head < (keyHead + 1) * group; head++) {
       for (let i = p.queryFrom; i < p.queryTo; i++) readOut(p, space, batch, head, i);
     }
@@ -62,18 +98,18 @@ function normalizer(scratch: usize): usize {
 
 // @ts-ignore: decorator
 @inline
-function state(p: AttentionParameters, scratch: usize): usize {
+function state(p: LinearAttentionParameters, scratch: usize): usize {
   return scratch + 64 + (<usize>((2 * p.headDim + 3) & ~3) << 2);
 }
 
-function feature(p: AttentionParameters, scratch: usize, x: f32): f32 {
+function feature(p: LinearAttentionParameters, scratch: usize, x: f32): f32 {
   // Written so that NaN stays.
-  if (p.mode != ELU) return x < 0 ? 0 : x;
+  if (p.featureMap != ELU) return x < 0 ? 0 : x;
   return x > 0 ? x + 1 : exp2Scalar(x * LOG2_E, scratch);
 }
 
 /** S += phi(k) v^T, z += phi(k). */
-function takeIn(p: AttentionParameters, scratch: usize, batch: i32, head: i32, j: i32): void {
+function takeIn(p: LinearAttentionParameters, scratch: usize, batch: i32, head: i32, j: i32): void {
   const key = p.key + <usize>batch * p.keyBatchStride + <usize>head * p.keyHeadStride + <usize>j * p.keyRowStride;
   const value = p.value + <usize>batch * p.valueBatchStride + <usize>head * p.valueHeadStride + <usize>j * p.valueRowStride;
   const valueDim = (p.valueHeadDim + 3) & ~3;
@@ -94,7 +130,7 @@ function takeIn(p: AttentionParameters, scratch: usize, batch: i32, head: i32, j
 }
 
 /** output = phi(q) S / phi(q) z; zeros where the denominator is 0. */
-function readOut(p: AttentionParameters, scratch: usize, batch: i32, head: i32, i: i32): void {
+function readOut(p: LinearAttentionParameters, scratch: usize, batch: i32, head: i32, i: i32): void {
   const query = p.query + <usize>batch * p.queryBatchStride + <usize>head * p.queryHeadStride + <usize>i * p.queryRowStride;
   const output = p.output + <usize>batch * p.outputBatchStride + <usize>head * p.outputHeadStride + <usize>i * p.outputRowStride;
   const valueDim = (p.valueHeadDim + 3) & ~3;

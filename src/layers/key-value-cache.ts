@@ -433,10 +433,7 @@ export class KeyValueCache extends Disposable {
     const used = new Set<number>();
     const sequences = header.sequences.map((rows) =>
       rows.map(({ length, dropped, pages }) => {
-        const sequence = new Sequence(firstPages);
-        sequence.length = length;
-        sequence.dropped = dropped;
-        sequence.pages = [...pages];
+        const sequence = new Sequence(firstPages, length, [...pages], dropped);
         for (const number of pages) used.add(number);
         const fits =
           length <= capacity &&

@@ -8,17 +8,20 @@
 import { PAGE_TOKENS } from '../../ops/cache/append.js';
 
 export class Sequence {
-  /** Tokens appended. */
-  length = 0;
-  /** Addresses of the pages that are held, in order. */
-  pages: number[] = [];
-  /** Pages that are gone after the first `firstPages`. */
-  dropped = 0;
   /** Pages that never go. */
   readonly firstPages: number;
+  /** Tokens appended. */
+  length: number;
+  /** Addresses of the pages that are held, in order. */
+  pages: number[];
+  /** Pages that are gone after the first `firstPages`. */
+  dropped: number;
 
-  constructor(firstPages: number) {
+  constructor(firstPages: number, length = 0, pages: number[] = [], dropped = 0) {
     this.firstPages = firstPages;
+    this.length = length;
+    this.pages = pages;
+    this.dropped = dropped;
   }
 
   /** Tokens that are gone. */
@@ -32,11 +35,7 @@ export class Sequence {
   }
 
   copy(): Sequence {
-    const copy = new Sequence(this.firstPages);
-    copy.length = this.length;
-    copy.pages = [...this.pages];
-    copy.dropped = this.dropped;
-    return copy;
+    return new Sequence(this.firstPages, this.length, this.pages.slice(), this.dropped);
   }
 
   /** How many pages behind the first ones hold only tokens before `token`. */

@@ -1,6 +1,7 @@
 // Linear attention: a different function from softmax attention, not an approximation of the same one.
 
-import { ELU, RELU } from '../../../build/kernels.js';
+import { ELU, linearAttentionParameters, RELU } from '../../../build/kernels.js';
+import type { LinearAttentionParameters } from '../../../build/kernels.js';
 import { integers } from '../../masks/mask.js';
 import type { IntegerList } from '../../masks/mask.js';
 import { ASYNC_NAMES, callAsync, callNow } from '../../runtime/call.js';
@@ -9,14 +10,15 @@ import type { NamesOf } from '../../runtime/checks.js';
 import { AttentionError, invalidArgument, shapeError } from '../../runtime/errors.js';
 import { findRuntime } from '../../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../../runtime/inputs.js';
+import { ParameterBlock } from '../../runtime/parameters.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { Tensor } from '../../runtime/tensor.js';
-import { attentionBlock } from './parameters.js';
-import type { Parameters } from './parameters.js';
 import { attentionInput, placeTensor } from './plan.js';
 
 /** phi: elu(x) + 1, which is never 0, or max(x, 0). */
 export type FeatureMap = 'elu' | 'relu';
+
+const linearBlock = /* @__PURE__ */ new ParameterBlock(linearAttentionParameters);
 
 const FEATURE_MAPS: Readonly<Record<FeatureMap, number>> = { elu: ELU, relu: RELU };
 
@@ -132,27 +134,25 @@ function attendLinearly(
   if (output.size === 0) return output;
   const { kernels, linearMemory } = scope.runtime;
   const tiles = batch * keyHeads;
-  const parameters = {
+  const parameters: LinearAttentionParameters = {
     ...placeTensor('query', q),
     ...placeTensor('key', k),
     ...placeTensor('value', v),
     ...placeTensor('output', output),
-    batch,
     queryHeads: heads,
     keyHeads,
-    queries,
     keys,
     headDim,
     valueHeadDim,
-    statistics: scope.allocate(tiles * kernels.linearAttentionStateBytes(headDim, valueHeadDim)),
-    rowEnd: lengths ? scope.integers(lengths) : 0,
-    mode: FEATURE_MAPS[featureMap],
-    count: causal ? 1 : 0,
+    states: scope.allocate(tiles * kernels.linearAttentionStateBytes(headDim, valueHeadDim)),
+    keyLengths: lengths ? scope.integers(lengths) : 0,
+    featureMap: FEATURE_MAPS[featureMap],
+    causal: causal ? 1 : 0,
   };
   const rowCost = 8 * headDim * valueHeadDim;
-  const run = (range: Parameters, rows: number) => {
-    const block = scope.allocate(attentionBlock.bytes);
-    attentionBlock.write(linearMemory, block, [parameters, range]);
+  const run = (range: LinearAttentionParameters, rows: number) => {
+    const block = scope.allocate(linearBlock.bytes);
+    linearBlock.write(linearMemory, block, [parameters, range]);
     scope.run({
       kernel: 'linearAttention',
       args: [block],

@@ -44,8 +44,13 @@ export interface Plan {
 /** Where a tensor with four axes lies. Keys and values in pages have a shape only. */
 export type PlacedTensor = Pick<Tensor, 'address' | 'shape' | 'strides'>;
 
+type Placed = 'query' | 'key' | 'value' | 'output';
+
 /** The words of a tensor with four axes: its address, and its strides in bytes. */
-export function placeTensor(name: 'query' | 'key' | 'value' | 'output', tensor: PlacedTensor): Parameters {
+export function placeTensor(
+  name: Placed,
+  tensor: PlacedTensor,
+): { [Word in `${Placed}${'' | 'BatchStride' | 'HeadStride' | 'RowStride'}`]?: number } {
   const address = tensor.address;
   const batch = tensor.strides[0]! * 4;
   const head = tensor.strides[1]! * 4;
