@@ -19,6 +19,11 @@ const FLOP_PER_STEP = 96;
  *
  * @param runs default 20; the first few also let the engine compile
  * @throws AttentionError INVALID_STATE without the pack `benchmark`
+ *
+ * @example
+ * ```js
+ * console.log(`${measurePeak(runtime).toFixed(0)} GFLOP/s`);
+ * ```
  */
 export function measurePeak(runtime: Runtime, runs = 20): number {
   let best = 0;
@@ -36,6 +41,13 @@ export function measurePeak(runtime: Runtime, runs = 20): number {
  * @param steps default 500 000, about a millisecond
  * @returns the flop done
  * @throws AttentionError INVALID_STATE without the pack `benchmark`
+ *
+ * @example
+ * ```js
+ * const start = performance.now();
+ * const flop = runPeak(runtime);
+ * console.log(flop / (performance.now() - start) / 1e6, 'GFLOP/s');
+ * ```
  */
 export function runPeak(runtime: Runtime, steps = 500_000): number {
   runtime.kernelsOf('benchmark').peakMultiplyAdd(steps, 0.999, 0.001);
@@ -49,6 +61,11 @@ export function runPeak(runtime: Runtime, steps = 500_000): number {
  * @param tensor contiguous; the last up to 127 bytes are left out
  * @returns the bytes read
  * @throws AttentionError INVALID_ARGUMENT; INVALID_STATE without the pack `benchmark`
+ *
+ * @example
+ * ```js
+ * readTensor(runtime.empty([1024, 1024])); // 4194304
+ * ```
  */
 export function readTensor(tensor: Tensor): number {
   const runtime = findRuntime({}, [tensor], {});
@@ -69,6 +86,13 @@ export function readTensor(tensor: Tensor): number {
  * @param layer default the first
  * @returns the bytes read
  * @throws AttentionError INVALID_ARGUMENT; INVALID_STATE without the pack `benchmark`
+ *
+ * @example
+ * ```js
+ * const cache = new KeyValueCache(runtime, { numKeyValueHeads: 2, headDim: 4 });
+ * cache.append(0, k, v);
+ * const bytes = readPages(cache);
+ * ```
  */
 export function readPages(cache: KeyValueCache, layer = 0): number {
   const { addresses, pageBytes } = cache.pagesOf(layer);

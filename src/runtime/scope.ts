@@ -10,6 +10,7 @@ import { eachObject } from './walk.js';
 /**
  * Tensors that are freed together. Layers, caches and packed weights never belong to a scope: dispose them yourself.
  *
+ * @example
  * ```js
  * const scope = runtime.scope(); // `using scope = ...` disposes it at the end of the block
  * const x = scope.tensor([1, 2, 3]);

@@ -224,7 +224,7 @@ const prefixes: Record<string, string> = { slidingWindow: 'window.', customMask:
 
 describe.each([
   ['', CALLS, [] as string[], [] as string[]],
-  ['', ASYNC, ['signal', 'onProgress'], []],
+  ['', ASYNC, ['signal', 'onProgress', 'scope'], []],
   ['in a worker: ', REMOTE, ['signal', 'onProgress', 'transfer', 'read'], ['runtime']],
 ])('%s', (where, calls, more, less) => {
   it.each(Object.entries(calls))(`${where}%s knows its options and no others`, async (name, call) => {

@@ -75,7 +75,8 @@ function runtimeOfParts(parts: readonly PartialAttention[], options: MergeOption
   if (!(parts instanceof Array) || parts.length === 0) {
     throw invalidArgument('parts', 'at least one result', parts);
   }
-  parts.forEach((part, i) => checkObject(`parts[${i}]`, part));
+  // By number, because a list may have holes.
+  for (let i = 0; i < parts.length; i++) checkObject(`parts[${i}]`, parts[i]);
   return findRuntime(
     options,
     parts.flatMap((part) => [part.output, part.logSumExp]),
