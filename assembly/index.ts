@@ -1,8 +1,7 @@
 // Every export of the WebAssembly module, grouped; nothing else stands here.
 // Kernels take pointers, sizes and caller-given scratch. They allocate nothing and hold no static data.
 
-import { tile as microKernel, Rows1, Rows2, Rows3, Rows4, Rows5, Rows6 } from './gemm/tile';
-import { PRODUCT_SCRATCH_BYTES } from './gemm/product';
+import { twoPanels as panels, fourTiles as fourMicroKernels, tile as microKernel, Rows1, Rows2, Rows3, Rows4, Rows5, Rows6 } from './gemm/tile';
 import { integerTiles } from './attention/integers';
 import { AttentionParameters } from './attention/parameters';
 import { tileCount } from './attention/scores';
@@ -17,11 +16,8 @@ export function heapBase(): usize {
 
 // Products
 export { packColumns, packRows } from './gemm/pack';
-export { product } from './gemm/product';
+export { product, productScratchBytes } from './gemm/product';
 export { rowOverFourPanels, twoRowsOverTwoPanels } from './gemm/row';
-export function productScratchBytes(): usize {
-  return PRODUCT_SCRATCH_BYTES;
-}
 
 // Softmax
 export { softmaxRows, softmaxScratchBytes } from './softmax/softmax';
@@ -64,23 +60,36 @@ export function tanhArray(from: usize, to: usize, table: usize): void {
   for (; from < to; from += 16) v128.store(from, tanh(v128.load(from), table));
 }
 // Exported so that the optimiser keeps each of them a function of its own: inlined into their dispatcher they spill.
-export function tile1(a: usize, aStride: usize, panel: usize, c: usize, cStride: usize, depth: i32, bias: usize, scales: usize): void {
-  microKernel<Rows1>(a, aStride, panel, c, cStride, depth, bias, scales);
+export function tile1(a: usize, panel: usize, c: usize, depth: i32): void {
+  microKernel<Rows1>(a, panel, c, depth);
 }
-export function tile2(a: usize, aStride: usize, panel: usize, c: usize, cStride: usize, depth: i32, bias: usize, scales: usize): void {
-  microKernel<Rows2>(a, aStride, panel, c, cStride, depth, bias, scales);
+export function tile2(a: usize, panel: usize, c: usize, depth: i32): void {
+  microKernel<Rows2>(a, panel, c, depth);
 }
-export function tile3(a: usize, aStride: usize, panel: usize, c: usize, cStride: usize, depth: i32, bias: usize, scales: usize): void {
-  microKernel<Rows3>(a, aStride, panel, c, cStride, depth, bias, scales);
+export function tile3(a: usize, panel: usize, c: usize, depth: i32): void {
+  microKernel<Rows3>(a, panel, c, depth);
 }
-export function tile4(a: usize, aStride: usize, panel: usize, c: usize, cStride: usize, depth: i32, bias: usize, scales: usize): void {
-  microKernel<Rows4>(a, aStride, panel, c, cStride, depth, bias, scales);
+export function tile4(a: usize, panel: usize, c: usize, depth: i32): void {
+  microKernel<Rows4>(a, panel, c, depth);
 }
-export function tile5(a: usize, aStride: usize, panel: usize, c: usize, cStride: usize, depth: i32, bias: usize, scales: usize): void {
-  microKernel<Rows5>(a, aStride, panel, c, cStride, depth, bias, scales);
+export function tile5(a: usize, panel: usize, c: usize, depth: i32): void {
+  microKernel<Rows5>(a, panel, c, depth);
 }
-export function tile6(a: usize, aStride: usize, panel: usize, c: usize, cStride: usize, depth: i32, bias: usize, scales: usize): void {
-  microKernel<Rows6>(a, aStride, panel, c, cStride, depth, bias, scales);
+export function tile6(a: usize, panel: usize, c: usize, depth: i32): void {
+  if (ASC_FEATURE_RELAXED_SIMD) microKernel<Rows6>(a, panel, c, depth);
+}
+export function fourTiles(a: usize, panel: usize, c: usize, depth: i32): void {
+  if (ASC_FEATURE_RELAXED_SIMD) fourMicroKernels<Rows6>(a, panel, c, depth);
+  else fourMicroKernels<Rows5>(a, panel, c, depth);
+}
+export function twoPanels4(a: usize, panel: usize, panelStride: usize, c: usize, depth: i32): void {
+  panels<Rows4>(a, panel, panelStride, c, depth);
+}
+export function twoPanels5(a: usize, panel: usize, panelStride: usize, c: usize, depth: i32): void {
+  panels<Rows5>(a, panel, panelStride, c, depth);
+}
+export function twoPanels6(a: usize, panel: usize, panelStride: usize, c: usize, depth: i32): void {
+  if (ASC_FEATURE_RELAXED_SIMD) panels<Rows6>(a, panel, panelStride, c, depth);
 }
 export function integerTiles1(
   a: usize, aStride: usize, panel: usize, panelStride: usize, depth: i32, tiles: i32, c: usize, cStride: usize, steps: usize,

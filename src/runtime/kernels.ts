@@ -35,7 +35,7 @@ export interface Kernels {
     tileFrom: number,
     tileTo: number,
   ): void;
-  productScratchBytes(): number;
+  productScratchBytes(rowsInBlock: number, depth: number): number;
   softmaxRows(x: number, y: number, columns: number, scratch: number, rowFrom: number, rowTo: number): void;
   softmaxScratchBytes(columns: number): number;
   attentionForward(parameters: number, scratch: number, tileFrom: number, tileTo: number): void;
