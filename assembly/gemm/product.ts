@@ -1,11 +1,12 @@
 // Y = X W + b over packed W: the driver of the micro-kernel.
 //
-//   for block of k (PARTS pieces)            the block of X is copied to rows ROW_BYTES apart
-//     for group of panels of W (GROUP)       64 kB of it, in the second-level cache, read from memory once a block of rows
-//       for some rows of X (rowsTogether)
-//         for piece of k                     10 kB of X and all of Z are in the first-level cache
-//           for panel:  Z = X W              the micro-kernel: chains from zero, each piece into its part of Z
-//         Y = sum of the parts of Z, added to what earlier blocks of k have left there; after the last block plus b
+//   for block of k (DEPTH_BLOCK)             the block of X is copied to rows ROW_BYTES apart, and stays in the second-level cache
+//     for group of panels of W (GROUP)
+//       for PARTS pieces of k                64 kB of W, in the second-level cache, read from memory once a block of rows
+//         for some rows of X (rowsTogether)
+//           for piece of k                   10 kB of X and all of Z are in the first-level cache
+//             for panel:  Z = X W            the micro-kernel: chains from zero, each piece into its part of Z
+//           Y = sum of the parts of Z, added to what earlier pieces have left there; after the last one plus b
 //
 //   a row of Z, ROW_BYTES:  | piece 0: columns of GROUP panels | piece 1: the same columns | piece 2 | piece 3 |
 //
@@ -18,9 +19,10 @@
 import { multiplyPiece, rowsTogether } from './piece';
 import { PANEL, PANEL_BYTES, PIECE, ROW_BYTES } from './tile';
 
-/** Pieces of k for which X is held, and parts of a row of Z. */
+/** Parts of a row of Z, a piece of k each. */
 const PARTS: i32 = 4;
-const DEPTH_BLOCK: i32 = PARTS * PIECE;
+/** Steps of k for which X is held. */
+const DEPTH_BLOCK: i32 = 8 * PIECE;
 /** Panels of a part. */
 const GROUP: i32 = 4;
 const PART_BYTES: usize = <usize>GROUP * PANEL_BYTES;
@@ -72,41 +74,44 @@ function block(
   x: usize, xStride: usize, rows: i32, depth: i32, depthFrom: i32, panels: usize, columns: i32, bias: usize, y: usize,
   yStride: usize, scratch: usize, panelFrom: i32, panelTo: i32,
 ): void {
-  const panelStride = <usize>depth * PANEL_BYTES;
   const depthTo = min(depth, depthFrom + DEPTH_BLOCK);
-  const parts = (depthTo - depthFrom + PIECE - 1) / PIECE;
-  const pieceBytes = <usize>rows * ROW_BYTES;
   const z = scratch + PANEL_BYTES;
   let pieces = z + <usize>rowsTogether() * ROW_BYTES;
-  if (rows > 1) copyPieces(x, xStride, rows, depthFrom, depthTo, pieces);
+  if (rows > 1) copyPieces(x + (<usize>depthFrom << 2), xStride, rows, depthTo - depthFrom, pieces);
   else pieces = x + (<usize>depthFrom << 2);
+  const pieceBytes = <usize>rows * ROW_BYTES;
+  const panelStride = <usize>depth * PANEL_BYTES;
   for (let from = panelFrom; from < panelTo; from += GROUP) {
     const count = min(GROUP, panelTo - from);
-    const panel = panels + <usize>from * panelStride + <usize>depthFrom * PANEL_BYTES;
     const column = from * PANEL;
+    const width = min(columns, column + count * PANEL) - column;
     const at = <usize>column << 2;
-    const end = depthTo == depth ? bias + at : 0;
-    for (let row = 0; row < rows; row += rowsTogether()) {
-      const some = min(rowsTogether(), rows - row);
-      const piece = pieces + <usize>row * ROW_BYTES;
-      someRows(piece, pieceBytes, some, depthTo - depthFrom, panel, panelStride, count, z);
-      addParts(
-        y + <usize>row * yStride + at, yStride, some, z, parts, min(columns, (from + count) * PANEL) - column, depthFrom,
-        end, scratch,
-      );
+    let piece = pieces;
+    for (let k = depthFrom; k < depthTo; k += PARTS * PIECE) {
+      const steps = min(PARTS * PIECE, depthTo - k);
+      const panel = panels + <usize>from * panelStride + <usize>k * PANEL_BYTES;
+      const end = k + steps == depth ? bias + at : 0;
+      for (let row = 0; row < rows; row += rowsTogether()) {
+        const some = min(rowsTogether(), rows - row);
+        someRows(piece + <usize>row * ROW_BYTES, pieceBytes, some, steps, panel, panelStride, count, z);
+        addParts(y + <usize>row * yStride + at, yStride, some, z, (steps + PIECE - 1) / PIECE, width, k, end, scratch);
+      }
+      piece += <usize>PARTS * pieceBytes;
     }
   }
 }
 
-/** Rows of X, k in [depthFrom, depthTo), as [piece][row][PIECE]. */
-function copyPieces(x: usize, xStride: usize, rows: i32, depthFrom: i32, depthTo: i32, target: usize): void {
-  for (let k = depthFrom; k < depthTo; k += PIECE) {
-    const bytes = <usize>min(PIECE, depthTo - k) << 2;
-    let source = x + (<usize>k << 2);
-    for (let row = 0; row < rows; row++, source += xStride, target += ROW_BYTES) {
-      let at: usize = 0;
-      for (; at + 16 <= bytes; at += 16) v128.store(target + at, v128.load(source + at));
-      for (; at < bytes; at += 4) store<f32>(target + at, load<f32>(source + at));
+/** Rows of X, `depth` floats of each, as [piece][row][PIECE]. */
+function copyPieces(x: usize, xStride: usize, rows: i32, depth: i32, target: usize): void {
+  const pieceBytes = <usize>rows * ROW_BYTES;
+  for (let row = 0; row < rows; row++, x += xStride, target += ROW_BYTES) {
+    let source = x;
+    let piece = target;
+    for (let rest = depth; rest > 0; rest -= PIECE, piece += pieceBytes) {
+      const end = source + (<usize>min(PIECE, rest) << 2);
+      let at = piece;
+      for (; source + 16 <= end; source += 16, at += 16) v128.store(at, v128.load(source));
+      for (; source < end; source += 4, at += 4) store<f32>(at, load<f32>(source));
     }
   }
 }
