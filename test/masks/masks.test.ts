@@ -126,7 +126,7 @@ describe('masks', () => {
     expect(() => blockSparse([[true]], 0)).toThrow(/blockSize: expected/);
     for (const layout of [
       new Array(2),
-      [[true], , [true]],
+      Object.assign([[true]], { 2: [true] }), // a hole in the middle
       [new Array(1)],
       [[[true], new Array(1)]],
       [['x']],

@@ -46,7 +46,7 @@ describe('tidy', () => {
       const x = tensor(1, 2, 5, 8);
       const empty = runtime.empty([10]);
       const { output, weights } = scaledDotProductAttention(x, x, x, { returnWeights: true });
-      made.push(x, empty, output, weights!, output.toContiguous());
+      made.push(x, empty, output, weights, output.toContiguous());
       return softmax(output);
     });
     expect(made.map(({ disposed }) => disposed)).toEqual([true, true, true, true, true]);
@@ -66,7 +66,7 @@ describe('tidy', () => {
         x: 5,
       };
     });
-    expect(kept.result.output.disposed || kept.result.logSumExp!.disposed).toBe(false);
+    expect(kept.result.output.disposed || kept.result.logSumExp.disposed).toBe(false);
     expect(kept.weights.disposed).toBe(false);
     expect(kept.list[1].deep.size).toBe(3);
     kept.result.dispose();
