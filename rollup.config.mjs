@@ -260,12 +260,7 @@ const slimTypes = () => ({
 const types = (input, more = []) => ({
   input,
   onwarn,
-  plugins: [
-    ...more,
-    dts({ compilerOptions: { stripInternal: true } }),
-    publicTypes(),
-    typesOfBothKinds(),
-  ],
+  plugins: [...more, dts({ compilerOptions: { stripInternal: true } }), publicTypes(), typesOfBothKinds()],
   output: [
     {
       dir: 'dist',

@@ -1,7 +1,7 @@
 // Every export of the pack *attention*, grouped; nothing else stands here.
 // Kernels take pointers, sizes and caller-given scratch. They allocate nothing and hold no static data.
 
-import { tile as microKernel, Rows1, Rows2, Rows3, Rows4, Rows5, Rows6 } from './gemm/tile';
+import { twoPanels as panels, fourTiles as fourMicroKernels, tile as microKernel, Rows1, Rows2, Rows3, Rows4, Rows5, Rows6 } from './gemm/tile';
 import { integerTiles } from './attention/integers';
 import { AttentionParameters } from './attention/parameters';
 import { tileCount } from './attention/scores';
@@ -11,7 +11,7 @@ export { heapBase } from './memory';
 
 // Products
 export { packColumns, packRows } from './gemm/pack';
-export { product } from './gemm/product';
+export { product, productScratchBytes } from './gemm/product';
 export { rowOverFourPanels, twoRowsOverTwoPanels } from './gemm/row';
 
 // Softmax
@@ -41,23 +41,36 @@ export { rotary } from './positions/rotary';
 
 // Exported so that the optimiser keeps each of them a function of its own: inlined into their caller they spill.
 export { exp2Row, exp2Rows } from './math/exp2';
-export function tile1(a: usize, aStride: usize, panel: usize, c: usize, cStride: usize, depth: i32, bias: usize, scales: usize): void {
-  microKernel<Rows1>(a, aStride, panel, c, cStride, depth, bias, scales);
+export function tile1(a: usize, panel: usize, c: usize, depth: i32): void {
+  microKernel<Rows1>(a, panel, c, depth);
 }
-export function tile2(a: usize, aStride: usize, panel: usize, c: usize, cStride: usize, depth: i32, bias: usize, scales: usize): void {
-  microKernel<Rows2>(a, aStride, panel, c, cStride, depth, bias, scales);
+export function tile2(a: usize, panel: usize, c: usize, depth: i32): void {
+  microKernel<Rows2>(a, panel, c, depth);
 }
-export function tile3(a: usize, aStride: usize, panel: usize, c: usize, cStride: usize, depth: i32, bias: usize, scales: usize): void {
-  microKernel<Rows3>(a, aStride, panel, c, cStride, depth, bias, scales);
+export function tile3(a: usize, panel: usize, c: usize, depth: i32): void {
+  microKernel<Rows3>(a, panel, c, depth);
 }
-export function tile4(a: usize, aStride: usize, panel: usize, c: usize, cStride: usize, depth: i32, bias: usize, scales: usize): void {
-  microKernel<Rows4>(a, aStride, panel, c, cStride, depth, bias, scales);
+export function tile4(a: usize, panel: usize, c: usize, depth: i32): void {
+  microKernel<Rows4>(a, panel, c, depth);
 }
-export function tile5(a: usize, aStride: usize, panel: usize, c: usize, cStride: usize, depth: i32, bias: usize, scales: usize): void {
-  microKernel<Rows5>(a, aStride, panel, c, cStride, depth, bias, scales);
+export function tile5(a: usize, panel: usize, c: usize, depth: i32): void {
+  microKernel<Rows5>(a, panel, c, depth);
 }
-export function tile6(a: usize, aStride: usize, panel: usize, c: usize, cStride: usize, depth: i32, bias: usize, scales: usize): void {
-  microKernel<Rows6>(a, aStride, panel, c, cStride, depth, bias, scales);
+export function tile6(a: usize, panel: usize, c: usize, depth: i32): void {
+  if (ASC_FEATURE_RELAXED_SIMD) microKernel<Rows6>(a, panel, c, depth);
+}
+export function fourTiles(a: usize, panel: usize, c: usize, depth: i32): void {
+  if (ASC_FEATURE_RELAXED_SIMD) fourMicroKernels<Rows6>(a, panel, c, depth);
+  else fourMicroKernels<Rows5>(a, panel, c, depth);
+}
+export function twoPanels4(a: usize, panel: usize, panelStride: usize, c: usize, depth: i32): void {
+  panels<Rows4>(a, panel, panelStride, c, depth);
+}
+export function twoPanels5(a: usize, panel: usize, panelStride: usize, c: usize, depth: i32): void {
+  panels<Rows5>(a, panel, panelStride, c, depth);
+}
+export function twoPanels6(a: usize, panel: usize, panelStride: usize, c: usize, depth: i32): void {
+  if (ASC_FEATURE_RELAXED_SIMD) panels<Rows6>(a, panel, panelStride, c, depth);
 }
 export function integerTiles1(
   a: usize, aStride: usize, panel: usize, panelStride: usize, depth: i32, tiles: i32, c: usize, cStride: usize, steps: usize,

@@ -5,10 +5,10 @@
 //     for block of keys that any row can see, ascending:
 //       for key/value head:
 //         K and V of the block as panels: packed, or as they lie in a page of the cache    (blocks.ts)
-//         for tile of 4 to 6 rows:
+//         for tile of rows:
 //           scores = Q K^T, modified and masked                        (scores.ts)
 //           m' = max(m, scores);  P = 2^(scores - m');  l = l * 2^(m - m') + sum P
-//           sums = sums * 2^(m - m') + P V                             (the micro-kernel: scales, then chains)
+//           sums = sums * 2^(m - m') + P V                             (the micro-kernel: chains over the block, from zero)
 //     output = sums / l
 //
 // A row's bits depend on its own keys alone: blocks start at multiples of KEY_BLOCK, and what a row does not see adds
@@ -17,8 +17,8 @@
 // `careful` set, which leaves removed keys out one by one. It also bounds scores that large biases made infinite, and
 // shrinks sums of values so large that they would overflow where their mean does not.
 
-import { rowOverFourPanels, twoRowsOverTwoPanels } from '../gemm/row';
-import { tileOf, tileRows } from '../gemm/tile';
+import { rowsTogether } from '../gemm/piece';
+import { PANEL, PIECE, ROW_BYTES, tileRows } from '../gemm/tile';
 import { exp2, exp2Rows, maximumOfRow } from '../math/exp2';
 import { naturalLogarithm } from '../math/logarithm';
 import { horizontalMaximum, horizontalSum, multiplyAdd } from '../math/vector';
@@ -26,8 +26,8 @@ import { openKeys, openValues } from './blocks';
 import { addIntegerValues } from './integers';
 import { readBlock } from './masks';
 import { AttentionParameters } from './parameters';
-import { addRows, blockStart, boundBiased, firstBit, firstKey, LARGEST, lastBit, lastKey, scoreRows, sinkScore } from './scores';
-import { headsTogether, KEY_BLOCK, layOut, queriesInBlock, SCORE_ROW_BYTES, Workspace } from './workspace';
+import { addRows, blockStart, boundBiased, firstBit, firstKey, LARGEST, lastBit, lastKey, productPiece, scoreRows, sinkScore } from './scores';
+import { headsTogether, KEY_BLOCK, layOut, queriesInBlock, SCORE_ROW_BYTES, STATE_BYTES, Workspace } from './workspace';
 
 const LN_2: f64 = 0.6931471805599453;
 /** Below this no sum of values overflows, for up to 2^31 keys. */
@@ -87,19 +87,34 @@ function attend(p: AttentionParameters, w: Workspace, queryBlock: i32, perBlock:
 
 /** Rows [row, end), those of one key head, over the block of its keys that is open. */
 function attendBlock(p: AttentionParameters, w: Workspace, row: i32, end: i32, keyFrom: i32, count: i32, careful: bool): void {
-  let tiles = (end - row + tileRows() - 1) / tileRows();
-  while (tiles > 0) {
-    const rows = (end - row + tiles - 1) / tiles;
-    let from = keyFrom < p.firstKeys ? 0 : max(0, firstKey(w, row, rows, keyFrom + KEY_BLOCK) - keyFrom);
-    let to = min(count, lastKey(w, row, rows) - keyFrom);
-    if (w.hasBits) {
-      from = max(from, firstBit(w, row, rows));
-      to = min(to, lastBit(w, row, rows));
+  while (row < end) {
+    let rows = min(rowsTogether(), end - row);
+    if (seeAll(w, row, rows, keyFrom, keyFrom + count)) {
+      attendTile(p, w, row, rows, keyFrom, 0, count, careful);
+    } else {
+      // Where rows differ, as on the diagonal, few of them at a time waste the least.
+      const tiles = (rows + tileRows() - 1) / tileRows();
+      rows = (rows + tiles - 1) / tiles;
+      let from = keyFrom < p.firstKeys ? 0 : max(0, firstKey(w, row, rows, keyFrom + KEY_BLOCK) - keyFrom);
+      let to = min(count, lastKey(w, row, rows) - keyFrom);
+      if (w.hasBits) {
+        from = max(from, firstBit(w, row, rows));
+        to = min(to, lastBit(w, row, rows));
+      }
+      if (from < to) attendTile(p, w, row, rows, keyFrom, from, to, careful);
     }
-    if (from < to) attendTile(p, w, row, rows, keyFrom, from, to, careful);
     row += rows;
-    tiles--;
   }
+}
+
+/** Whether rows [row, row + rows) see all keys of [keyFrom, keyTo). */
+function seeAll(w: Workspace, row: i32, rows: i32, keyFrom: i32, keyTo: i32): bool {
+  if (w.hasBits) return false;
+  for (let r = row; r < row + rows; r++) {
+    const state = <usize>r << 2;
+    if (load<i32>(w.begin + state) > keyFrom || load<i32>(w.end + state) < keyTo) return false;
+  }
+  return true;
 }
 
 function startRows(p: AttentionParameters, w: Workspace): void {
@@ -145,35 +160,32 @@ function attendTile(
 /** sums = sums * scale + P V for rows [row, row + rows), whose weights of keys [from, to) are w.scores. */
 function addValues(w: Workspace, row: i32, rows: i32, from: i32, to: i32): void {
   const weights = w.scores + (<usize>from << 2);
-  const depth = to - from;
   const panelBytes = <usize>(KEY_BLOCK << 5);
   let values = w.values + (<usize>from << 5);
   let sums = w.sums + <usize>row * w.sumRowBytes;
-  const end = sums + w.sumRowBytes;
-  if (rows == 1 && !w.far) {
-    const scale = v128.load32_splat(w.scales);
-    for (; sums + 128 <= end; sums += 128, values += 4 * panelBytes) {
-      for (let at: usize = sums; at < sums + 128; at += 16) v128.store(at, f32x4.mul(v128.load(at), scale));
-      rowOverFourPanels(weights, values, panelBytes, sums, depth, sums);
+  for (let channel = 0; channel < w.valueDim; channel += PIECE, sums += ROW_BYTES, values += panelBytes * (PIECE / PANEL)) {
+    const channels = min(PIECE, w.valueDim - channel);
+    productPiece(w, rows, weights, values, KEY_BLOCK, channels / PANEL, w.piece, to - from);
+    for (let r = 0; r < rows; r++) {
+      const scale = v128.load32_splat(w.scales + (<usize>r << 2));
+      let piece = w.piece + <usize>r * ROW_BYTES;
+      const target = sums + <usize>r * w.sumRowBytes;
+      const end = target + (<usize>channels << 2);
+      for (let at = target; at < end; at += 16, piece += 16) {
+        v128.store(at, multiplyAdd(v128.load(at), scale, v128.load(piece)));
+      }
     }
-  } else if (rows == 2 && !w.far) {
-    for (; sums + 64 <= end; sums += 64, values += 2 * panelBytes) {
-      twoRowsOverTwoPanels(weights, SCORE_ROW_BYTES, values, panelBytes, sums, w.sumRowBytes, depth, w.zeros, w.scales);
-    }
-  }
-  for (; sums < end; sums += 32, values += panelBytes) {
-    tileOf(rows, weights, SCORE_ROW_BYTES, values, sums, w.sumRowBytes, depth, w.zeros, w.scales);
   }
 }
 
 /**
- * A step of the online softmax for rows [row, row + rows), at most 8: bytes [left, right) of their scores become weights
+ * A step of the online softmax for rows [row, row + rows): bytes [left, right) of their scores become weights
  * relative to the new maxima; w.scales takes 2^(m - m'). Without branches on the scores: they would be guessed wrong.
  */
 function softmaxRows(w: Workspace, row: i32, rows: i32, left: usize, right: usize): void {
   const maxima = w.maximum + (<usize>row << 2);
   const before = w.scales;
-  const after = w.scales + 32;
+  const after = w.scales + STATE_BYTES;
   for (let r: usize = 0, scores = w.scores; r < <usize>rows << 2; r += 4, scores += SCORE_ROW_BYTES) {
     const old = load<f32>(maxima + r);
     const most = horizontalMaximum(maximumOfRow(scores + left, scores + right));
@@ -184,8 +196,7 @@ function softmaxRows(w: Workspace, row: i32, rows: i32, left: usize, right: usiz
     store<f32>(before + r, old - finite);
     store<f32>(after + r, finite);
   }
-  v128.store(w.scales, exp2(v128.load(w.scales), w.constants));
-  v128.store(w.scales, exp2(v128.load(w.scales, 16), w.constants), 16);
+  for (let r: usize = 0; r < <usize>rows << 2; r += 16) v128.store(before + r, exp2(v128.load(before + r), w.constants));
   exp2Rows(w.scores + left, w.scores + right, SCORE_ROW_BYTES, rows, after, w.rowSums, w.constants);
   const sums = w.sum + (<usize>row << 2);
   for (let r: usize = 0; r < <usize>rows << 2; r += 4) {
@@ -210,12 +221,12 @@ function addPresent(w: Workspace, row: i32, r: i32, from: i32, to: i32): void {
   for (let channel = 0; channel < w.valueDim; channel += 4) {
     const values = w.values + (<usize>(channel >> 3) * <usize>(KEY_BLOCK << 5)) + (<usize>(channel & 4) << 2);
     const at = sums + (<usize>channel << 2);
-    let sum = f32x4.mul(v128.load(at), scale);
+    let sum = f32x4.splat(0);
     for (let j = from; j < to; j++) {
       if (load<u8>(removed + <usize>j)) continue;
       sum = multiplyAdd(v128.load32_splat(scores + (<usize>j << 2)), v128.load(values + (<usize>j << 5)), sum);
     }
-    v128.store(at, sum);
+    v128.store(at, multiplyAdd(v128.load(at), scale, sum));
   }
 }
 

@@ -3,8 +3,8 @@
 // finite gets there: scores, which are in base 2, end at the largest float, so natural ones at 2.3586e38. Downwards that is
 // seen to here; upwards, where a score of infinity makes its row NaN, in the careful pass (`boundBiased`).
 
-import { rowOverFourPanels, twoRowsOverTwoPanels } from '../gemm/row';
-import { tileOf } from '../gemm/tile';
+import { multiplyPiece } from '../gemm/piece';
+import { addPiece, PIECE, tileOf } from '../gemm/tile';
 import { tanh } from '../math/tanh';
 import { multiplyAdd } from '../math/vector';
 import { integerScores, roundQueries } from './integers';
@@ -28,19 +28,15 @@ export function addRows(p: AttentionParameters, w: Workspace, headFrom: i32, hea
   const headDim = p.headDim;
   const first = w.rows;
   const scale = p.scoreScale;
-  const scales = f32x4.splat(scale);
-  let target = w.queries + <usize>first * (<usize>headDim << 2);
   let row = <usize>first << 2;
   for (let query = queryFrom; query < queryTo; query++) {
     for (let head = headFrom; head < headTo; head++) {
       const source =
         p.query + <usize>w.batch * p.queryBatchStride + <usize>head * p.queryHeadStride + <usize>query * p.queryRowStride;
-      let d = 0;
-      for (; d + 4 <= headDim; d += 4) {
-        v128.store(target + (<usize>d << 2), f32x4.mul(v128.load(source + (<usize>d << 2)), scales));
+      let target = w.queries + <usize>(row >> 2) * w.queryRowBytes;
+      for (let from = 0; from < headDim; from += PIECE, target += w.queryPieceBytes) {
+        scaleFloats(source + (<usize>from << 2), target, min(PIECE, headDim - from), scale);
       }
-      for (; d < headDim; d++) store<f32>(target + (<usize>d << 2), load<f32>(source + (<usize>d << 2)) * scale);
-      target += <usize>headDim << 2;
       store<i32>(w.rowQuery + row, query);
       store<i32>(w.rowHead + row, head);
       let begin = 0;
@@ -58,6 +54,14 @@ export function addRows(p: AttentionParameters, w: Workspace, headFrom: i32, hea
   }
   w.rows = <i32>(row >> 2);
   if (w.quantized) roundQueries(p, w, first);
+}
+
+function scaleFloats(source: usize, target: usize, count: i32, scale: f32): void {
+  const scales = f32x4.splat(scale);
+  const end = source + (<usize>count << 2);
+  const whole = source + (<usize>(count & ~3) << 2);
+  for (; source < whole; source += 16, target += 16) v128.store(target, f32x4.mul(v128.load(source), scales));
+  for (; source < end; source += 4, target += 4) store<f32>(target, load<f32>(source) * scale);
 }
 
 /** Smallest begin of `count` i32 intervals that are not empty; `none` if all are. */
@@ -125,24 +129,31 @@ export function scoreRows(p: AttentionParameters, w: Workspace, row: i32, count:
   }
 }
 
-/** Products of rows with panels [panel, panelTo). */
+/** Products of rows with panels [panel, panelTo): the sums of the pieces of headDim, one after the other. */
 function productScores(p: AttentionParameters, w: Workspace, row: i32, count: i32, panel: i32, panelTo: i32): void {
-  const queryBytes = <usize>p.headDim << 2;
-  const queries = w.queries + <usize>row * queryBytes;
-  const panelBytes = <usize>p.headDim << 5;
-  let keys = w.keys + <usize>panel * panelBytes;
-  let scores = w.scores + (<usize>panel << 5);
-  if (count == 1 && !w.far) {
-    for (; panel + 4 <= panelTo; panel += 4, keys += 4 * panelBytes, scores += 128) {
-      rowOverFourPanels(queries, keys, panelBytes, scores, p.headDim, w.zeros);
-    }
-  } else if (count == 2 && !w.far) {
-    for (; panel + 2 <= panelTo; panel += 2, keys += 2 * panelBytes, scores += 64) {
-      twoRowsOverTwoPanels(queries, queryBytes, keys, panelBytes, scores, SCORE_ROW_BYTES, p.headDim, w.zeros, 0);
-    }
+  const headDim = p.headDim;
+  const at = <usize>panel << 5;
+  const bytes = <usize>(panelTo - panel) << 5;
+  let queries = w.queries + <usize>row * w.queryRowBytes;
+  let keys = w.keys + at * <usize>headDim;
+  productPiece(w, count, queries, keys, headDim, panelTo - panel, w.scores + at, min(PIECE, headDim));
+  for (let from = PIECE; from < headDim; from += PIECE) {
+    queries += w.queryPieceBytes;
+    keys += <usize>(PIECE << 5);
+    productPiece(w, count, queries, keys, headDim, panelTo - panel, w.piece, min(PIECE, headDim - from));
+    for (let r: usize = 0; r < <usize>count * SCORE_ROW_BYTES; r += SCORE_ROW_BYTES) addPiece(w.scores + at + r, w.piece + r, bytes);
   }
-  for (; panel < panelTo; panel++, keys += panelBytes, scores += 32) {
-    tileOf(count, queries, queryBytes, keys, scores, SCORE_ROW_BYTES, p.headDim, w.zeros, 0);
+}
+
+/** `multiplyPiece`, or panel after panel where a row or two read pages from beyond the caches. */
+export function productPiece(
+  w: Workspace, rows: i32, a: usize, panel: usize, panelDepth: i32, panels: i32, c: usize, depth: i32,
+): void {
+  const panelBytes = <usize>panelDepth << 5;
+  if (w.far && rows <= 2) {
+    for (const end = c + (<usize>panels << 5); c < end; c += 32, panel += panelBytes) tileOf(rows, a, panel, c, depth);
+  } else {
+    multiplyPiece(rows, a, panel, panelBytes, panels, c, depth);
   }
 }
 

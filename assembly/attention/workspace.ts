@@ -4,21 +4,25 @@
 //   key block     KEY_BLOCK keys, always starting at a multiple of KEY_BLOCK: the one canonical order of keys
 //
 //   +-----------+-----------+------------------+--------+------------------+------------------+-------------+-------------+
-//   | Workspace | constants | state of rows    | bits   | scores           | queries          | keys        | values      |
-//   | pointers  | of exp2   | 6 words a row    | 16 B a | 8 rows x         | rows x headDim,  | panels of   | panels of   |
-//   |           | zeros     |                  | row    | KEY_BLOCK        | scaled           | 8 keys      | 8 channels  |
+//   | Workspace | constants | state of rows    | bits   | scores, piece    | queries          | keys        | values      |
+//   | pointers  | of exp2   | 6 words a row    | 16 B a | MOST_ROWS x      | rows x headDim,  | panels of   | panels of   |
+//   |           | zeros     |                  | row    | KEY_BLOCK each   | scaled           | 8 keys      | 8 channels  |
 //   +-----------+-----------+------------------+--------+------------------+------------------+-------------+-------------+
 //                                                        then the sums of weighted values, rows x valueDim
 
 import { FLOAT32, INT8, quads } from '../cache/page';
+import { PIECE, ROW_BYTES } from '../gemm/tile';
 import { CONSTANTS_BYTES, writeConstants } from '../math/exp2';
 import { HALF_CONSTANTS_BYTES, writeHalfConstants } from '../math/half';
 import { AttentionParameters } from './parameters';
 
-/** Keys a block. 128 measured best with 64 within 2 % (Zen 5); a change changes bits. */
-export const KEY_BLOCK: i32 = 128;
+/** Keys a block: a piece of P V. 128 measured best with 64 within 2 % (Zen 5); a change changes bits. */
+export const KEY_BLOCK: i32 = PIECE;
 /** Bytes of a row of scores. */
-export const SCORE_ROW_BYTES: usize = 512;
+export const SCORE_ROW_BYTES: usize = ROW_BYTES;
+/** Most rows whose scores are held at once, `rowsTogether` of either build, and the bytes of a number for each of them. */
+const MOST_ROWS: i32 = 24;
+export const STATE_BYTES: usize = 128;
 /**
  * Most rows a query block aims at: enough that packing a key block costs 2 %, measured on Zen 5. 512 and 1024 would be
  * half a percent and one faster at lengths of powers of two, and leave eight threads without enough tiles.
@@ -54,7 +58,13 @@ export class Workspace {
   rowHead: usize;
   bits: usize;
   scores: usize;
+  /** Sums of a piece on their way to the scores or to `sums`: rows as those of `scores`. */
+  piece: usize;
+  /** [piece of headDim][row][PIECE], where `tile` reads them; rows of headDim floats where `quantized` is set. */
   queries: usize;
+  /** Bytes from one row of queries to the next, and from one piece of a row to the next. */
+  queryRowBytes: usize;
+  queryPieceBytes: usize;
   keys: usize;
   values: usize;
   sums: usize;
@@ -153,19 +163,23 @@ export function layOut(p: AttentionParameters, scratch: usize): usize {
   const halfConstants = constants + CONSTANTS_BYTES;
   const zeros = halfConstants + aligned(HALF_CONSTANTS_BYTES);
   const scales = zeros + 128;
-  const rowSums = scales + 64;
-  const removed = rowSums + 64;
-  const state = removed + <usize>(8 * KEY_BLOCK);
+  const rowSums = scales + 2 * STATE_BYTES;
+  const removed = rowSums + STATE_BYTES;
+  const state = removed + <usize>(MOST_ROWS * KEY_BLOCK);
   const stateBytes = aligned(rows * 4);
   const bits = state + 6 * stateBytes;
   const scores = bits + aligned(rows * 16);
   const quantized = usesIntegers(p);
-  const integers = scores + 8 * SCORE_ROW_BYTES;
-  const weightSteps = integers + 8 * SCORE_ROW_BYTES / 2;
-  const querySteps = weightSteps + 64;
+  const piece = scores + <usize>MOST_ROWS * SCORE_ROW_BYTES;
+  const integers = piece + <usize>MOST_ROWS * SCORE_ROW_BYTES;
+  const weightSteps = integers + <usize>MOST_ROWS * SCORE_ROW_BYTES / 2;
+  const querySteps = weightSteps + STATE_BYTES;
   const queryIntegers = querySteps + aligned(rows * 4);
   const queries = quantized ? queryIntegers + aligned(rows * (<usize>quads(p.headDim) << 3)) : integers;
-  const keys = queries + aligned(rows * <usize>p.headDim * 4);
+  const queryRowBytes = quantized ? <usize>p.headDim << 2 : ROW_BYTES;
+  const queryPieceBytes = quantized ? ROW_BYTES : rows * ROW_BYTES;
+  const queryPieces: usize = quantized ? 1 : <usize>((p.headDim + PIECE - 1) / PIECE);
+  const keys = queries + aligned(rows * queryRowBytes * queryPieces);
   const values = keys + aligned(<usize>(KEY_BLOCK * p.headDim) * 4);
   const sums = values + <usize>(KEY_BLOCK * valueDim) * 4;
   const end = sums + aligned(rows * <usize>valueDim * 4);
@@ -185,7 +199,10 @@ export function layOut(p: AttentionParameters, scratch: usize): usize {
     w.rowHead = state + 5 * stateBytes;
     w.bits = bits;
     w.scores = scores;
+    w.piece = piece;
     w.queries = queries;
+    w.queryRowBytes = queryRowBytes;
+    w.queryPieceBytes = queryPieceBytes;
     w.keys = keys;
     w.values = values;
     w.sums = sums;

@@ -3,22 +3,16 @@
 // Each element is the same chain of multiply-adds as in `tile`: the bits agree.
 
 import { multiplyAdd } from '../math/vector';
-import { PANEL_BYTES } from './tile';
+import { PANEL_BYTES, ROW_BYTES } from './tile';
 
-/** C[0][0..32) from four panels, `panelStride` bytes apart; `start` holds 32 floats, 4 * 8 in a row. */
-export function rowOverFourPanels(a: usize, panel: usize, panelStride: usize, c: usize, depth: i32, start: usize): void {
+/** C[0][0..32) from four panels, `panelStride` bytes apart. */
+export function rowOverFourPanels(a: usize, panel: usize, panelStride: usize, c: usize, depth: i32): void {
   let panel1 = panel + panelStride;
   let panel2 = panel1 + panelStride;
   let panel3 = panel2 + panelStride;
   const end = panel + <usize>depth * PANEL_BYTES;
-  let c0 = v128.load(start);
-  let c1 = v128.load(start, 16);
-  let c2 = v128.load(start, 32);
-  let c3 = v128.load(start, 48);
-  let c4 = v128.load(start, 64);
-  let c5 = v128.load(start, 80);
-  let c6 = v128.load(start, 96);
-  let c7 = v128.load(start, 112);
+  const zero = f32x4.splat(0);
+  let c0 = zero, c1 = zero, c2 = zero, c3 = zero, c4 = zero, c5 = zero, c6 = zero, c7 = zero;
   while (panel < end) {
     const x = v128.load32_splat(a);
     a += 4;
@@ -45,39 +39,16 @@ export function rowOverFourPanels(a: usize, panel: usize, panelStride: usize, c:
   v128.store(c, c7, 112);
 }
 
-/**
- * C[0..2)[0..16) from two panels, `panelStride` bytes apart.
- *
- * @param bias   8 floats that every panel's columns start from; used when `scales` is 0
- * @param scales one float a row, or 0: the row starts from its present C times that float
- */
-export function twoRowsOverTwoPanels(
-  a: usize, aStride: usize, panel: usize, panelStride: usize, c: usize, cStride: usize, depth: i32, bias: usize, scales: usize,
-): void {
-  let a1 = a + aStride;
+/** C[0..2)[0..16) from two panels, `panelStride` bytes apart; rows of A and C as in `tile`. */
+export function twoRowsOverTwoPanels(a: usize, panel: usize, panelStride: usize, c: usize, depth: i32): void {
   let panel1 = panel + panelStride;
   const end = panel + <usize>depth * PANEL_BYTES;
-  const d = c + cStride;
-  let c0 = v128.load(bias);
-  let c1 = v128.load(bias, 16);
-  let c2 = c0, c3 = c1, d0 = c0, d1 = c1, d2 = c0, d3 = c1;
-  if (scales) {
-    const first = v128.load32_splat(scales);
-    const second = v128.load32_splat(scales, 4);
-    c0 = f32x4.mul(v128.load(c), first);
-    c1 = f32x4.mul(v128.load(c, 16), first);
-    c2 = f32x4.mul(v128.load(c, 32), first);
-    c3 = f32x4.mul(v128.load(c, 48), first);
-    d0 = f32x4.mul(v128.load(d), second);
-    d1 = f32x4.mul(v128.load(d, 16), second);
-    d2 = f32x4.mul(v128.load(d, 32), second);
-    d3 = f32x4.mul(v128.load(d, 48), second);
-  }
+  const zero = f32x4.splat(0);
+  let c0 = zero, c1 = zero, c2 = zero, c3 = zero, d0 = zero, d1 = zero, d2 = zero, d3 = zero;
   while (panel < end) {
     const x = v128.load32_splat(a);
-    const y = v128.load32_splat(a1);
+    const y = v128.load32_splat(a, ROW_BYTES);
     a += 4;
-    a1 += 4;
     const b0 = v128.load(panel);
     const b1 = v128.load(panel, 16);
     panel += PANEL_BYTES;
@@ -97,8 +68,8 @@ export function twoRowsOverTwoPanels(
   v128.store(c, c1, 16);
   v128.store(c, c2, 32);
   v128.store(c, c3, 48);
-  v128.store(d, d0);
-  v128.store(d, d1, 16);
-  v128.store(d, d2, 32);
-  v128.store(d, d3, 48);
+  v128.store(c, d0, ROW_BYTES);
+  v128.store(c, d1, ROW_BYTES + 16);
+  v128.store(c, d2, ROW_BYTES + 32);
+  v128.store(c, d3, ROW_BYTES + 48);
 }

@@ -1,5 +1,6 @@
 // Softmax of rows: 2^((x - max) * log2(e)) / sum. A row that holds only -infinity gives zeros; NaN makes its row NaN.
 
+import { ROW_BYTES } from '../gemm/tile';
 import { exp2Row, maximumOfRow, writeConstants } from '../math/exp2';
 import { horizontalMaximum } from '../math/vector';
 
@@ -21,7 +22,9 @@ export function softmaxRows(x: usize, y: usize, columns: i32, scratch: usize, ro
     for (let at = row + bytes; at < end; at += 4) store<f32>(at, -Infinity);
     const maximum = horizontalMaximum(maximumOfRow(row, end));
     subtractAndScale(row, end, maximum == -Infinity ? 0 : maximum);
-    const sum = exp2Row(row, end, 0, scratch);
+    // In pieces, as everywhere: the error of one long chain would grow with its length.
+    let sum: f32 = 0;
+    for (let at = row; at < end; at += ROW_BYTES) sum += exp2Row(at, min(end, at + ROW_BYTES), 0, scratch);
     const factor = f32x4.splat(sum == 0 ? 0 : 1 / sum);
     for (let at = row; at < end; at += 16) v128.store(at, f32x4.mul(v128.load(at), factor));
     memory.copy(y + <usize>r * bytes, row, bytes);

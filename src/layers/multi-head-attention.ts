@@ -341,7 +341,8 @@ export class MultiHeadAttention extends Disposable {
     const [query, key, value] = parts as [Tensor<'float32'>, Tensor<'float32'>, Tensor<'float32'>];
     checkValue(value, key);
 
-    const [batch, queries] = input.shape as [number, number, number];
+    const batch = input.shape[0]!; // by index: engines take frozen arrays apart slowly
+    const queries = input.shape[1]!;
     const merged = scope.temporary([batch, queries, numHeads * valueHeadDim]);
     const returned = {
       output: splitHeads(merged, numHeads, valueHeadDim),
@@ -354,7 +355,7 @@ export class MultiHeadAttention extends Disposable {
 
     const isBatched = batched(x);
     const result = scope.make(isBatched ? [batch, queries, outputDim] : [queries, outputDim]);
-    if (result.size > 0) {
+    if (batch * queries > 0) {
       runProduct(
         scope,
         { address: merged.address, rowBytes: merged.shape[2]! * 4, rows: batch * queries },
@@ -627,7 +628,8 @@ function project(scope: CallScope, jobs: readonly Job[]): Tensor<'float32'>[] {
     while (end < jobs.length && jobs[end]!.input === input && jobs[end]!.part.weights === part.weights) end++;
     const { to } = jobs[end - 1]!.part;
     const width = Math.ceil(to / PANEL) * PANEL - part.from;
-    const [batch, length] = input.shape as [number, number, number];
+    const batch = input.shape[0]!;
+    const length = input.shape[1]!;
     const product = scope.temporary([batch, length, width]);
     if (product.size > 0) {
       runProduct(

@@ -3,7 +3,7 @@
 
 import { kindOf } from '../runtime/elements.js';
 import { AttentionError, describe, shapeError } from '../runtime/errors.js';
-import { contiguousStrides, readLayout, sizeOf } from '../runtime/layout.js';
+import { contiguousStrides, readShape, sizeOf } from '../runtime/layout.js';
 import { Mask, recorded } from './mask.js';
 import type { MaskContext } from './mask.js';
 
@@ -65,10 +65,10 @@ export function denseMask(data: readonly boolean[] | Uint8Array, shape: readonly
       received: describe(data),
     });
   }
-  const layout = readLayout('denseMask.shape', shape);
-  if (shape.length > 4 || sizeOf(layout.shape) !== data.length) {
+  const sizes = readShape('denseMask.shape', shape);
+  if (shape.length > 4 || sizeOf(sizes) !== data.length) {
     throw shapeError('denseMask.shape', `at most 4 axes and ${data.length} elements`, shape);
   }
   const bytes = Uint8Array.from(data as ArrayLike<boolean | number> as ArrayLike<number>, Number);
-  return recorded(new DenseMask(bytes, layout.shape), 'denseMask', bytes, layout.shape);
+  return recorded(new DenseMask(bytes, sizes), 'denseMask', bytes, sizes);
 }

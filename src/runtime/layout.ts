@@ -56,13 +56,19 @@ export function plainLayout(shape: readonly number[]): Layout {
 const MOST_AXES = 30;
 const LONGEST_AXIS = 2 ** 32;
 
-/** A shape that comes from outside, as a layout of its own. */
-export function readLayout(argument: string, shape: unknown): Layout {
-  const isList = Array.isArray(shape) || kindOf(shape).endsWith('Array');
-  const sizes: unknown[] = isList ? Array.from(shape as ArrayLike<unknown>) : [-1];
-  const valid = sizes.every(
-    (size) => Number.isInteger(size) && (size as number) >= 0 && (size as number) <= LONGEST_AXIS,
-  );
-  if (valid && sizes.length <= MOST_AXES) return layoutOf(sizes as number[]);
+/** A shape that comes from outside, checked and copied. */
+export function readShape(argument: string, shape: unknown): readonly number[] {
+  const isTyped = kindOf(shape).endsWith('Array');
+  const sizes: unknown[] = Array.isArray(shape)
+    ? shape.slice()
+    : isTyped
+      ? Array.from(shape as number[])
+      : [-1];
+  let valid = sizes.length <= MOST_AXES;
+  for (let axis = 0; axis < sizes.length; axis++) {
+    const size = sizes[axis] as number;
+    valid &&= Number.isInteger(size) && size >= 0 && size <= LONGEST_AXIS;
+  }
+  if (valid) return sizes as number[];
   throw shapeError(argument, `a list of at most ${MOST_AXES} integers >= 0`, shape);
 }

@@ -12,7 +12,7 @@ import { HEAP_BASE } from '../../build/identity.js';
 import type { Packs } from '../../build/kernels.js';
 import { loadKernels } from './kernels.js';
 import type { Build, Kernels } from './kernels.js';
-import { readLayout, sizeOf } from './layout.js';
+import { readShape, sizeOf } from './layout.js';
 import { readLeakReport } from './leaks.js';
 import { current, LinearMemory, MAXIMUM_BYTES } from './memory.js';
 import { checkPack, checkPacks, packMissing, WASM_NAMES } from './packs.js';
@@ -288,13 +288,13 @@ export class Runtime {
   /** @internal {@link tensor}, kept or of memory that is lent. */
   copyOf(data: ArrayInput, shape: readonly number[] = [data?.length], lender?: Lender): Tensor {
     const dtype = dataTypeOf(data);
-    const layout = readLayout('shape', shape);
-    if (sizeOf(layout.shape) !== data.length) throw shapeError('shape', `${data.length} elements`, shape);
+    const sizes = readShape('shape', shape);
+    if (sizeOf(sizes) !== data.length) throw shapeError('shape', `${data.length} elements`, shape);
     const numbers = narrowed('data', data) as ArrayLike<number>;
     const { given } = this.#linearMemory;
     given.push(data);
     try {
-      const tensor = this.place(layout.shape, dtype, lender);
+      const tensor = this.place(sizes, dtype, lender);
       tensor.data.set(current(numbers));
       return tensor;
     } finally {
@@ -308,7 +308,7 @@ export class Runtime {
    * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, OUT_OF_MEMORY, DISPOSED
    */
   empty<Type extends DataType = 'float32'>(shape: readonly number[], dtype?: Type): Tensor<Type> {
-    return this.#track(this.place(readLayout('shape', shape).shape, checkKind(dtype)));
+    return this.#track(this.place(readShape('shape', shape), checkKind(dtype)));
   }
 
   /** @internal A tensor of a shape that needs no checks, kept or of memory that is lent. */

@@ -4,7 +4,7 @@
 import { disposeSymbol } from './disposable.js';
 import { checkNumbers, narrowed } from './elements.js';
 import { AttentionError, describe, invalidArgument, shapeError } from './errors.js';
-import { contiguousStrides, layoutOf, plainLayout, readLayout, sameShape, sizeOf } from './layout.js';
+import { contiguousStrides, layoutOf, plainLayout, readShape, sameShape, sizeOf } from './layout.js';
 import type { LinearMemory } from './memory.js';
 
 /** Element kinds: 32-bit floats, 32-bit integers, and bytes that are 0 or not (masks). */
@@ -277,7 +277,7 @@ export class Tensor<Type extends DataType = DataType> {
   /** The same elements under another shape, without a copy. The tensor must be contiguous, or only its last axis split. */
   reshape(shape: readonly number[]): Tensor<Type> {
     this.#check();
-    const layout = readLayout('shape', shape);
+    const layout = layoutOf(readShape('shape', shape));
     const last = this.shape.length - 1;
     const rest = layout.shape.slice(last);
     const splitsLast =
@@ -332,15 +332,12 @@ export class Tensor<Type extends DataType = DataType> {
     return new Tensor(this.#storage, this.dtype, shape, strides, this.#offset + from, false);
   }
 
-  /** @internal The same elements with axes of length 1 in front; in arrays that engines take apart faster than frozen ones. */
-  withRank(rank: 3 | 4): Tensor<Type> {
-    const shape = rank === 3 ? [1, 1, 1] : [1, 1, 1, 1];
-    const strides = rank === 3 ? [0, 0, 0] : [0, 0, 0, 0];
+  /** @internal The same elements with axes of length 1 in front; the tensor itself if none is missing. */
+  withRank(rank: number): Tensor<Type> {
     const missing = rank - this.shape.length;
-    for (let axis = missing; axis < rank; axis++) {
-      shape[axis] = this.shape[axis - missing]!;
-      strides[axis] = this.strides[axis - missing]!;
-    }
+    if (missing === 0) return this;
+    const shape = [...new Array<number>(missing).fill(1), ...this.shape];
+    const strides = [...new Array<number>(missing).fill(0), ...this.strides];
     return this.withLayout(shape, strides);
   }
 

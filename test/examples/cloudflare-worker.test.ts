@@ -96,7 +96,7 @@ needs('Node-22', 'workerd').describe('in workerd', () => {
     [{ query: [1, 0], keys: [[1, 0], [1]] }, /^key/],
     [{ query: [1, 0], keys: [[1, 0, 3]] }, /^key: expected/],
     [{ query: ['a', 'b'], keys: [[1, 0]] }, /^query\.data/],
-    [{ query: [1, 0], keys: [[1, 0]], scale: 'much' }, /^scale: expected a finite number/],
+    [{ query: [1, 0], keys: [[1, 0]], scale: 'much' }, /^scale: expected a number/],
   ])('refuses %j', async (body, message) => {
     expect(await post(body)).toMatchObject({
       status: 400,

@@ -124,13 +124,7 @@ describe('masks', () => {
     expect(() => documents({ cumulativeLengths: [0, 5, 3] })).toThrow(/cumulativeLengths: expected/);
     expect(() => strided(0)).toThrow(/stride: expected/);
     expect(() => blockSparse([[true]], 0)).toThrow(/blockSize: expected/);
-    for (const layout of [
-      new Array(2),
-      Object.assign([[true]], { 2: [true] }), // a hole in the middle
-      [new Array(1)],
-      [[[true], new Array(1)]],
-      [['x']],
-    ]) {
+    for (const layout of [new Array(2), [new Array(1)], [[[true], new Array(1)]], [['x']]]) {
       expect(() => blockSparse(layout as never, 2)).toThrow(/blockSparse.layout: expected/);
     }
     expect(() => customMask({} as never)).toThrow(/customMask.keeps: expected/);
@@ -159,7 +153,9 @@ await eachBuild('masked attention', (runtime, name) => {
         };
         const query = random.array(2 * 2 * n * 4, 'normal');
         const key = random.array(2 * n * 4, 'normal');
-        const context = { batch: 2, heads: 2, queries: n, keys: n, offset: () => 0, length: () => n };
+        // 'lower-right' ends where the lengths of the same call do.
+        const lengthOf = (batch: number) => Math.min(n, mask.length(batch));
+        const context = { batch: 2, heads: 2, queries: n, keys: n, offset: () => 0, length: lengthOf };
         const result = scaledDotProductAttention(
           { data: query, shape: [2, 2, n, 4] },
           { data: key, shape: [2, 1, n, 4] },

@@ -1,7 +1,7 @@
 // What the matrix runs: each case is one way of installing, loading or bundling the package, with what is expected of it.
 //
-// A case has a name; `whyNot`, the reason why it cannot run on this machine, if there is one; `run`, which returns the
-// outcome of the program; and where it matters `expected`, a part of the outcome.
+// A case has a name; the `browser` that it needs, if it needs one; `whyNot`, the reason why it cannot run on this machine, if
+// there is one; `run`, which returns the outcome of the program; and where it matters `expected`, a part of the outcome.
 
 import { existsSync } from 'node:fs';
 import { cp } from 'node:fs/promises';
@@ -40,6 +40,7 @@ export function cases({ packed, server }) {
   const page = (browser, kind, library, headers, expected, suite = IMPORT_SUITE) => ({
     name: `${browser}, ${kind}`,
     expected,
+    browser,
     whyNot: whyNot(browser),
     async run() {
       const { address, outcome } = server.expectOutcome(60);
@@ -56,6 +57,7 @@ export function cases({ packed, server }) {
   ) => ({
     name: `${name}, in Chromium`,
     expected,
+    browser: 'Chromium',
     whyNot: whyNot('Chromium') ?? missing(toolset),
     async run() {
       const { address, outcome } = server.expectOutcome(180);
@@ -225,6 +227,7 @@ async function untilAnswers(address) {
 function viteDev({ packed, server }) {
   return {
     name: 'Vite dev, in Chromium',
+    browser: 'Chromium',
     whyNot: whyNot('Chromium') ?? missing('bundlers'),
     async run() {
       const { address, outcome } = server.expectOutcome(120);
@@ -306,6 +309,7 @@ ${sendTo(address)}
   return [
     {
       name: 'Next.js, page, in Chromium',
+      browser: 'Chromium',
       whyNot: whyNot('Chromium') ?? (existsSync(program) ? undefined : 'test/matrix/next is not installed'),
       run: async () => visitServed(process.execPath, start_, await built(), 5198, '/', outcome),
     },

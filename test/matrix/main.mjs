@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { format, resolveConfig } from 'prettier';
 import { install } from '../../scripts/install.mjs';
-import { browsers, whyNot } from './browsers.mjs';
+import { whyNot } from './browsers.mjs';
 import { MATRIX } from '../summary.mjs';
 import { cases } from './cases.mjs';
 import { packed } from './project.mjs';
@@ -46,7 +46,7 @@ try {
   const all = chosen(cases({ packed: project, server }));
   for (const [index, one] of all.entries()) {
     const start = performance.now();
-    const row = { name: one.name, ...(await judge(one)) };
+    const row = { name: one.name, browser: one.browser, ...(await judge(one)) };
     const seconds = ((performance.now() - start) / 1000).toFixed(0);
     console.log(`${`[${index + 1}/${all.length}]`.padEnd(8)}${tableLine(row)}  (${seconds} s)`);
     if (row.error) console.log(`        ${row.error}`);
@@ -68,11 +68,11 @@ const failures = rows.flatMap(({ state, name, error }) => (state === 'failed' ? 
 if (rows.length === 0) failures.push('no case has such a name'); // a pattern that matches nothing tests nothing
 const notRun = rows
   .filter(({ state }) => state === 'not run')
-  .map(({ name, error }) => ({
+  .map(({ name, browser, error }) => ({
     file: MATRIX,
     name,
     block: name.split(',')[0],
-    missing: Object.keys(browsers).filter((browser) => whyNot(browser) === error),
+    missing: browser && whyNot(browser) ? [browser] : [],
     reason: error,
   }));
 const file = process.env.WASM_ATTENTION_TEST_OUTCOME;

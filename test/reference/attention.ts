@@ -132,12 +132,15 @@ function maskedScores(
     const bias = options.bias?.(batch, head, query, key) ?? 0;
     const mask = options.floatMask?.(batch, head, query, key) ?? 0;
     const score = softcapped(scaled, options.softcap);
-    return [score, bias, mask].every(Number.isFinite) ? bounded(score + bias + mask) : score + bias + mask;
+    if (bias === 0 && mask === 0) return score;
+    return Math.abs(score) + Math.abs(bias) + Math.abs(mask) < Infinity
+      ? bounded(score + bias + mask)
+      : score + bias + mask;
   });
 }
 
 /**
- * Where finite scores end, as documented: the largest float32, in base 2. A finite bias beyond it, such as PyTorch's
+ * Where biased scores and sinks end, as documented: the largest float32, in base 2. A finite bias beyond it, such as PyTorch's
  * finfo.min, does not remove its key.
  */
 const LARGEST_SCORE = (2 - 2 ** -23) * 2 ** 127 * Math.LN2;

@@ -10,7 +10,11 @@ declare module 'vitest' {
   }
 }
 
-/** Suites and tests that need all of the given `requirements`: `needs('Chromium').describe('in Chromium', ...)`. */
+/**
+ * Suites and tests that need all of the given `requirements`: `needs('Chromium').describe('in Chromium', ...)`.
+ *
+ * The function of a suite runs all the same, to find its tests: what it needs is loaded in its hooks.
+ */
 export function needs(...names: string[]) {
   const missing = names.filter((name) => !requirements[name]!.isMet());
   const options = { tags: names, meta: { missing } };

@@ -52,7 +52,7 @@ export const requirements = {
     optional: true,
   },
   'Node-22': {
-    without: 'before Node 22',
+    without: 'without Node 22',
     isMet: () => Number(process.versions.node.split('.')[0]) >= 22,
   },
   Float16Array: { without: 'without Float16Array', isMet: () => 'Float16Array' in globalThis },

@@ -69,8 +69,12 @@ const ways = {
 };
 
 const compile = (name: string) => () => {
-  const ts = require(name) as typeof Typescript;
-  const isNew = Number(ts.versionMajorMinor) >= 6;
+  let ts: typeof Typescript;
+  let isNew: boolean;
+  beforeAll(() => {
+    ts = require(name) as typeof Typescript;
+    isNew = Number(ts.versionMajorMinor) >= 6;
+  });
 
   it.each(Object.entries(ways))('%s', (way, options) => {
     const files = [

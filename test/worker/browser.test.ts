@@ -89,7 +89,7 @@ needs('Chromium').describe('in Chromium', () => {
         const runtime = await entries.workerRuntime.createWorkerRuntime({ threads: 2 });
         const x = { data: new Float32Array(4 * 700 * 64).fill(1), shape: [1, 4, 700, 64] };
         const { output } = await runtime.scaledDotProductAttention(x, x, x, { read: true });
-        const sum = ((await output.read())).reduce((a, b) => a + b, 0);
+        const sum = (await output.read()).reduce((a, b) => a + b, 0);
         runtime.dispose();
         return { threads: runtime.info.threads, reason: runtime.info.threadsReason, sum };
       });
