@@ -57,9 +57,11 @@ it('exports every type of the main entry, except those of what cannot cross', ()
   const inPlace = [
     'AsyncOptions',
     'CustomMask',
+    'LeakReport',
     'MaskContext',
     'Runtime',
     'SlimRuntimeOptions',
+    'TensorLeak',
     'WorkerLike',
   ];
   const withoutRuntime = [
