@@ -11,11 +11,19 @@ import { integerScores, roundQueries } from './integers';
 import { AttentionParameters } from './parameters';
 import { KEY_BLOCK, queriesInBlock, SCORE_ROW_BYTES, Workspace } from './workspace';
 
+<<<<<<< HEAD
 const LOG2_E: f32 = 1.4426950408889634;
 /** The largest float: where scores end. */
 export const LARGEST: f32 = 3.4028234663852886e38;
 /** Smaller biases cannot carry a finite score beyond the largest float: half of the step there is 1.01e31. */
 const LARGE_BIAS: f32 = 5e30;
+=======
+/**
+ * Channels of a piece of a score. Half of PIECE, because a score's error is an error of the weight it becomes, whole: with heads of
+ * 128 it would be most of the error of the output. A change changes bits.
+ */
+const SCORE_PIECE: i32 = PIECE / 2;
+>>>>>>> sums
 
 /** Loads queries [queryFrom, queryTo) of heads [headFrom, headTo) into the workspace, scaled, with each row's key interval. */
 export function loadRows(p: AttentionParameters, w: Workspace, headFrom: i32, headTo: i32, queryFrom: i32, queryTo: i32): void {
@@ -134,13 +142,13 @@ function productScores(p: AttentionParameters, w: Workspace, row: i32, count: i3
   const headDim = p.headDim;
   const at = <usize>panel << 5;
   const bytes = <usize>(panelTo - panel) << 5;
-  let queries = w.queries + <usize>row * w.queryRowBytes;
-  let keys = w.keys + at * <usize>headDim;
-  productPiece(w, count, queries, keys, headDim, panelTo - panel, w.scores + at, min(PIECE, headDim));
-  for (let from = PIECE; from < headDim; from += PIECE) {
-    queries += w.queryPieceBytes;
-    keys += <usize>(PIECE << 5);
-    productPiece(w, count, queries, keys, headDim, panelTo - panel, w.piece, min(PIECE, headDim - from));
+  const keys = w.keys + at * <usize>headDim;
+  for (let from = 0; from < headDim; from += SCORE_PIECE) {
+    const queries =
+      w.queries + <usize>row * w.queryRowBytes + <usize>(from / PIECE) * w.queryPieceBytes + (<usize>(from % PIECE) << 2);
+    const c = from ? w.piece : w.scores + at;
+    productPiece(w, count, queries, keys + (<usize>from << 5), headDim, panelTo - panel, c, min(SCORE_PIECE, headDim - from));
+    if (!from) continue;
     for (let r: usize = 0; r < <usize>count * SCORE_ROW_BYTES; r += SCORE_ROW_BYTES) addPiece(w.scores + at + r, w.piece + r, bytes);
   }
 }
