@@ -11,19 +11,16 @@ import { integerScores, roundQueries } from './integers';
 import { AttentionParameters } from './parameters';
 import { KEY_BLOCK, queriesInBlock, SCORE_ROW_BYTES, Workspace } from './workspace';
 
-<<<<<<< HEAD
 const LOG2_E: f32 = 1.4426950408889634;
 /** The largest float: where scores end. */
 export const LARGEST: f32 = 3.4028234663852886e38;
 /** Smaller biases cannot carry a finite score beyond the largest float: half of the step there is 1.01e31. */
 const LARGE_BIAS: f32 = 5e30;
-=======
 /**
  * Channels of a piece of a score. Half of PIECE, because a score's error is an error of the weight it becomes, whole: with heads of
  * 128 it would be most of the error of the output. A change changes bits.
  */
 const SCORE_PIECE: i32 = PIECE / 2;
->>>>>>> sums
 
 /** Loads queries [queryFrom, queryTo) of heads [headFrom, headTo) into the workspace, scaled, with each row's key interval. */
 export function loadRows(p: AttentionParameters, w: Workspace, headFrom: i32, headTo: i32, queryFrom: i32, queryTo: i32): void {
