@@ -17,7 +17,7 @@ export type { Features } from './runtime/features.js';
 export type { Build } from './runtime/kernels.js';
 export type { MemoryStatistics } from './runtime/allocator.js';
 export type { LeakReport, TensorLeak } from './runtime/leaks.js';
-export { TensorScope } from './runtime/scope.js';
+export { TensorScope, tidy, tidyAsync } from './runtime/tidy.js';
 export { Tensor } from './runtime/tensor.js';
 export type { DataType, TensorData } from './runtime/tensor.js';
 export type { TensorLike } from './runtime/inputs.js';

@@ -9,7 +9,7 @@ import { invalidArgument } from './errors.js';
 import { CallScope } from './inputs.js';
 import type { Step } from './inputs.js';
 import type { Runtime } from './runtime.js';
-import type { TensorScope } from './scope.js';
+import type { TensorScope } from './tidy.js';
 import { runTiles } from './tiles.js';
 import type { Work } from './tiles.js';
 
@@ -28,7 +28,7 @@ export interface AsyncOptions {
    * is freed; an `output` that the caller gave has undefined content.
    */
   readonly signal?: AbortSignal | undefined;
-  /** To which the results belong: see `Runtime.tidyAsync`. */
+  /** To which the results belong: see `tidyAsync`. */
   readonly scope?: TensorScope | undefined;
   /** Called after every slice, and at the end with `done` equal to `total`. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;

@@ -58,7 +58,7 @@ function checkAttached(data: Float32Array): void {
   } catch {
     throw invalidArgument(
       'data',
-      'an array that is not detached (a view of linear memory is when that grows: read `tensor.data` anew)',
+      'an array that is not detached (growing memory detaches views: read tensor.data anew)',
       data,
     );
   }

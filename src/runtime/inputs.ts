@@ -8,8 +8,7 @@ import { floatsOfHalves } from './half.js';
 import { current } from './memory.js';
 import { Runtime, runtimeOf } from './runtime.js';
 import { shareElements } from './overlap.js';
-import { checkScope } from './scope.js';
-import type { TensorScope } from './scope.js';
+import type { TensorScope } from './tidy.js';
 import { isTensor } from './tensor.js';
 import type { DataType, Tensor } from './tensor.js';
 import { checkOptions } from './checks.js';
@@ -51,7 +50,10 @@ export class CallScope {
 
   constructor(runtime: Runtime, later?: Step[], owner?: TensorScope) {
     checkRuntime(runtime);
-    checkScope(owner, runtime);
+    if (owner !== undefined) {
+      if (typeof owner?.admit !== 'function') throw invalidArgument('scope', 'a TensorScope', owner);
+      owner.admit(runtime);
+    }
     this.runtime = runtime;
     this.#later = later;
     this.#owner = later ? owner : runtime.linearMemory.scope;

@@ -29,7 +29,7 @@ export class LeakWatch {
   add(storage: Storage, shape: readonly number[], dtype: DataType, bytes: number): void {
     const { stackTraceLimit } = Error;
     Error.stackTraceLimit = 30; // the ten of V8 may all be the package's own
-    const stack = String(new Error().stack).replace(/^Error\n/, '');
+    const { stack = '' } = new Error('made here');
     Error.stackTraceLimit = stackTraceLimit;
     this.#registry.register(storage, { shape, dtype, bytes, stack }, storage);
   }
@@ -45,11 +45,11 @@ export function readLeakReport(report: LeakReport | undefined): ((leak: TensorLe
   if (report !== true && typeof report !== 'function') {
     throw invalidArgument('reportLeaks', 'true or a function', report);
   }
-  if (typeof FinalizationRegistry === 'undefined') {
+  if (!globalThis.FinalizationRegistry) {
     throw new AttentionError({
       code: 'UNSUPPORTED',
       argument: 'reportLeaks',
-      message: 'reportLeaks needs FinalizationRegistry, which this engine lacks',
+      expected: 'an engine that has FinalizationRegistry',
     });
   }
   return report === true ? warn : report;
@@ -57,6 +57,6 @@ export function readLeakReport(report: LeakReport | undefined): ((leak: TensorLe
 
 function warn({ shape, dtype, bytes, stack }: TensorLeak): void {
   console.warn(
-    `wasm-attention: ${dtype} ${describe(shape)}, ${bytes} bytes, became garbage without being disposed. It was made\n${stack}`,
+    `wasm-attention: garbage that was not disposed: ${dtype} ${describe(shape)}, ${bytes} bytes. ${stack}`,
   );
 }

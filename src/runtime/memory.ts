@@ -6,7 +6,7 @@ import { kindOf } from './elements.js';
 import { AttentionError } from './errors.js';
 import { LeakWatch } from './leaks.js';
 import type { TensorLeak } from './leaks.js';
-import type { TensorScope } from './scope.js';
+import type { TensorScope } from './tidy.js';
 import { eachObject } from './walk.js';
 
 const PAGE = 65536;
@@ -130,9 +130,9 @@ export class LinearMemory {
     const { tensors, time } = this.#grown;
     const seconds = ((performance.now() - time) / 1000).toFixed(1);
     return (
-      `no room for ${bytes} bytes: ${used} of ${capacity} are in use and the memory cannot grow enough. ` +
-      `Live tensors: ${this.tensors}, ${this.tensors - tensors} more than when memory last grew, ${seconds} s ago; ` +
-      `largest share: ${count} blocks of ${size} bytes. \`runtime.tidy\` disposes, the option reportLeaks finds leaks`
+      `no room for ${bytes} bytes: ${used} of ${capacity} are in use and the memory cannot grow enough; ` +
+      `live tensors: ${this.tensors}, ${this.tensors - tensors} more than ${seconds} s ago, when memory last grew; ` +
+      `largest share: ${count} x ${size} bytes (tidy disposes, reportLeaks finds what is not disposed)`
     );
   }
 

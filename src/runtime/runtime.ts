@@ -19,7 +19,6 @@ import { checkPack, checkPacks, packMissing, WASM_NAMES } from './packs.js';
 import type { KernelPack, PackName } from './packs.js';
 import { RUNTIME_NAMES } from './runtime-options.js';
 import type { RuntimeInfo, RuntimeOptions, SlimRuntimeOptions } from './runtime-options.js';
-import { checkFunction, TensorScope } from './scope.js';
 import { checkKind, makeTensor } from './tensor.js';
 import type { DataType, Lender, Tensor } from './tensor.js';
 import { readThreads } from './threads/options.js';
@@ -319,55 +318,6 @@ export class Runtime {
   ): Tensor<Type> {
     this.check();
     return makeTensor(this.#linearMemory, shape, dtype, lender);
-  }
-
-  /** A scope, whose tensors are freed together; see {@link tidy}. */
-  scope(): TensorScope {
-    this.check();
-    return new TensorScope(this);
-  }
-
-  /**
-   * Calls a function, and frees all tensors that are made in it but those it returns: a tensor, a result, or lists and
-   * objects of them. What it returns of a `tidy` within another one belongs to that. Layers, caches and packed weights are
-   * not freed, nor are results of asynchronous calls, which {@link tidyAsync} is for.
-   *
-   * ```js
-   * const best = runtime.tidy(() => softmax(linear(x, weights)));
-   * ```
-   *
-   * @throws AttentionError INVALID_ARGUMENT if the function returns a promise
-   */
-  tidy<Result>(body: (scope: TensorScope) => Result): Result {
-    checkFunction('tidy', body);
-    const scope = new TensorScope(this, this.#linearMemory.scope);
-    try {
-      return scope.keep(scope.run(() => body(scope)));
-    } finally {
-      scope.dispose();
-    }
-  }
-
-  /**
-   * {@link tidy} for an asynchronous function: frees what is made through the scope that it is given, so that other work
-   * in between is left alone.
-   *
-   * ```js
-   * const best = await runtime.tidyAsync(async (scope) => {
-   *   const x = scope.tensor(data, [1, 10, 64]);
-   *   const { output } = await layer.forwardAsync(x, { scope });
-   *   return scope.run(() => softmax(output));
-   * });
-   * ```
-   */
-  async tidyAsync<Result>(body: (scope: TensorScope) => Result): Promise<Awaited<Result>> {
-    checkFunction('tidyAsync', body);
-    const scope = this.scope();
-    try {
-      return scope.keep(await body(scope));
-    } finally {
-      scope.dispose();
-    }
   }
 
   #track<Made extends Tensor>(tensor: Made): Made {

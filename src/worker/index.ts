@@ -8,6 +8,7 @@
 export { createWorkerRuntime } from './worker-runtime.js';
 export type {
   Remote,
+  TensorOptions,
   TransferOptions,
   WorkerAttentionResult,
   WorkerInput,
@@ -21,6 +22,7 @@ export type {
 export type { KernelPack } from '../runtime/packs.js';
 export type { WorkerTensor } from './handle.js';
 export type { CallOptions } from './link.js';
+export type { WorkerScope } from './scope.js';
 export type { AnyWorker, NodeWorker, WorkerSource } from './start.js';
 export { AttentionError } from '../runtime/errors.js';
 export {

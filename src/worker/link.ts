@@ -7,6 +7,7 @@ import { AttentionError, invalidArgument } from '../runtime/errors.js';
 import { unpackError } from './errors.js';
 import { WorkerHandle, WorkerTensor } from './handle.js';
 import { packInputs } from './pack.js';
+import { WorkerScope } from './scope.js';
 import type { Answer, Request } from './protocol.js';
 import { startWorker } from './start.js';
 import type { Connection, WorkerSource } from './start.js';
@@ -21,9 +22,17 @@ export interface CallOptions extends Omit<AsyncOptions, 'scope'> {
   readonly transfer?: boolean | undefined;
   /** Send the contents along with resulting tensors: their first `read()` needs no message of its own. Default false. */
   readonly read?: boolean | undefined;
+  /** To which the tensors of the result belong: see `WorkerRuntime.tidyAsync`. */
+  readonly scope?: WorkerScope | undefined;
 }
 
-const CALL_NAMES = { signal: 1, onProgress: 1, transfer: 1, read: 1 } satisfies NamesOf<CallOptions>;
+const CALL_NAMES = {
+  signal: 1,
+  onProgress: 1,
+  transfer: 1,
+  read: 1,
+  scope: 1,
+} satisfies NamesOf<CallOptions>;
 
 type ResultAnswer = Extract<Answer, { type: 'result' }>;
 
@@ -94,8 +103,8 @@ export class Link {
     if (this.#end) throw this.#end;
     const names = this.#names[operation] ?? {};
     checkOptions(options, names, CALL_NAMES);
-    checkCallOptions(options);
-    const { signal, onProgress, transfer = false, read = false } = options;
+    checkCallOptions(options, this);
+    const { signal, onProgress, transfer = false, read = false, scope } = options;
     signal?.throwIfAborted();
     const given = new Map<number, WorkerHandle>();
     const { transfers, ...packed } = packInputs(
@@ -118,7 +127,7 @@ export class Link {
     signal?.addEventListener('abort', abort);
     try {
       const result = await answer;
-      if (!signal?.aborted) return this.#place(result, given, revive) as T;
+      if (!signal?.aborted) return this.#place(result, given, revive, scope) as T;
       this.#discard(result, given);
       throw signal.reason;
     } catch (error) {
@@ -209,6 +218,7 @@ export class Link {
     { value, made }: ResultAnswer,
     given: Map<number, WorkerHandle>,
     revive: Revive<WorkerHandle>,
+    scope: WorkerScope | undefined,
   ): unknown {
     const root = { value } as Record<string, unknown>;
     for (const { path, handle, properties } of made) {
@@ -218,7 +228,10 @@ export class Link {
         parent = parent[key] as Record<string, unknown>;
         key = String(step);
       }
-      parent[key] = given.get(handle) ?? new revive(this, handle, properties);
+      const known = given.get(handle);
+      const placed = known ?? new revive(this, handle, properties);
+      if (!known && placed instanceof WorkerTensor) scope?.add(placed as WorkerTensor);
+      parent[key] = placed;
     }
     return root['value'];
   }
@@ -259,14 +272,17 @@ function pick(options: object, names: Names): Record<string, unknown> {
   );
 }
 
-function checkCallOptions(options: CallOptions): void {
+function checkCallOptions(options: CallOptions, link: Link): void {
   const fail = (argument: string, expected: string, value: unknown) => {
     throw invalidArgument(argument, expected, value);
   };
-  const { signal, onProgress, transfer, read } = options as Record<keyof CallOptions, unknown>;
+  const { signal, onProgress, transfer, read, scope } = options as Record<keyof CallOptions, unknown>;
   if (signal !== undefined && !(signal instanceof AbortSignal)) fail('signal', 'an AbortSignal', signal);
   if (onProgress !== undefined && typeof onProgress !== 'function')
     fail('onProgress', 'a function', onProgress);
   if (transfer !== undefined && typeof transfer !== 'boolean') fail('transfer', 'true or false', transfer);
   if (read !== undefined && typeof read !== 'boolean') fail('read', 'true or false', read);
+  if (scope !== undefined && !(scope instanceof WorkerScope && scope.link === link && !scope.disposed)) {
+    fail('scope', 'a live scope of the same worker runtime', scope);
+  }
 }

@@ -37,14 +37,16 @@ import { RUNTIME_NAMES } from '../runtime/runtime-options.js';
 import { checkPack, checkPacks } from '../runtime/packs.js';
 import type { KernelPack } from '../runtime/packs.js';
 import { disposeSymbol } from '../runtime/disposable.js';
+import { tidyWith } from '../runtime/scope.js';
 import { contentOf } from '../runtime/wasm-source.js';
 import { WorkerHandle, WorkerTensor } from './handle.js';
 import { Link } from './link.js';
 import type { CallOptions } from './link.js';
+import { WorkerScope } from './scope.js';
 import type { WorkerSource } from './start.js';
 
 /** Options of `createRuntime`, and where the worker comes from. */
-export interface WorkerRuntimeOptions extends RuntimeOptions {
+export interface WorkerRuntimeOptions extends Omit<RuntimeOptions, 'reportLeaks'> {
   /**
    * Where the worker comes from: the address of the file `wasm-attention/worker`, or a function that starts a worker on
    * it (a Web Worker, or one of node:worker_threads). Default: the source carried in this module, through a blob: address
@@ -71,6 +73,9 @@ export type WorkerOptions<O> = Remote<Omit<O, 'runtime' | keyof CallOptions>> & 
 
 /** Options with which arrays are given away. */
 export type TransferOptions = Pick<CallOptions, 'transfer'>;
+
+/** Options with which a tensor is made. */
+export type TensorOptions = Pick<CallOptions, 'transfer' | 'scope'>;
 
 /**
  * Starts a worker and a runtime in it.
@@ -414,20 +419,20 @@ export class WorkerRuntime {
   tensor(
     data: Float32Array | Float64Array | readonly number[],
     shape?: readonly number[],
-    options?: TransferOptions,
+    options?: TensorOptions,
   ): Promise<WorkerTensor<'float32'>>;
   tensor(
     data: Int32Array | BigInt64Array,
     shape?: readonly number[],
-    options?: TransferOptions,
+    options?: TensorOptions,
   ): Promise<WorkerTensor<'int32'>>;
   tensor(
     data: Uint8Array | readonly boolean[],
     shape?: readonly number[],
-    options?: TransferOptions,
+    options?: TensorOptions,
   ): Promise<WorkerTensor<'bool'>>;
-  tensor(data: ArrayInput, shape?: readonly number[], options?: TransferOptions): Promise<WorkerTensor>;
-  tensor(data: ArrayInput, shape?: readonly number[], options: TransferOptions = {}): Promise<WorkerTensor> {
+  tensor(data: ArrayInput, shape?: readonly number[], options?: TensorOptions): Promise<WorkerTensor>;
+  tensor(data: ArrayInput, shape?: readonly number[], options: TensorOptions = {}): Promise<WorkerTensor> {
     return this.#link.call('tensor', { data, shape }, options);
   }
 
@@ -435,8 +440,31 @@ export class WorkerRuntime {
   empty<Type extends DataType = 'float32'>(
     shape: readonly number[],
     dtype?: Type,
+    options?: Pick<CallOptions, 'scope'>,
   ): Promise<WorkerTensor<Type>> {
-    return this.#link.call('empty', { shape, dtype });
+    return this.#link.call('empty', { shape, dtype }, options);
+  }
+
+  /** A scope, whose tensors are freed together. It lives until you dispose it. */
+  scope(): WorkerScope {
+    return new WorkerScope(this.#link);
+  }
+
+  /**
+   * Calls a function, and frees the tensors of calls that were given its scope, but those the function returns: a tensor, a
+   * result, or lists and objects of them.
+   *
+   * @example
+   * ```js
+   * const values = await remote.tidyAsync(async (scope) => {
+   *   const x = await remote.tensor([1, 2, 3], [3], { scope });
+   *   const y = await remote.softmax(x, { scope });
+   *   return y.read();
+   * });
+   * ```
+   */
+  async tidyAsync<Result>(body: (scope: WorkerScope) => Result): Promise<Awaited<Result>> {
+    return tidyWith(this.scope(), body);
   }
 
   /** See `scaledDotProductAttention`. */

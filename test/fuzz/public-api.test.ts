@@ -209,6 +209,7 @@ const CALLS: Readonly<Record<string, [Call, unknown[]]>> = {
   'tensor.reshape': [heads.reshape.bind(heads), [[2, 20]]],
   'tensor.transpose': [heads.transpose.bind(heads), [0, 1]],
   'tensor.slice': [heads.slice.bind(heads), [2, 1, 3]],
+  tidy: [(...args) => void api.tidy(...(args as unknown as [api.Runtime, () => number])), [runtime, () => 1]],
   'tensor.set': [(values) => void heads.set(values), [floats(40).data]],
   MultiHeadAttention: [
     (...args) =>

@@ -10,7 +10,7 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 /** What a program writes, one line of JSON. */
 function run(program: string): unknown {
   const code = `
-    import { createRuntime, KeyValueCache, LinearWeights, scaledDotProductAttention, softmax } from './dist/index.mjs';
+    import { createRuntime, KeyValueCache, LinearWeights, scaledDotProductAttention, softmax, tidy } from './dist/index.mjs';
     const warnings = [];
     console.warn = (text) => warnings.push(text);
     const collect = async () => {
@@ -43,7 +43,7 @@ it('names each tensor that became garbage undisposed, once, and no other', () =>
       const x = runtime.tensor([1, 2, 3]);
       softmax(x).dispose();
       x.dispose();
-      runtime.tidy(() => void softmax(kept));
+      tidy(runtime, () => void softmax(kept));
       new LinearWeights(runtime, { data: [1, 2], shape: [1, 2] }).dispose();
     })();
     let view = (() => softmax(kept).reshape([1, 2]))(); // the view holds what it is a view of

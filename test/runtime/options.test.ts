@@ -338,6 +338,7 @@ it('every public function with options is tried here, and every type of options'
     'CallOptions',
     'AttentionOptions',
     'ScoreOptions',
+    'TensorOptions',
     'TransferOptions',
     'WorkerOptions',
     'WorkerRuntimeOptions',

@@ -297,30 +297,13 @@ it('starts workers from the file of the package', async () => {
   expect(runtime.info.threads).toBe(2);
 });
 
-it('takes the promise of a worker, and ends one that comes too late', async () => {
+it('takes the promise of a worker', async () => {
   const worker = () => new Worker(THREAD_FILE);
   const runtime = await createRuntime({
     threads: { count: 3, required: true, worker: () => Promise.resolve(worker()) },
   });
   open.push(runtime);
   expect(runtime.info.threads).toBe(3);
-
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
-  try {
-    let give = (_: Worker) => {};
-    const late = new Promise<Worker>((resolve) => (give = resolve));
-    const alone = createRuntime({ threads: { count: 2, worker: () => late } });
-    await vi.waitFor(() => expect(vi.getTimerCount()).toBe(1));
-    vi.runAllTimers();
-    const { info } = await alone;
-    expect(info).toMatchObject({ threads: 1, threadsReason: expect.stringMatching(/within 10 s/) as string });
-    const tardy = worker();
-    const ended = new Promise((resolve) => tardy.once('exit', resolve));
-    give(tardy);
-    await ended;
-  } finally {
-    vi.useRealTimers();
-  }
 });
 
 describe('lost workers', () => {

@@ -393,6 +393,56 @@ describe('memory', () => {
   });
 });
 
+describe('a scope', () => {
+  it('frees what calls made in it, but what is kept or returned', async () => {
+    const before = (await runtime.memory()).handles;
+    const tidied = await runtime.tidyAsync(async (scope) => {
+      const x = await runtime.tensor(new Float32Array(80).fill(0.5), [1, 2, 5, 8], { scope });
+      const empty = await runtime.empty([3], 'int32', { scope });
+      const result = await runtime.scaledDotProductAttention(x, x, x, { returnWeights: true, scope });
+      const inPlace = await runtime.rotaryEmbedding(x, { inPlace: true, scope });
+      expect(inPlace).toBe(x); // given, not made
+      return {
+        result,
+        kept: [await runtime.softmax(x, { scope })],
+        gone: [x, empty].map((handle) => () => handle.disposed),
+      };
+    });
+    expect(tidied.gone.map((disposed) => disposed())).toEqual([true, true]);
+    expect(await tidied.result.weights.read()).toHaveLength(50);
+    expect((await runtime.memory()).handles).toBe(before + 3);
+    tidied.result.dispose();
+    tidied.kept[0]!.dispose();
+
+    const scope = runtime.scope();
+    const x = await runtime.tensor([1, 2], [2], { scope });
+    const y = scope.keep(await runtime.softmax(x, { scope }));
+    const late = runtime.softmax(x, { scope });
+    scope.dispose();
+    expect([x.disposed, y.disposed, (await late).disposed]).toEqual([true, false, true]);
+    y.dispose();
+    expect((await runtime.memory()).handles).toBe(before);
+
+    const failing = runtime.tidyAsync(async (scope) => {
+      await runtime.tensor([1], [1], { scope });
+      throw new RangeError('mine');
+    });
+    await expect(failing).rejects.toThrow('mine');
+    expect((await runtime.memory()).handles).toBe(before);
+  });
+
+  it('is checked before anything is sent', async () => {
+    const other = await createWorkerRuntime();
+    const ended = runtime.scope();
+    ended.dispose();
+    for (const scope of [other.scope(), ended, {}, null]) {
+      expect((await errorOf(runtime.tensor([1], [1], { scope: scope as never }))).argument).toBe('scope');
+    }
+    expect((await errorOf(runtime.tidyAsync(1 as never))).code).toBe('INVALID_ARGUMENT');
+    other.dispose();
+  });
+});
+
 describe('AbortSignal', () => {
   it('calls off what has not begun, at once', async () => {
     const before = await runtime.memory();

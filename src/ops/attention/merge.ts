@@ -72,7 +72,8 @@ export async function mergeAttentionAsync(
 }
 
 function runtimeOfParts(parts: readonly PartialAttention[], options: MergeOptions, more?: Names): Runtime {
-  if (!(parts instanceof Array) || parts.length === 0) {
+  const isList: boolean = Array.isArray(parts); // of any realm
+  if (!isList || parts.length === 0) {
     throw invalidArgument('parts', 'at least one result', parts);
   }
   // By number, because a list may have holes.

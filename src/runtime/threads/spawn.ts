@@ -77,28 +77,6 @@ export interface Thread {
 const ANSWER_TIME = 10_000;
 const END_TIME = 1000;
 
-/** The worker, waited for if it is promised, for so long. */
-async function createInTime(from: WorkerSource | undefined): Promise<WorkerLike> {
-  const promised = Promise.resolve(create(from));
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(new Error(`no worker came within ${ANSWER_TIME / 1000} s`));
-      void promised.then(
-        (worker) => worker.terminate(),
-        () => {},
-      );
-    }, ANSWER_TIME);
-  });
-  try {
-    const worker = await Promise.race([promised, late]);
-    if (typeof worker?.postMessage === 'function') return worker;
-    throw new Error(`threads.worker returned ${describe(worker)}, which is no worker`);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
 /**
  * Starts a worker with its first message and waits until it says that it is ready.
  *
@@ -110,7 +88,10 @@ export async function spawn(
   message: ThreadMessage,
   onExit: () => void,
 ): Promise<Thread> {
-  const worker = await createInTime(from);
+  const worker = await create(from);
+  if (typeof worker?.postMessage !== 'function') {
+    throw new Error(`threads.worker returned ${describe(worker)}, which is no worker`);
+  }
   const node = 'on' in worker ? (worker as NodeWorker) : undefined;
   let started = false;
   let asked: { resolve: () => void; reject: (reason: Error) => void } | undefined;
