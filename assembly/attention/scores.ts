@@ -136,17 +136,22 @@ export function scoreRows(p: AttentionParameters, w: Workspace, row: i32, count:
 
 /** Products of rows with panels [panel, panelTo): the sums of the pieces of headDim, one after the other. */
 function productScores(p: AttentionParameters, w: Workspace, row: i32, count: i32, panel: i32, panelTo: i32): void {
+  // All pieces of a few panels before the next ones: pages are read from end to end.
+  const together = p.headDim <= SCORE_PIECE ? KEY_BLOCK : w.far ? 1 : 4;
+  for (; panel < panelTo; panel += together) panelScores(p, w, row, count, panel, min(together, panelTo - panel));
+}
+
+function panelScores(p: AttentionParameters, w: Workspace, row: i32, count: i32, panel: i32, panels: i32): void {
   const headDim = p.headDim;
   const at = <usize>panel << 5;
-  const bytes = <usize>(panelTo - panel) << 5;
   const keys = w.keys + at * <usize>headDim;
   for (let from = 0; from < headDim; from += SCORE_PIECE) {
     const queries =
       w.queries + <usize>row * w.queryRowBytes + <usize>(from / PIECE) * w.queryPieceBytes + (<usize>(from % PIECE) << 2);
-    const c = from ? w.piece : w.scores + at;
-    productPiece(w, count, queries, keys + (<usize>from << 5), headDim, panelTo - panel, c, min(SCORE_PIECE, headDim - from));
+    const c = from ? w.piece : w.scores;
+    productPiece(w, count, queries, keys + (<usize>from << 5), headDim, panels, c + at, min(SCORE_PIECE, headDim - from));
     if (!from) continue;
-    for (let r: usize = 0; r < <usize>count * SCORE_ROW_BYTES; r += SCORE_ROW_BYTES) addPiece(w.scores + at + r, w.piece + r, bytes);
+    for (let r = at; r < <usize>count * SCORE_ROW_BYTES; r += SCORE_ROW_BYTES) addPiece(w.scores + r, w.piece + r, <usize>panels << 5);
   }
 }
 

@@ -134,13 +134,39 @@ function addParts(
   const whole = <usize>(columns & ~(PANEL - 1)) << 2;
   const rest = (<usize>columns << 2) - whole;
   for (; rows > 0; rows--, y += yStride, z += ROW_BYTES) {
-    for (let at: usize = 0; at < whole; at += PANEL_BYTES) addPanel(y + at, z + at, parts, earlier, bias ? bias + at : 0);
+    if (parts == PARTS && !bias) {
+      addAllParts(y, z, whole, earlier);
+    } else {
+      for (let at: usize = 0; at < whole; at += PANEL_BYTES) addPanel(y + at, z + at, parts, earlier, bias ? bias + at : 0);
+    }
     if (rest) {
       // The panel that Y ends in: only the columns that exist are copied.
       memory.copy(edge, y + whole, rest);
       addPanel(edge, z + whole, parts, earlier, bias ? bias + whole : 0);
       memory.copy(y + whole, edge, rest);
     }
+  }
+}
+
+/** Most calls of `addPanel`, for whole panels in a row, without its questions: products are 2 % faster. */
+// @ts-ignore: decorator
+@inline
+function addAllParts(y: usize, z: usize, bytes: usize, earlier: i32): void {
+  for (const end = z + bytes; z < end; z += PANEL_BYTES, y += PANEL_BYTES) {
+    let left = v128.load(z);
+    let right = v128.load(z, 16);
+    if (earlier) {
+      left = f32x4.add(v128.load(y), left);
+      right = f32x4.add(v128.load(y, 16), right);
+    }
+    left = f32x4.add(left, v128.load(z, PART_BYTES));
+    right = f32x4.add(right, v128.load(z, PART_BYTES + 16));
+    left = f32x4.add(left, v128.load(z, 2 * PART_BYTES));
+    right = f32x4.add(right, v128.load(z, 2 * PART_BYTES + 16));
+    left = f32x4.add(left, v128.load(z, 3 * PART_BYTES));
+    right = f32x4.add(right, v128.load(z, 3 * PART_BYTES + 16));
+    v128.store(y, left);
+    v128.store(y, right, 16);
   }
 }
 
