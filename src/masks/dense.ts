@@ -2,7 +2,7 @@
 // mask needs none of this: the kernels read it where it lies.
 
 import { kindOf } from '../runtime/elements.js';
-import { AttentionError, describe, shapeError } from '../runtime/errors.js';
+import { dataTypeError, describe, shapeError } from '../runtime/errors.js';
 import { contiguousStrides, readShape, sizeOf } from '../runtime/layout.js';
 import { Mask, recorded } from './mask.js';
 import type { MaskContext } from './mask.js';
@@ -58,12 +58,7 @@ export class DenseMask extends Mask {
 export function denseMask(data: readonly boolean[] | Uint8Array, shape: readonly number[]): Mask {
   const isList: boolean = kindOf(data) === 'Uint8Array' || Array.isArray(data);
   if (!isList) {
-    throw new AttentionError({
-      code: 'INVALID_DTYPE',
-      argument: 'denseMask.data',
-      expected: 'a Uint8Array or an array of booleans',
-      received: describe(data),
-    });
+    throw dataTypeError('denseMask.data', 'a Uint8Array or an array of booleans', data);
   }
   const sizes = readShape('denseMask.shape', shape);
   if (shape.length > 4 || sizeOf(sizes) !== data.length) {

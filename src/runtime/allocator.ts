@@ -50,15 +50,6 @@ export class Allocator {
     return this.#sizes.size;
   }
 
-  /** The size of the blocks that take most of what is in use together, and how many there are. */
-  get mostCommon(): { size: number; count: number } {
-    const counts = new Map<number, number>();
-    for (const size of this.#sizes.values()) counts.set(size, (counts.get(size) ?? 0) + 1);
-    let most = { size: 0, count: 0 };
-    for (const [size, count] of counts) if (size * count > most.size * most.count) most = { size, count };
-    return most;
-  }
-
   /** Address of `bytes` bytes, or 0 if there is no room and the memory cannot grow. */
   allocate(bytes: number): number {
     const size = Math.max(1, Math.ceil(bytes / ALIGNMENT)) * ALIGNMENT;

@@ -1,6 +1,6 @@
 // What arrays from outside hold: typed arrays of any realm, told by their tag, and lists.
 
-import { AttentionError, describe, invalidArgument } from './errors.js';
+import { dataTypeError, invalidArgument } from './errors.js';
 import type { DataType } from './tensor.js';
 
 /** Arrays that can become a tensor. Float64 is rounded to float32. */
@@ -43,13 +43,8 @@ export function dataTypeOf(data: unknown): DataType {
   }
   if (isListOf(data, 'number')) return 'float32';
   if (isListOf(data, 'boolean')) return 'bool';
-  throw new AttentionError({
-    code: 'INVALID_DTYPE',
-    argument: 'data',
-    expected:
-      'a Float32Array, Float64Array, Float16Array, Int32Array, BigInt64Array, Uint8Array (booleans) or an array of numbers or booleans',
-    received: describe(data),
-  });
+  const kinds = Object.keys(DATA_TYPES).join(', ');
+  throw dataTypeError('data', `an array of numbers or booleans, or one of ${kinds} (booleans)`, data);
 }
 
 function checkAttached(data: Float32Array): void {
@@ -77,10 +72,5 @@ export function narrowed<Data>(argument: string, data: Data): Data | Int32Array 
 export function checkNumbers(argument: string, values: unknown): void {
   const kind = kindOf(values);
   if (kind ? !/^(Data|BigU)/.test(kind) : isListOf(values, 'number', 'boolean')) return;
-  throw new AttentionError({
-    code: 'INVALID_DTYPE',
-    argument,
-    expected: 'an array of numbers or booleans',
-    received: describe(values),
-  });
+  throw dataTypeError(argument, 'an array of numbers or booleans', values);
 }

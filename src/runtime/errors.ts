@@ -186,6 +186,11 @@ export function invalidArgument(argument: string, expected: string, received: un
   return new AttentionError({ code: 'INVALID_ARGUMENT', argument, expected, received: describe(received) });
 }
 
+/** The error of data of a kind that cannot be read. */
+export function dataTypeError(argument: string, expected: string, received: unknown): AttentionError {
+  return new AttentionError({ code: 'INVALID_DTYPE', argument, expected, received: describe(received) });
+}
+
 /** The error of an argument whose sizes do not fit. */
 export function shapeError(argument: string, expected: string, received: unknown): AttentionError {
   return new AttentionError({ code: 'INVALID_SHAPE', argument, expected, received: describe(received) });

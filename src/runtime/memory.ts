@@ -126,13 +126,11 @@ export class LinearMemory {
   /** What helps to find the leak, if it is one. */
   #describeUse(bytes: number): string {
     const { used, capacity } = this.statistics;
-    const { size, count } = this.#allocator!.mostCommon;
     const { tensors, time } = this.#grown;
     const seconds = ((performance.now() - time) / 1000).toFixed(1);
     return (
       `no room for ${bytes} bytes: ${used} of ${capacity} are in use and the memory cannot grow enough; ` +
-      `live tensors: ${this.tensors}, ${this.tensors - tensors} more than ${seconds} s ago, when memory last grew; ` +
-      `largest share: ${count} x ${size} bytes (tidy disposes, reportLeaks finds what is not disposed)`
+      `live tensors: ${this.tensors}, ${this.tensors - tensors} more than ${seconds} s ago, when memory last grew`
     );
   }
 

@@ -3,7 +3,7 @@
 
 import { disposeSymbol } from './disposable.js';
 import { checkNumbers, narrowed } from './elements.js';
-import { AttentionError, describe, invalidArgument, shapeError } from './errors.js';
+import { AttentionError, dataTypeError, describe, invalidArgument, shapeError } from './errors.js';
 import { contiguousStrides, layoutOf, plainLayout, readShape, sameShape, sizeOf } from './layout.js';
 import type { LinearMemory } from './memory.js';
 
@@ -26,12 +26,7 @@ const ARRAYS: {
 /** Throws unless there are elements of this kind. */
 export function checkKind<Type extends DataType>(dtype: Type | undefined): Type | undefined {
   if (dtype === undefined || (typeof dtype === 'string' && Object.hasOwn(ARRAYS, dtype))) return dtype;
-  throw new AttentionError({
-    code: 'INVALID_DTYPE',
-    argument: 'dtype',
-    expected: Object.keys(ARRAYS).join(', '),
-    received: describe(dtype),
-  });
+  throw dataTypeError('dtype', Object.keys(ARRAYS).join(', '), dtype);
 }
 
 /** Bytes of an element. */

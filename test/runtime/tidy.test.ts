@@ -293,7 +293,6 @@ describe('running out of memory', () => {
     expect(error.code).toBe('OUT_OF_MEMORY');
     expect(error.message).toContain(`live tensors: ${tensors.length}, `);
     expect(error.message).toMatch(/ \d+ more than \d+\.\d s ago, when memory last grew/);
-    expect(error.message).toContain(`${tensors.length - 1} x 200000 bytes`);
     for (const each of tensors.splice(1)) each.dispose();
     const live = errorOf(() => small.empty([5 << 20]));
     expect(live.message).toContain('live tensors: 1, ');
