@@ -254,7 +254,7 @@ export function dataAndShape(
   const shape = given.shape ?? given.dims;
   const data = typeof input === 'object' ? dataOf(given) : undefined;
   if (shape !== undefined && data !== undefined && typeof data !== 'function') {
-    const halves = kindOf(data) === 'Uint16Array' && given.type === 'float16';
+    const halves = given.type === 'float16' && kindOf(data) === 'Uint16Array';
     return { data: halves ? floatsOfHalves(data as Uint16Array) : (data as ArrayInput), shape };
   }
   throw new AttentionError({

@@ -39,11 +39,10 @@ const places = new WeakMap<object, Place>();
  * call began, another view of the same place.
  */
 export function current<Data>(data: Data): Data {
-  const kind = kindOf(data);
-  if (!kind || (data as Float32Array).length > 0) return data;
+  if ((data as Float32Array | undefined)?.length !== 0) return data;
   const place = places.get(data as object);
   if (!place || !place.memory.given.includes(place.given)) return data;
-  const Kind = globalThis[kind as 'Float32Array'];
+  const Kind = globalThis[kindOf(data) as 'Float32Array'];
   return new Kind(place.memory.buffer, place.offset, place.length) as Data;
 }
 

@@ -289,7 +289,7 @@ export class Runtime {
     const dtype = dataTypeOf(data);
     const sizes = readShape('shape', shape);
     if (sizeOf(sizes) !== data.length) throw shapeError('shape', `${data.length} elements`, shape);
-    const numbers = narrowed('data', data) as ArrayLike<number>;
+    const numbers = (dtype === 'int32' ? narrowed('data', data) : data) as ArrayLike<number>;
     const { given } = this.#linearMemory;
     given.push(data);
     try {
