@@ -12,8 +12,8 @@ export type { KernelPack } from './runtime/packs.js';
 export type { WasmContent, WasmSource, WasmSources } from './runtime/wasm-source.js';
 export { AttentionError } from './runtime/errors.js';
 export type { AttentionErrorCode, AttentionErrorOptions } from './runtime/errors.js';
-export { probeFeatures } from './runtime/features.js';
-export type { Features } from './runtime/features.js';
+export { probeFeatures } from './platform/features.js';
+export type { Features } from './platform/features.js';
 export type { Build } from './runtime/kernels.js';
 export type { MemoryStatistics } from './runtime/allocator.js';
 export type { LeakReport, TensorLeak } from './runtime/leaks.js';
@@ -25,10 +25,10 @@ export type { ThreadOptions } from './runtime/threads/options.js';
 export type { WorkerLike, WorkerSource } from './runtime/threads/spawn.js';
 export type { AsyncOptions, Progress } from './runtime/call.js';
 
-export { linear, linearAsync, LinearWeights } from './ops/linear.js';
-export type { LinearOptions } from './ops/linear.js';
-export { softmax, softmaxAsync } from './ops/softmax.js';
-export type { SoftmaxOptions } from './ops/softmax.js';
+export { linear, linearAsync, LinearWeights } from './ops/linear/linear.js';
+export type { LinearOptions } from './ops/linear/linear.js';
+export { softmax, softmaxAsync } from './ops/rows/softmax.js';
+export type { SoftmaxOptions } from './ops/rows/softmax.js';
 export {
   AttentionResult,
   scaledDotProductAttention,
@@ -49,7 +49,7 @@ export type {
   Returned,
   ScoreOptions,
 } from './ops/attention/options.js';
-export { alibiSlopes, relativeBucket } from './ops/attention/positions.js';
+export { alibiSlopes, relativeBucket } from './ops/attention/distance-bias.js';
 export {
   attentionEntropy,
   attentionEntropyAsync,
@@ -101,22 +101,22 @@ export type {
   MultiHeadAttentionLayout,
   MultiHeadAttentionOptions,
 } from './layers/multi-head-attention.js';
-export { KeyValueCache } from './layers/key-value-cache.js';
+export { KeyValueCache } from './cache/key-value-cache.js';
 export type {
   AppendOptions,
   CacheAttendOptions,
   CacheRing,
   KeyValueCacheLayout,
   KeyValueCacheOptions,
-} from './layers/key-value-cache.js';
+} from './cache/key-value-cache.js';
 export type { CacheStorage } from './ops/cache/append.js';
-export { parseSafetensors } from './layers/safetensors.js';
-export type { StateTensor } from './layers/safetensors.js';
-export type { StateDictTensor } from './layers/state-dict.js';
+export { parseSafetensors } from './checkpoints/safetensors.js';
+export type { StateTensor } from './checkpoints/safetensors.js';
+export type { StateDictTensor } from './checkpoints/state-dict.js';
 
-export { rotaryEmbedding } from './positions/rotary.js';
-export type { Positions, RotaryEmbeddingOptions, RotaryOptions } from './positions/rotary.js';
-export { rotaryFrequencies } from './positions/frequencies.js';
-export type { FrequencyOptions, RotaryFrequencies, RotaryScaling } from './positions/frequencies.js';
-export { addPositions, sinusoidalEncoding } from './positions/absolute.js';
-export type { SinusoidalOptions } from './positions/absolute.js';
+export { rotaryEmbedding } from './ops/rotary/rotary.js';
+export type { Positions, RotaryEmbeddingOptions, RotaryOptions } from './ops/rotary/rotary.js';
+export { rotaryFrequencies } from './ops/rotary/frequencies.js';
+export type { FrequencyOptions, RotaryFrequencies, RotaryScaling } from './ops/rotary/frequencies.js';
+export { addPositions, sinusoidalEncoding } from './positions/sinusoidal.js';
+export type { SinusoidalOptions } from './positions/sinusoidal.js';

@@ -2,7 +2,7 @@
 // a figure is.
 
 import { READ_TILE_BYTES } from '../../build/kernels.js';
-import type { KeyValueCache } from '../layers/key-value-cache.js';
+import type { KeyValueCache } from '../cache/key-value-cache.js';
 import { callNow } from '../runtime/call.js';
 import { AttentionError } from '../runtime/errors.js';
 import { findRuntime } from '../runtime/inputs.js';

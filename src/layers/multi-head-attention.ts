@@ -13,7 +13,7 @@ import type { AttentionResult } from '../ops/attention/scaled-dot-product-attent
 import { SCORE_NAMES } from '../ops/attention/options.js';
 import type { Asked, AttentionOptions, Returned, ScoreOptions } from '../ops/attention/options.js';
 import { planAttention } from '../ops/attention/plan.js';
-import { LinearWeights, rowsOf, runProduct } from '../ops/linear.js';
+import { LinearWeights, rowsOf, runProduct } from '../ops/linear/linear.js';
 import { ASYNC_NAMES, callAsync, callNow } from '../runtime/call.js';
 import type { AsyncOptions } from '../runtime/call.js';
 import { Disposable } from '../runtime/disposable.js';
@@ -24,13 +24,18 @@ import { checkDataType, checkRuntime } from '../runtime/inputs.js';
 import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
-import { ROTARY_NAMES, rotateInPlace } from '../positions/rotary.js';
-import type { Positions, RotaryOptions } from '../positions/rotary.js';
+import { ROTARY_NAMES, rotateInPlace } from '../ops/rotary/rotary.js';
+import type { Positions, RotaryOptions } from '../ops/rotary/rotary.js';
 import type { IntegerList } from '../masks/mask.js';
-import { KeyValueCache, positionsAfter, readCounts, rowsOfRotary } from './key-value-cache.js';
-import { LayerRotary } from './layer-rotary.js';
-import { findLayer } from './state-dict.js';
-import type { AttentionProjections, Projection, ProjectionLayout, StateDictTensor } from './state-dict.js';
+import { KeyValueCache, positionsAfter, readCounts, rowsOfRotary } from '../cache/key-value-cache.js';
+import { LayerRotary } from '../ops/rotary/layer-rotary.js';
+import { findLayer } from '../checkpoints/state-dict.js';
+import type {
+  AttentionProjections,
+  Projection,
+  ProjectionLayout,
+  StateDictTensor,
+} from '../checkpoints/state-dict.js';
 
 /** Sizes of a layer, defaults filled in; see `MultiHeadAttentionOptions`. */
 export interface MultiHeadAttentionLayout extends ProjectionLayout {

@@ -4,7 +4,7 @@
 import { kindOf } from './elements.js';
 import type { ArrayInput } from './elements.js';
 import { AttentionError, describe, invalidArgument } from './errors.js';
-import { floatsOfHalves } from './half.js';
+import { floatsOfHalves } from '../math/half.js';
 import { current } from './memory.js';
 import { Runtime, runtimeOf } from './runtime.js';
 import { shareElements } from './overlap.js';

@@ -1,7 +1,7 @@
 // What a program asks of a runtime, and what it is told: the options of `createRuntime` and `runtime.info`.
 
 import type { NamesOf } from './checks.js';
-import type { Features } from './features.js';
+import type { Features } from '../platform/features.js';
 import type { Build } from './kernels.js';
 import type { LeakReport } from './leaks.js';
 import type { KernelPack } from './packs.js';

@@ -2,7 +2,7 @@
 
 import { identity } from '../../build/identity.js';
 import { AttentionError, invalidArgument } from './errors.js';
-import { probeFeatures } from './features.js';
+import { probeFeatures } from '../platform/features.js';
 import type { Build } from './kernels.js';
 
 /** One build of the kernels: compiled, as bytes, as an answer of the network, or the address to fetch it from. */

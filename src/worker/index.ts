@@ -38,7 +38,7 @@ export {
   strided,
 } from '../masks/mask.js';
 export { denseMask } from '../masks/dense.js';
-export { parseSafetensors } from '../layers/safetensors.js';
+export { parseSafetensors } from '../checkpoints/safetensors.js';
 export type {
   AppendOptions,
   ArrayInput,

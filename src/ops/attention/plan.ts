@@ -12,7 +12,7 @@ import type { Tensor } from '../../runtime/tensor.js';
 import { alignQueries, lengthsOf } from './alignment.js';
 import type { AttentionOptions } from './options.js';
 import type { Parameters } from './parameters.js';
-import { distanceTables } from './positions.js';
+import { distanceTables } from './distance-bias.js';
 
 const LOG2_E = Math.LOG2E;
 /** The largest float32. */

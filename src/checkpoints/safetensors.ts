@@ -2,7 +2,7 @@
 // Touch: new dtypes (one row in `decoders`), stricter checks. What the names mean belongs in state-dict.ts.
 
 import { AttentionError, describe, invalidArgument } from '../runtime/errors.js';
-import { float16BitsToFloat32Bits } from '../runtime/half.js';
+import { float16BitsToFloat32Bits } from '../math/half.js';
 
 /** One named tensor of a checkpoint: row-major values and their shape. */
 export interface StateTensor {

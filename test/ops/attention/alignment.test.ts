@@ -20,9 +20,9 @@ import {
   strided,
 } from 'wasm-attention';
 import type { AttentionOptions, Mask } from 'wasm-attention';
-import { referenceAttention } from '../reference/attention.js';
-import { Random } from '../reference/random.js';
-import { eachBuild } from '../support/runtimes.js';
+import { referenceAttention } from '../../reference/attention.js';
+import { Random } from '../../reference/random.js';
+import { eachBuild } from '../../support/runtimes.js';
 
 /** Masks that ask where queries stand, for three keys. */
 const POSITIONED: Readonly<Record<string, Mask>> = {

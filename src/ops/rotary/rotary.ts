@@ -1,15 +1,15 @@
 // Rotary position embedding: the operation, and the tables of cos and sin that it and the layers use.
 
-import { integers } from '../masks/mask.js';
-import type { IntegerList } from '../masks/mask.js';
-import { callNow } from '../runtime/call.js';
-import type { NamesOf } from '../runtime/checks.js';
-import { AttentionError, describe, invalidArgument, shapeError } from '../runtime/errors.js';
-import { checkDataType, findRuntime } from '../runtime/inputs.js';
-import type { CallScope, TensorLike } from '../runtime/inputs.js';
-import type { Runtime } from '../runtime/runtime.js';
-import type { Tensor } from '../runtime/tensor.js';
-import { sineAndCosine } from './elementary.js';
+import { integers } from '../../masks/mask.js';
+import type { IntegerList } from '../../masks/mask.js';
+import { callNow } from '../../runtime/call.js';
+import type { NamesOf } from '../../runtime/checks.js';
+import { AttentionError, describe, invalidArgument, shapeError } from '../../runtime/errors.js';
+import { checkDataType, findRuntime } from '../../runtime/inputs.js';
+import type { CallScope, TensorLike } from '../../runtime/inputs.js';
+import type { Runtime } from '../../runtime/runtime.js';
+import type { Tensor } from '../../runtime/tensor.js';
+import { sineAndCosine } from '../../math/elementary.js';
 import { computeFrequencies } from './frequencies.js';
 import type { RotaryScaling } from './frequencies.js';
 

@@ -17,8 +17,8 @@ import {
   variableLengthAttention,
 } from 'wasm-attention';
 import type { AttentionOptions, Runtime } from 'wasm-attention';
-import { Random } from '../reference/random.js';
-import { eachBuild } from '../support/runtimes.js';
+import { Random } from '../../reference/random.js';
+import { eachBuild } from '../../support/runtimes.js';
 
 function inputs(runtime: Runtime, seed: number, [heads, keyHeads, queries, keys, dim]: number[]) {
   const random = new Random(seed);

@@ -1,6 +1,6 @@
 // Fixed-size pages of linear memory, counted by how many sequences hold them. Shared by a cache and its forks.
 
-import type { Runtime } from '../../runtime/runtime.js';
+import type { Runtime } from '../runtime/runtime.js';
 
 export class PagePool {
   readonly runtime: Runtime;

@@ -1,10 +1,10 @@
 // Rotary embedding of a layer or a cache: tables of cos and sin that grow with the longest position seen.
 
-import { checkRotaryDim, placeRows, readPositions, rotaryTables } from '../positions/rotary.js';
-import type { PlacedRotary, Positions, RotaryOptions } from '../positions/rotary.js';
-import type { CallScope } from '../runtime/inputs.js';
-import type { Runtime } from '../runtime/runtime.js';
-import type { Tensor } from '../runtime/tensor.js';
+import { checkRotaryDim, placeRows, readPositions, rotaryTables } from './rotary.js';
+import type { PlacedRotary, Positions, RotaryOptions } from './rotary.js';
+import type { CallScope } from '../../runtime/inputs.js';
+import type { Runtime } from '../../runtime/runtime.js';
+import type { Tensor } from '../../runtime/tensor.js';
 
 /** Positions the tables may have; rows for later ones are computed in each call, so that memory stays bounded. */
 const MOST_ROWS = 1 << 16;

@@ -1,9 +1,9 @@
 // The frequencies of rotary embedding, with the ways of stretching them to longer contexts. Float64 throughout.
 
-import { checkObject, checkOptions } from '../runtime/checks.js';
-import type { NamesOf } from '../runtime/checks.js';
-import { AttentionError, invalidArgument } from '../runtime/errors.js';
-import { logarithm, power } from './elementary.js';
+import { checkObject, checkOptions } from '../../runtime/checks.js';
+import type { NamesOf } from '../../runtime/checks.js';
+import { AttentionError, invalidArgument } from '../../runtime/errors.js';
+import { logarithm, power } from '../../math/elementary.js';
 
 /** How frequencies are stretched beyond the length a model was trained with. `factor` is how many times longer. */
 export type RotaryScaling =

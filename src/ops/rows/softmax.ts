@@ -1,13 +1,13 @@
 // Softmax along an axis.
 
-import { ASYNC_NAMES, callAsync, callNow } from '../runtime/call.js';
-import type { AsyncOptions } from '../runtime/call.js';
-import type { NamesOf } from '../runtime/checks.js';
-import { invalidArgument } from '../runtime/errors.js';
-import { checkDataType, findRuntime } from '../runtime/inputs.js';
-import type { CallScope, TensorLike } from '../runtime/inputs.js';
-import type { Runtime } from '../runtime/runtime.js';
-import type { Tensor } from '../runtime/tensor.js';
+import { ASYNC_NAMES, callAsync, callNow } from '../../runtime/call.js';
+import type { AsyncOptions } from '../../runtime/call.js';
+import type { NamesOf } from '../../runtime/checks.js';
+import { invalidArgument } from '../../runtime/errors.js';
+import { checkDataType, findRuntime } from '../../runtime/inputs.js';
+import type { CallScope, TensorLike } from '../../runtime/inputs.js';
+import type { Runtime } from '../../runtime/runtime.js';
+import type { Tensor } from '../../runtime/tensor.js';
 
 /** Options of `softmax`. */
 export interface SoftmaxOptions {

@@ -12,9 +12,9 @@ import {
   topKeys,
 } from 'wasm-attention';
 import type { AttentionOptions, CacheStorage } from 'wasm-attention';
-import { referenceAttention } from '../reference/attention.js';
-import { Random } from '../reference/random.js';
-import { eachBuild } from '../support/runtimes.js';
+import { referenceAttention } from '../../reference/attention.js';
+import { Random } from '../../reference/random.js';
+import { eachBuild } from '../../support/runtimes.js';
 
 const LARGEST = (2 - 2 ** -23) * 2 ** 127;
 /** The natural score that is the largest float in base 2. */

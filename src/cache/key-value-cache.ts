@@ -13,8 +13,8 @@ import type { Asked, AttentionOptions, ScoreOptions } from '../ops/attention/opt
 import { attentionInput, planAttention } from '../ops/attention/plan.js';
 import { integers } from '../masks/mask.js';
 import type { IntegerList } from '../masks/mask.js';
-import { checkRotaryDim, ROTARY_NAMES, rotateInPlace } from '../positions/rotary.js';
-import type { PlacedRotary, RotaryOptions } from '../positions/rotary.js';
+import { checkRotaryDim, ROTARY_NAMES, rotateInPlace } from '../ops/rotary/rotary.js';
+import type { PlacedRotary, RotaryOptions } from '../ops/rotary/rotary.js';
 import { Disposable } from '../runtime/disposable.js';
 import { checkInteger, checkObject, checkOptions } from '../runtime/checks.js';
 import type { NamesOf } from '../runtime/checks.js';
@@ -26,10 +26,10 @@ import { givenOutput } from '../runtime/output.js';
 import type { CallScope, TensorLike } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
-import { PagePool } from './cache/page-pool.js';
-import { Sequence } from './cache/sequence.js';
-import { broken, readSnapshot, writeSnapshot } from './cache/snapshot.js';
-import { LayerRotary } from './layer-rotary.js';
+import { PagePool } from './page-pool.js';
+import { Sequence } from './sequence.js';
+import { broken, readSnapshot, writeSnapshot } from './snapshot.js';
+import { LayerRotary } from '../ops/rotary/layer-rotary.js';
 
 /** Keeps memory fixed for text without end: the first tokens, and the last ones. */
 export interface CacheRing {

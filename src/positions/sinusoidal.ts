@@ -4,7 +4,7 @@ import { checkInteger, checkOptions } from '../runtime/checks.js';
 import type { NamesOf } from '../runtime/checks.js';
 import { kindOf } from '../runtime/elements.js';
 import { invalidArgument, shapeError } from '../runtime/errors.js';
-import { power, sineAndCosine } from './elementary.js';
+import { power, sineAndCosine } from '../math/elementary.js';
 
 /** Options of `sinusoidalEncoding`. */
 export interface SinusoidalOptions {

@@ -3,9 +3,9 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { linear, LinearWeights } from 'wasm-attention';
-import { referenceLinear } from '../reference/attention.js';
-import { Random } from '../reference/random.js';
-import { eachBuild } from '../support/runtimes.js';
+import { referenceLinear } from '../../reference/attention.js';
+import { Random } from '../../reference/random.js';
+import { eachBuild } from '../../support/runtimes.js';
 
 const size = (most: number) => fc.integer({ min: 1, max: most });
 

@@ -1,10 +1,10 @@
-// Tests of src/layers/safetensors.ts, with a small writer of its own for well-formed and broken files.
+// Tests of src/checkpoints/safetensors.ts, with a small writer of its own for well-formed and broken files.
 // Touch: a new check wants a row in `malformed`, a new dtype a conversion test and a place in the round trip.
 
 import fc from 'fast-check';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 
-import { parseSafetensors, type StateTensor } from '../../src/layers/safetensors.js';
+import { parseSafetensors, type StateTensor } from '../../src/checkpoints/safetensors.js';
 import { AttentionError, type AttentionErrorCode } from '../../src/runtime/errors.js';
 
 interface Written {

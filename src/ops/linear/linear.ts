@@ -2,18 +2,18 @@
 //
 //   packed   [panels of 8 output features][inFeatures][8], then the bias, filled up to whole panels with zeros
 
-import { PANEL } from '../../build/kernels.js';
-import { ASYNC_NAMES, callAsync, callNow } from '../runtime/call.js';
-import type { AsyncOptions } from '../runtime/call.js';
-import { Disposable } from '../runtime/disposable.js';
-import { checkOptions } from '../runtime/checks.js';
-import type { NamesOf } from '../runtime/checks.js';
-import { invalidArgument, shapeError } from '../runtime/errors.js';
-import { checkDataType } from '../runtime/inputs.js';
-import type { CallScope, TensorLike } from '../runtime/inputs.js';
-import { givenOutput } from '../runtime/output.js';
-import type { Runtime } from '../runtime/runtime.js';
-import { Tensor } from '../runtime/tensor.js';
+import { PANEL } from '../../../build/kernels.js';
+import { ASYNC_NAMES, callAsync, callNow } from '../../runtime/call.js';
+import type { AsyncOptions } from '../../runtime/call.js';
+import { Disposable } from '../../runtime/disposable.js';
+import { checkOptions } from '../../runtime/checks.js';
+import type { NamesOf } from '../../runtime/checks.js';
+import { invalidArgument, shapeError } from '../../runtime/errors.js';
+import { checkDataType } from '../../runtime/inputs.js';
+import type { CallScope, TensorLike } from '../../runtime/inputs.js';
+import { givenOutput } from '../../runtime/output.js';
+import type { Runtime } from '../../runtime/runtime.js';
+import { Tensor } from '../../runtime/tensor.js';
 
 /**
  * Weights of a linear layer, packed once for the kernels.

@@ -5,7 +5,7 @@
 //
 // `place` counts tokens without those that are gone: it is what the kernels see as key 0, 1, ...
 
-import { PAGE_TOKENS } from '../../ops/cache/append.js';
+import { PAGE_TOKENS } from '../ops/cache/append.js';
 
 export class Sequence {
   /** Pages that never go. */

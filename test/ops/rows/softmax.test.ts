@@ -3,9 +3,9 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { softmax } from 'wasm-attention';
-import { referenceSoftmax } from '../reference/attention.js';
-import { Random } from '../reference/random.js';
-import { eachBuild } from '../support/runtimes.js';
+import { referenceSoftmax } from '../../reference/attention.js';
+import { Random } from '../../reference/random.js';
+import { eachBuild } from '../../support/runtimes.js';
 
 await eachBuild('softmax', (runtime) => {
   it('equals the reference along any axis', () => {

@@ -12,10 +12,10 @@ import {
   scaledDotProductAttention,
   sinusoidalEncoding,
 } from 'wasm-attention';
-import { logarithm, power, sineAndCosine } from '../../src/positions/elementary.js';
-import { referenceMultiHead, referenceRotary } from '../reference/attention.js';
-import { Random } from '../reference/random.js';
-import { eachBuild } from '../support/runtimes.js';
+import { logarithm, power, sineAndCosine } from '../../../src/math/elementary.js';
+import { referenceMultiHead, referenceRotary } from '../../reference/attention.js';
+import { Random } from '../../reference/random.js';
+import { eachBuild } from '../../support/runtimes.js';
 
 describe('elementary functions', () => {
   it('are within their stated errors', () => {

@@ -6,8 +6,8 @@
 //   pages      in the order the header counts them, each as it lies in memory (assembly/cache/page.ts)
 //   4 bytes    CRC-32 of all before
 
-import { kindOf } from '../../runtime/elements.js';
-import { AttentionError } from '../../runtime/errors.js';
+import { kindOf } from '../runtime/elements.js';
+import { AttentionError } from '../runtime/errors.js';
 
 const MAGIC = [0x57, 0x41, 0x54, 0x54, 0x4e, 0x4b, 0x56] as const;
 const VERSION = 1;

@@ -11,10 +11,10 @@ import {
   slidingWindow,
 } from 'wasm-attention';
 import type { Runtime, ScaledDotProductAttentionOptions, Tensor } from 'wasm-attention';
-import { referenceAttention } from '../reference/attention.js';
-import type { AttentionOptions as ReferenceOptions } from '../reference/attention.js';
-import { Random } from '../reference/random.js';
-import { eachBuild } from '../support/runtimes.js';
+import { referenceAttention } from '../../reference/attention.js';
+import type { AttentionOptions as ReferenceOptions } from '../../reference/attention.js';
+import { Random } from '../../reference/random.js';
+import { eachBuild } from '../../support/runtimes.js';
 
 const size = (most: number) => fc.integer({ min: 1, max: most });
 

@@ -1,4 +1,4 @@
-// Tests of src/layers/state-dict.ts: a layer is written under every naming scheme and must be found again.
+// Tests of src/checkpoints/state-dict.ts: a layer is written under every naming scheme and must be found again.
 // Touch: a new scheme wants a writer here, made after the scheme's own model and not after our reader.
 
 import fc from 'fast-check';
@@ -10,7 +10,7 @@ import {
   type Projection,
   type ProjectionLayout,
   type StateDictTensor,
-} from '../../src/layers/state-dict.js';
+} from '../../src/checkpoints/state-dict.js';
 import { AttentionError } from '../../src/runtime/errors.js';
 
 type StateDict = Record<string, StateDictTensor>;
