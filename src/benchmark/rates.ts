@@ -6,7 +6,7 @@ import type { KeyValueCache } from '../cache/key-value-cache.js';
 import { callNow } from '../runtime/call.js';
 import { AttentionError } from '../runtime/errors.js';
 import { findRuntime } from '../runtime/inputs.js';
-import type { CallScope } from '../runtime/inputs.js';
+import type { CallScope } from '../runtime/call-scope.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { elementBytes } from '../runtime/tensor.js';
 import type { Tensor } from '../runtime/tensor.js';

@@ -6,8 +6,8 @@
 
 import type { NamesOf } from './checks.js';
 import { invalidArgument } from './errors.js';
-import { CallScope } from './inputs.js';
-import type { Step } from './inputs.js';
+import { CallScope } from './call-scope.js';
+import type { Step } from './call-scope.js';
 import type { Runtime } from './runtime.js';
 import type { TensorScope } from './tidy.js';
 import { runTiles } from './tiles.js';

@@ -2,7 +2,7 @@
 
 import { AttentionError, describe, shapeError } from './errors.js';
 import { checkDataType, checkTensor } from './inputs.js';
-import type { CallScope } from './inputs.js';
+import type { CallScope } from './call-scope.js';
 import { isTensor } from './tensor.js';
 import type { Tensor } from './tensor.js';
 

@@ -1,6 +1,6 @@
 // Runs a kernel of attention over all tiles of a filled parameter block.
 
-import type { CallScope } from '../../runtime/inputs.js';
+import type { CallScope } from '../../runtime/call-scope.js';
 import { attentionBlock } from './parameters.js';
 import type { Parameters } from './parameters.js';
 

@@ -1,7 +1,7 @@
 // Writes tokens of one sequence into pages of a key/value cache.
 
 import { appendParameters, FLOAT16, FLOAT32, INT8, KEY_BLOCK } from '../../../build/kernels.js';
-import type { CallScope } from '../../runtime/inputs.js';
+import type { CallScope } from '../../runtime/call-scope.js';
 import { ParameterBlock } from '../../runtime/parameters.js';
 import type { Tensor } from '../../runtime/tensor.js';
 

@@ -2,7 +2,7 @@
 
 import { checkRotaryDim, placeRows, readPositions, rotaryTables } from './rotary.js';
 import type { PlacedRotary, Positions, RotaryOptions } from './rotary.js';
-import type { CallScope } from '../../runtime/inputs.js';
+import type { CallScope } from '../../runtime/call-scope.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { Tensor } from '../../runtime/tensor.js';
 

@@ -5,7 +5,8 @@ import type { AsyncOptions } from '../../runtime/call.js';
 import type { NamesOf } from '../../runtime/checks.js';
 import { invalidArgument } from '../../runtime/errors.js';
 import { checkDataType, findRuntime } from '../../runtime/inputs.js';
-import type { CallScope, TensorLike } from '../../runtime/inputs.js';
+import type { CallScope } from '../../runtime/call-scope.js';
+import type { TensorLike } from '../../runtime/inputs.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { Tensor } from '../../runtime/tensor.js';
 
