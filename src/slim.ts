@@ -40,6 +40,7 @@ export type {
   AttentionRegion,
   AttentionStage,
   AttentionWeightsOptions,
+  RecordWeightsOptions,
   Range,
 } from './ops/attention/weights.js';
 export type {
@@ -47,6 +48,7 @@ export type {
   AttentionOptions,
   RelativePositionBias,
   Returned,
+  ReturnedRecord,
   ScoreOptions,
 } from './ops/attention/options.js';
 export { alibiSlopes, relativeBucket } from './ops/attention/distance-bias.js';
@@ -59,7 +61,8 @@ export {
   topKeys,
   topKeysAsync,
 } from './ops/attention/summaries.js';
-export type { ReceivedWeightOptions, SummaryOptions } from './ops/attention/summaries.js';
+export type { RecordSummaryOptions, SummaryOptions } from './ops/attention/summaries.js';
+export { AttentionRecord } from './ops/attention/record.js';
 export { mergeAttention, mergeAttentionAsync } from './ops/attention/merge.js';
 export type { MergeOptions, PartialAttention } from './ops/attention/merge.js';
 export { linearAttention, linearAttentionAsync } from './ops/attention/linear-attention.js';
@@ -114,7 +117,7 @@ export { parseSafetensors } from './checkpoints/safetensors.js';
 export type { StateTensor } from './checkpoints/safetensors.js';
 export type { StateDictTensor } from './checkpoints/state-dict.js';
 
-export { rotaryEmbedding } from './ops/rotary/rotary.js';
+export { rotaryEmbedding, rotaryEmbeddingAsync } from './ops/rotary/rotary.js';
 export type { Positions, RotaryEmbeddingOptions, RotaryOptions } from './ops/rotary/rotary.js';
 export { rotaryFrequencies } from './ops/rotary/frequencies.js';
 export type { FrequencyOptions, RotaryFrequencies, RotaryScaling } from './ops/rotary/frequencies.js';

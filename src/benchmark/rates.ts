@@ -3,9 +3,9 @@
 
 import { READ_TILE_BYTES } from '../../build/kernels.js';
 import type { KeyValueCache } from '../cache/key-value-cache.js';
-import { callNow } from '../runtime/call.js';
+import { runInScope } from '../runtime/call.js';
 import { AttentionError } from '../runtime/errors.js';
-import { findRuntime } from '../runtime/inputs.js';
+import { runtimeAmong } from '../runtime/operation.js';
 import type { CallScope } from '../runtime/call-scope.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { elementBytes } from '../runtime/tensor.js';
@@ -68,7 +68,7 @@ export function runPeak(runtime: Runtime, steps = 500_000): number {
  * ```
  */
 export function readTensor(tensor: Tensor): number {
-  const runtime = findRuntime({}, [tensor], {});
+  const runtime = runtimeAmong([tensor]);
   if (!tensor.contiguous) {
     throw new AttentionError({
       code: 'INVALID_ARGUMENT',
@@ -77,7 +77,9 @@ export function readTensor(tensor: Tensor): number {
       received: `strides [${tensor.strides.join(', ')}] for shape [${tensor.shape.join(', ')}]`,
     });
   }
-  return callNow(runtime, (scope) => read(scope, tensor.address, tensor.size * elementBytes(tensor.dtype)));
+  return runInScope(runtime, (scope) =>
+    read(scope, tensor.address, tensor.size * elementBytes(tensor.dtype)),
+  );
 }
 
 /**
@@ -96,7 +98,7 @@ export function readTensor(tensor: Tensor): number {
  */
 export function readPages(cache: KeyValueCache, layer = 0): number {
   const { addresses, pageBytes } = cache.pagesOf(layer);
-  return callNow(cache.runtime, (scope) =>
+  return runInScope(cache.runtime, (scope) =>
     addresses.reduce((bytes, address) => bytes + read(scope, address, pageBytes), 0),
   );
 }

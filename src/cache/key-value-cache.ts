@@ -11,20 +11,22 @@ import type { AttentionResult } from '../ops/attention/scaled-dot-product-attent
 import { SCORE_NAMES } from '../ops/attention/options.js';
 import type { Asked, AttentionOptions, ScoreOptions } from '../ops/attention/options.js';
 import { attentionInput, planAttention } from '../ops/attention/plan.js';
+import type { PagedKeys } from '../ops/attention/plan.js';
 import { integers } from '../masks/mask.js';
 import type { IntegerList } from '../masks/mask.js';
 import { checkRotaryDim, ROTARY_NAMES, rotateInPlace } from '../ops/rotary/rotary.js';
 import type { PlacedRotary, RotaryOptions } from '../ops/rotary/rotary.js';
 import { Disposable } from '../runtime/disposable.js';
-import { checkInteger, checkObject, checkOptions } from '../runtime/checks.js';
+import { checkInstance, checkInteger, checkObject, checkOptions } from '../runtime/checks.js';
 import type { NamesOf } from '../runtime/checks.js';
 import { AttentionError, describe, invalidArgument, shapeError } from '../runtime/errors.js';
-import { ASYNC_NAMES, callAsync, callNow } from '../runtime/call.js';
+import { callAsync, callNow } from '../runtime/call.js';
 import type { AsyncOptions } from '../runtime/call.js';
 import { checkRuntime } from '../runtime/inputs.js';
 import { givenOutput } from '../runtime/output.js';
 import type { CallScope } from '../runtime/call-scope.js';
 import type { TensorLike } from '../runtime/inputs.js';
+import type { Operation } from '../runtime/operation.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { PagePool } from './page-pool.js';
@@ -84,12 +86,11 @@ export interface AppendOptions {
   readonly lengths?: IntegerList | undefined;
 }
 
-export const APPEND_NAMES = { lengths: 1 } satisfies NamesOf<AppendOptions>;
-
 /** Options of `attend`. */
 export interface CacheAttendOptions<
   Weights extends Asked = Asked,
   LogSumExp extends Asked = Asked,
+  Recorded extends Asked = Asked,
 > extends Pick<
   AttentionOptions,
   | 'scale'
@@ -110,16 +111,11 @@ export interface CacheAttendOptions<
   readonly returnWeights?: Weights | undefined;
   /** Also return the log-sum-exp, [batch, heads, queries]. */
   readonly returnLogSumExp?: LogSumExp | undefined;
+  /** Also return a record of the attention, for `attentionWeights`, `attentionEntropy`, ... Not with a ring. */
+  readonly returnRecord?: Recorded | undefined;
   /** A float32 tensor of the output's shape to write to. It must not share an element with an input. */
   readonly output?: Tensor | undefined;
 }
-
-export const CACHE_ATTEND_NAMES = /* @__PURE__ */ Object.assign(
-  { mask: 1, bias: 1, lengths: 1, returnWeights: 1, returnLogSumExp: 1, output: 1 } satisfies NamesOf<
-    Omit<CacheAttendOptions, keyof ScoreOptions>
-  >,
-  SCORE_NAMES,
-);
 
 /** Sizes of a cache, defaults filled in; see `KeyValueCacheOptions`. */
 export interface KeyValueCacheLayout {
@@ -236,26 +232,29 @@ export class KeyValueCache extends Disposable {
    * @throws AttentionError INVALID_STATE past the capacity, OUT_OF_MEMORY; the cache is then as it was
    */
   append(layer: number, keys: TensorLike, values: TensorLike, options: AppendOptions = {}): void {
-    this.#layer(layer);
+    callNow(appendOperation, [this, layer, keys, values], options);
+  }
+
+  /** @internal `append` as part of a call. */
+  appendInputs(
+    scope: CallScope,
+    layer: number,
+    keys: TensorLike,
+    values: TensorLike,
+    { lengths }: AppendOptions,
+  ): void {
     this.#checkChange();
-    checkOptions(options, APPEND_NAMES);
-    callNow(
-      this.runtime,
-      (scope) => {
-        const k = attentionInput(scope, 'keys', keys);
-        const v = attentionInput(scope, 'values', values);
-        this.#checkInputs(k, v);
-        const [batch, , length] = k.shape as [number, number, number];
-        const counts = readCounts(options.lengths, batch, length);
-        const placed =
-          this.#rotary && length > 0
-            ? this.#rotary.place(scope, positionsAfter(this.lengths(layer), length), batch, length)
-            : undefined;
-        const rotary = placed && rowsOfRotary(placed, this.#rotary!);
-        this.appendRows(scope, layer, k, v, { counts, rotary });
-      },
-      [keys, values, options],
-    );
+    const k = attentionInput(scope, 'keys', keys);
+    const v = attentionInput(scope, 'values', values);
+    this.#checkInputs(k, v);
+    const [batch, , length] = k.shape as [number, number, number];
+    const counts = readCounts(lengths, batch, length);
+    const placed =
+      this.#rotary && length > 0
+        ? this.#rotary.place(scope, positionsAfter(this.lengths(layer), length), batch, length)
+        : undefined;
+    const rotary = placed && rowsOfRotary(placed, this.#rotary!);
+    this.appendRows(scope, layer, k, v, { counts, rotary });
   }
 
   /**
@@ -266,39 +265,42 @@ export class KeyValueCache extends Disposable {
    * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, INVALID_STATE for more queries than there are
    *   tokens or for some that see what a ring no longer holds, UNSUPPORTED for options that a ring cannot have, OUT_OF_MEMORY
    */
-  attend<Weights extends Asked = undefined, LogSumExp extends Asked = undefined>(
+  attend<
+    Weights extends Asked = undefined,
+    LogSumExp extends Asked = undefined,
+    Recorded extends Asked = undefined,
+  >(
     layer: number,
     query: TensorLike,
-    options: CacheAttendOptions<Weights, LogSumExp> = {},
-  ): AttentionResult<Weights, LogSumExp, undefined> {
-    this.#layer(layer);
-    checkOptions(options, CACHE_ATTEND_NAMES);
-    return callNow(this.runtime, (scope) => this.#attend(scope, layer, query, options), [query, options]);
+    options: CacheAttendOptions<Weights, LogSumExp, Recorded> = {},
+  ): AttentionResult<Weights, LogSumExp, undefined, Recorded> {
+    return callNow(cacheAttendOperation, [this, layer, query], options);
   }
 
   /** {@link attend} in slices of some milliseconds between turns of the event loop: the same bits, and the page lives on. Until it is over the cache can be read, but not changed. */
-  async attendAsync<Weights extends Asked = undefined, LogSumExp extends Asked = undefined>(
+  attendAsync<
+    Weights extends Asked = undefined,
+    LogSumExp extends Asked = undefined,
+    Recorded extends Asked = undefined,
+  >(
     layer: number,
     query: TensorLike,
-    options: CacheAttendOptions<Weights, LogSumExp> & AsyncOptions = {},
-  ): Promise<AttentionResult<Weights, LogSumExp, undefined>> {
-    this.#layer(layer);
-    checkOptions(options, CACHE_ATTEND_NAMES, ASYNC_NAMES);
-    return callAsync(this.runtime, options, (scope) => this.#attend(scope, layer, query, options), [
-      query,
-      options,
-    ]);
+    options: CacheAttendOptions<Weights, LogSumExp, Recorded> & AsyncOptions = {},
+  ): Promise<AttentionResult<Weights, LogSumExp, undefined, Recorded>> {
+    return callAsync(cacheAttendOperation, [this, layer, query], options);
   }
 
-  #attend<Weights extends Asked, LogSumExp extends Asked>(
+  /** @internal `attend` as part of a call. */
+  attendInput(
     scope: CallScope,
     layer: number,
     query: TensorLike,
-    options: CacheAttendOptions<Weights, LogSumExp>,
-  ): AttentionResult<Weights, LogSumExp, undefined> {
+    options: CacheAttendOptions,
+  ): AttentionResult {
     const sequences = this.#layer(layer);
     this.#readers++;
     scope.onEnd(() => this.#readers--);
+    scope.lasting ||= options.returnRecord ?? false;
     let q = attentionInput(scope, 'query', query);
     this.#checkQuery(q);
     const [batch, , length] = q.shape as [number, number, number];
@@ -522,54 +524,59 @@ export class KeyValueCache extends Disposable {
   }
 
   /** @internal `attend` of a tensor of this runtime. */
-  attendRows<Weights extends Asked, LogSumExp extends Asked>(
+  attendRows(
     scope: CallScope,
     layer: number,
-    query: Tensor,
+    query: Tensor<'float32'>,
     counts: Int32Array,
-    options: CacheAttendOptions<Weights, LogSumExp>,
-  ): AttentionResult<Weights, LogSumExp, undefined> {
+    options: CacheAttendOptions,
+  ): AttentionResult {
     const sequences = this.#sequences[layer]!;
     this.#checkQuery(query);
-    const { batch, numKeyValueHeads, headDim, valueHeadDim, storage, ring } = this.layout;
+    const { batch, numKeyValueHeads, headDim, valueHeadDim, ring } = this.layout;
     const keys = sequences.reduce((most, { place }) => Math.max(most, place), 0);
     const { causal = true, window, ...scores } = options;
     if (ring) {
       rejectWithRing({ ...scores, window, causal: causal ? undefined : 'false' });
       checkWindows(sequences, counts, ring.window);
     }
-    const plan = planAttention(
-      scope,
-      query,
-      { shape: [batch, numKeyValueHeads, keys, headDim], strides: [0, 0, 0, 1], address: 0 },
-      {
-        ...scores,
-        causal,
-        window: ring ? { left: ring.window - 1, right: 0 } : window,
-        queryOffset: sequences.map(({ place }, row) => place - counts[row]!),
-        keyLengths: sequences.map(({ place }) => place),
-      },
-      4,
-    );
-    const blocks = Math.max(1, Math.ceil(keys / PAGE_TOKENS));
-    const table = new Int32Array(batch * blocks);
-    sequences.forEach(({ pages }, row) => table.set(pages, row * blocks));
-    const parameters = {
-      ...plan.parameters,
-      pages: scope.integers(table),
-      pagesBatchStride: blocks * 4,
-      storage: STORAGE_CODES[storage],
-      firstKeys: ring?.sinkTokens ?? 0,
-      memoryBytes: this.runtime.memory.used,
-      valueHeadDim, // where the heads of a page begin depends on it
-    };
-    const values = {
-      shape: [batch, numKeyValueHeads, keys, valueHeadDim],
+    const inPages = (dim: number) => ({
+      shape: [batch, numKeyValueHeads, keys, dim],
       strides: [0, 0, 0, 1],
       address: 0,
+    });
+    const placed = {
+      ...scores,
+      causal,
+      window: ring ? { left: ring.window - 1, right: 0 } : window,
+      queryOffset: sequences.map(({ place }, row) => place - counts[row]!),
+      keyLengths: sequences.map(({ place }) => place),
     };
+    const plan = planAttention(scope, query, inPages(headDim), placed, 4, this.#paged(sequences, keys));
+    const values = inPages(valueHeadDim);
     if (options.output !== undefined) givenOutput(scope, options.output, outputShape(plan, values));
-    return attend(scope, { ...plan, parameters }, values, options);
+    return attend(scope, plan, values, options);
+  }
+
+  /** The pages of a layer as attention takes them. */
+  #paged(sequences: readonly Sequence[], keys: number): PagedKeys {
+    const { batch, valueHeadDim, storage, ring } = this.layout;
+    const perRow = Math.max(1, Math.ceil(keys / PAGE_TOKENS));
+    const table = new Int32Array(batch * perRow);
+    sequences.forEach(({ pages }, row) => table.set(pages, row * perRow));
+    const pool = this.#pool;
+    const hold = () => {
+      const held = table.filter((page) => page !== 0);
+      for (const page of held) pool.retain(page);
+      return () => held.forEach((page) => pool.release(page));
+    };
+    return {
+      table,
+      storage: STORAGE_CODES[storage],
+      firstKeys: ring?.sinkTokens ?? 0,
+      valueHeadDim,
+      hold,
+    };
   }
 
   #checkCapacity(sequences: readonly Sequence[], counts: Int32Array): void {
@@ -642,6 +649,12 @@ export class KeyValueCache extends Disposable {
     if (this.#readers > 0) throw inUse();
   }
 
+  /** @internal Throws unless the layer is there and the cache can be used. */
+  runtimeOf(layer: number): Runtime {
+    this.#layer(layer);
+    return this.runtime;
+  }
+
   #layer(layer: number): Sequence[] {
     this.#check();
     const sequences = Number.isInteger(layer) ? this.#sequences[layer] : undefined;
@@ -667,6 +680,44 @@ export class KeyValueCache extends Disposable {
     );
   }
 }
+
+function runtimeOfCache([cache, layer]: readonly [KeyValueCache, number, ...unknown[]]): Runtime {
+  return checkInstance('cache', cache, KeyValueCache).runtimeOf(layer);
+}
+
+export const appendOperation: Operation<
+  [cache: KeyValueCache, layer: number, keys: TensorLike, values: TensorLike],
+  AppendOptions,
+  void
+> = {
+  inputs: ['cache', 'layer', 'keys', 'values'],
+  options: { lengths: 1 } satisfies NamesOf<AppendOptions>,
+  runtime: runtimeOfCache,
+  run: (scope, [cache, layer, keys, values], options) =>
+    cache.appendInputs(scope, layer, keys, values, options),
+};
+
+export const cacheAttendOperation: Operation<
+  [cache: KeyValueCache, layer: number, query: TensorLike],
+  CacheAttendOptions,
+  AttentionResult
+> = {
+  inputs: ['cache', 'layer', 'query'],
+  options: /* @__PURE__ */ Object.assign(
+    {
+      mask: 1,
+      bias: 1,
+      lengths: 1,
+      returnWeights: 1,
+      returnLogSumExp: 1,
+      returnRecord: 1,
+      output: 1,
+    } satisfies NamesOf<Omit<CacheAttendOptions, keyof ScoreOptions>>,
+    SCORE_NAMES,
+  ),
+  runtime: runtimeOfCache,
+  run: (scope, [cache, layer, query], options) => cache.attendInput(scope, layer, query, options),
+};
 
 /** Limits far beyond use, so that a wrong number is an error and not a program that hangs. */
 const MOST = 2 ** 31 - 1;
@@ -774,6 +825,7 @@ function rejectWithRing(options: Readonly<Record<string, unknown>>): void {
     'alibi',
     'relativePositionBias',
     'returnWeights',
+    'returnRecord',
     'causal',
   ]) {
     const given = options[argument];

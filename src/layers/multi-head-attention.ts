@@ -11,18 +11,25 @@ import { PANEL } from '../../build/kernels.js';
 import { attend, checkValue } from '../ops/attention/scaled-dot-product-attention.js';
 import type { AttentionResult } from '../ops/attention/scaled-dot-product-attention.js';
 import { SCORE_NAMES } from '../ops/attention/options.js';
-import type { Asked, AttentionOptions, Returned, ScoreOptions } from '../ops/attention/options.js';
+import type {
+  Asked,
+  AttentionOptions,
+  ReturnedRecord,
+  Returned,
+  ScoreOptions,
+} from '../ops/attention/options.js';
 import { planAttention } from '../ops/attention/plan.js';
 import { LinearWeights, rowsOf, runProduct } from '../ops/linear/linear.js';
-import { ASYNC_NAMES, callAsync, callNow } from '../runtime/call.js';
+import { callAsync, callNow } from '../runtime/call.js';
 import type { AsyncOptions } from '../runtime/call.js';
 import { Disposable } from '../runtime/disposable.js';
-import { checkObject, checkOptions } from '../runtime/checks.js';
+import { checkInstance, checkObject, checkOptions } from '../runtime/checks.js';
 import type { NamesOf } from '../runtime/checks.js';
 import { AttentionError, describe, invalidArgument, shapeError } from '../runtime/errors.js';
 import { checkDataType, checkRuntime } from '../runtime/inputs.js';
 import type { CallScope } from '../runtime/call-scope.js';
 import type { TensorLike } from '../runtime/inputs.js';
+import type { Operation } from '../runtime/operation.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { ROTARY_NAMES, rotateInPlace } from '../ops/rotary/rotary.js';
@@ -86,6 +93,7 @@ export interface ForwardOptions<
   Weights extends Asked = Asked,
   Averaged extends Asked = Asked,
   LogSumExp extends Asked = Asked,
+  Recorded extends Asked = Asked,
 > extends Pick<AttentionOptions, 'mask' | 'keyLengths' | 'queryOffset' | 'bias' | 'causal'> {
   /** Cross-attention: keys and values come from here, [batch, keys, kdim]. Default: the input. */
   readonly context?: TensorLike | undefined;
@@ -108,24 +116,9 @@ export interface ForwardOptions<
   readonly averageWeights?: Averaged | undefined;
   /** Also return the log-sum-exp, [batch, heads, queries]. */
   readonly returnLogSumExp?: LogSumExp | undefined;
+  /** Also return a record of the attention, for `attentionWeights`, `attentionEntropy`, ... Not with the ring of a cache. */
+  readonly returnRecord?: Recorded | undefined;
 }
-
-export const FORWARD_NAMES = {
-  mask: 1,
-  keyLengths: 1,
-  queryOffset: 1,
-  bias: 1,
-  causal: 1,
-  context: 1,
-  valueContext: 1,
-  positions: 1,
-  cache: 1,
-  cacheLayer: 1,
-  lengths: 1,
-  returnWeights: 1,
-  averageWeights: 1,
-  returnLogSumExp: 1,
-} satisfies NamesOf<ForwardOptions>;
 
 /** Whether one of two is asked for. */
 export type Either<First extends Asked, Second extends Asked> = First extends true ? true : Second;
@@ -139,24 +132,31 @@ export type Either<First extends Asked, Second extends Asked> = First extends tr
  * weights.shape; // [1, 5, 5]
  * ```
  */
-export class LayerResult<Weights extends Asked = Asked, LogSumExp extends Asked = Asked> extends Disposable {
+export class LayerResult<
+  Weights extends Asked = Asked,
+  LogSumExp extends Asked = Asked,
+  Recorded extends Asked = Asked,
+> extends Disposable {
   /** [batch, queries, embedDim]; without a batch axis if the input had none. */
   readonly output: Tensor<'float32'>;
   /** [batch, heads, queries, keys], or [batch, queries, keys] averaged; where asked for. */
   readonly weights: Returned<Weights>;
   /** [batch, heads, queries], natural logarithm; where asked for. */
   readonly logSumExp: Returned<LogSumExp>;
+  /** The attention itself, to look into; where asked for. */
+  readonly record: ReturnedRecord<Recorded>;
 
   /** @internal */
   constructor(
     output: Tensor<'float32'>,
     weights: Tensor<'float32'> | undefined,
-    logSumExp: Tensor<'float32'> | undefined,
+    { logSumExp, record }: AttentionResult,
   ) {
     super();
     this.output = output;
     this.weights = weights as Returned<Weights>;
     this.logSumExp = logSumExp as Returned<LogSumExp>;
+    this.record = record as ReturnedRecord<Recorded>;
   }
 
   /** Frees the tensors. Safe to repeat. */
@@ -164,6 +164,7 @@ export class LayerResult<Weights extends Asked = Asked, LogSumExp extends Asked 
     this.output.dispose();
     this.weights?.dispose();
     this.logSumExp?.dispose();
+    this.record?.dispose();
   }
 }
 
@@ -179,6 +180,7 @@ interface Wanted {
   readonly output: Tensor<'float32'>;
   readonly returnWeights: boolean | undefined;
   readonly returnLogSumExp: boolean | undefined;
+  readonly returnRecord: boolean | undefined;
 }
 
 /** Some columns of packed weights. */
@@ -285,27 +287,25 @@ export class MultiHeadAttention extends Disposable {
     Weights extends Asked = undefined,
     Averaged extends Asked = undefined,
     LogSumExp extends Asked = undefined,
+    Recorded extends Asked = undefined,
   >(
     x: TensorLike,
-    options: ForwardOptions<Weights, Averaged, LogSumExp> = {},
-  ): LayerResult<Either<Weights, Averaged>, LogSumExp> {
-    checkOptions(options, FORWARD_NAMES);
-    const packed = this.#weights();
-    return callNow(this.runtime, (scope) => this.#run(scope, packed, x, options), [x, options]);
+    options: ForwardOptions<Weights, Averaged, LogSumExp, Recorded> = {},
+  ): LayerResult<Either<Weights, Averaged>, LogSumExp, Recorded> {
+    return callNow(forwardOperation, [this, x], options);
   }
 
   /** {@link forward} in slices of some milliseconds between turns of the event loop: the same bits, and the page lives on. */
-  async forwardAsync<
+  forwardAsync<
     Weights extends Asked = undefined,
     Averaged extends Asked = undefined,
     LogSumExp extends Asked = undefined,
+    Recorded extends Asked = undefined,
   >(
     x: TensorLike,
-    options: ForwardOptions<Weights, Averaged, LogSumExp> & AsyncOptions = {},
-  ): Promise<LayerResult<Either<Weights, Averaged>, LogSumExp>> {
-    checkOptions(options, FORWARD_NAMES, ASYNC_NAMES);
-    const packed = this.#weights();
-    return callAsync(this.runtime, options, (scope) => this.#run(scope, packed, x, options), [x, options]);
+    options: ForwardOptions<Weights, Averaged, LogSumExp, Recorded> & AsyncOptions = {},
+  ): Promise<LayerResult<Either<Weights, Averaged>, LogSumExp, Recorded>> {
+    return callAsync(forwardOperation, [this, x], options);
   }
 
   #weights(): PackedProjections {
@@ -328,7 +328,10 @@ export class MultiHeadAttention extends Disposable {
     this.#disposed = true;
   }
 
-  #run(scope: CallScope, packed: PackedProjections, x: TensorLike, options: ForwardOptions): LayerResult {
+  /** @internal `forward` as part of the call of another layer: its steps and its temporary memory are those of the scope. */
+  run(scope: CallScope, x: TensorLike, options: ForwardOptions = {}): LayerResult {
+    const packed = this.#weights();
+    scope.lasting ||= options.returnRecord ?? false;
     const { embedDim, kdim, vdim, numHeads, numKeyValueHeads, headDim, valueHeadDim, outputDim } =
       this.layout;
     const input = layerInput(scope, 'x', x, embedDim);
@@ -354,6 +357,7 @@ export class MultiHeadAttention extends Disposable {
       output: splitHeads(merged, numHeads, valueHeadDim),
       returnWeights: options.returnWeights || options.averageWeights,
       returnLogSumExp: options.returnLogSumExp,
+      returnRecord: options.returnRecord,
     };
     const attended = options.cache
       ? this.#attendCached(scope, options.cache, { query, key, value }, options, returned)
@@ -371,7 +375,7 @@ export class MultiHeadAttention extends Disposable {
       );
     }
     const weights = options.averageWeights ? averageHeads(scope, attended.weights!) : attended.weights;
-    return new LayerResult(result, weights, attended.logSumExp);
+    return new LayerResult(result, weights, attended);
   }
 
   #attend(
@@ -503,6 +507,33 @@ export class MultiHeadAttention extends Disposable {
     if (this.#disposed) throw new AttentionError({ code: 'DISPOSED', message: 'the layer was disposed' });
   }
 }
+
+export const forwardOperation: Operation<
+  [layer: MultiHeadAttention, x: TensorLike],
+  ForwardOptions,
+  LayerResult
+> = {
+  inputs: ['layer', 'x'],
+  options: {
+    mask: 1,
+    keyLengths: 1,
+    queryOffset: 1,
+    bias: 1,
+    causal: 1,
+    context: 1,
+    valueContext: 1,
+    positions: 1,
+    cache: 1,
+    cacheLayer: 1,
+    lengths: 1,
+    returnWeights: 1,
+    averageWeights: 1,
+    returnLogSumExp: 1,
+    returnRecord: 1,
+  } satisfies NamesOf<ForwardOptions>,
+  runtime: ([layer]) => checkInstance('layer', layer, MultiHeadAttention).runtime,
+  run: (scope, [layer, x], options) => layer.run(scope, x, options),
+};
 
 function unsupported(argument: string, expected: string, what: string): AttentionError {
   return new AttentionError({

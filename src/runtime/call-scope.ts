@@ -19,7 +19,7 @@ export class CallScope {
   readonly runtime: Runtime;
   readonly #addresses: number[] = [];
   readonly #tensors: Tensor[] = [];
-  readonly #made: Tensor[] = [];
+  readonly #made: { dispose(): void }[] = [];
   readonly #used: Tensor[] = [];
   readonly #undo: (() => void)[] = [];
   readonly #finally: (() => void)[] = [];
@@ -28,6 +28,8 @@ export class CallScope {
   /** Where steps go that do not run at once. */
   readonly #later: Step[] | undefined;
 
+  /** True where results hold what the call reads and computes on the way: then its memory is kept for as long as they do. */
+  lasting = false;
   /** To which belongs what the call makes. */
   readonly #owner: TensorScope | undefined;
 
@@ -68,9 +70,13 @@ export class CallScope {
 
   /** A tensor for the caller; disposed if the call fails. */
   make<Type extends DataType = 'float32'>(shape: readonly number[], dtype?: Type): Tensor<Type> {
-    const tensor = this.runtime.place(shape, dtype);
-    this.#made.push(tensor);
-    return tensor;
+    return this.hand(this.runtime.place(shape, dtype));
+  }
+
+  /** What a call makes for the caller besides; disposed if the call fails. */
+  hand<Made extends { dispose(): void }>(made: Made): Made {
+    this.#made.push(made);
+    return made;
   }
 
   /** A tensor for an object that disposes it itself, whatever scope the call is made in; disposed if the call fails. */
@@ -124,12 +130,16 @@ export class CallScope {
 
   /** A tensor that lives as long as the call. Its elements are whatever the memory held. */
   temporary<Type extends DataType = 'float32'>(shape: readonly number[], dtype?: Type): Tensor<Type> {
-    return this.#keep(this.runtime.place(shape, dtype, this));
+    return this.#keep(this.runtime.place(shape, dtype, this.#lender));
   }
 
   /** The tensor, or a copy that lives as long as the call if its elements do not lie one after the other. */
   contiguous<Type extends DataType>(tensor: Tensor<Type>): Tensor<Type> {
-    return tensor.contiguous ? tensor : this.#keep(tensor.copy(this));
+    return tensor.contiguous ? tensor : this.#keep(tensor.copy(this.#lender));
+  }
+
+  get #lender(): this | undefined {
+    return this.lasting ? undefined : this;
   }
 
   #keep<Type extends DataType>(tensor: Tensor<Type>): Tensor<Type> {
@@ -142,7 +152,7 @@ export class CallScope {
     if (isTensor(input)) return this.use(checkTensor(argument, input, this.runtime));
     const { data, shape } = dataAndShape(argument, input);
     try {
-      return this.#keep(this.runtime.copyOf(data, shape, this));
+      return this.#keep(this.runtime.copyOf(data, shape, this.#lender));
     } catch (error) {
       throw nameArgument(error, argument);
     }

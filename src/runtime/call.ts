@@ -1,13 +1,15 @@
-// The two ways to run an operation. Its body is written once: it checks, allocates, and hands kernels to the scope; nothing
-// it does depends on what a kernel has computed, unless it stands in `scope.then`.
+// The two ways to run an operation (operation.ts) on this thread.
 //
 //   callNow      steps run where they stand
 //   callAsync    steps go on a list, and run in slices of a few milliseconds between turns of the event loop
 
-import type { NamesOf } from './checks.js';
+import { checkOptions } from './checks.js';
+import type { Names, NamesOf } from './checks.js';
 import { invalidArgument } from './errors.js';
 import { CallScope } from './call-scope.js';
 import type { Step } from './call-scope.js';
+import { runtimeAmong } from './operation.js';
+import type { Operation } from './operation.js';
 import type { Runtime } from './runtime.js';
 import type { TensorScope } from './tidy.js';
 import { runTiles } from './tiles.js';
@@ -36,49 +38,71 @@ export interface AsyncOptions {
 
 export const ASYNC_NAMES = { signal: 1, onProgress: 1, scope: 1 } satisfies NamesOf<AsyncOptions>;
 
+/** Runs an operation to its end. */
+export function callNow<Inputs extends readonly unknown[], Options extends object, Result>(
+  operation: Operation<Inputs, Options, Result>,
+  inputs: NoInfer<Inputs>,
+  options: Options,
+): Result {
+  return runInScope(
+    findRuntime(operation, inputs, options),
+    (scope) => operation.run(scope, inputs, options),
+    [inputs, options],
+  );
+}
+
 /**
- * Runs the body of an operation to its end.
+ * Runs the body of an operation, or of a constructor, to its end.
  *
  * @param given the caller's arguments, among which there may be views of linear memory: see `LinearMemory.given`
  */
-export function callNow<Result>(
+export function runInScope<Result>(
   runtime: Runtime,
   body: (scope: CallScope) => Result,
   given?: readonly unknown[],
 ): Result {
   const scope = new CallScope(runtime);
   let succeeded = false;
-  runtime.linearMemory.given.push(given);
   try {
-    const result = body(scope);
+    const result = prepare(scope, body, given);
     succeeded = true;
     return result;
   } finally {
-    runtime.linearMemory.given.pop();
     scope.end(succeeded);
   }
 }
 
 /** Checks and prepares at once, then works in slices. Tensors disposed meanwhile live on until the call is over. */
-export async function callAsync<Result>(
-  runtime: Runtime,
-  options: AsyncOptions,
-  body: (scope: CallScope) => Result,
-  given?: readonly unknown[],
+export async function callAsync<Inputs extends readonly unknown[], Options extends object, Result>(
+  operation: Operation<Inputs, Options, Result>,
+  inputs: NoInfer<Inputs>,
+  options: Options & AsyncOptions,
 ): Promise<Result> {
+  const runtime = findRuntime(operation, inputs, options, ASYNC_NAMES);
   checkAsyncOptions(options);
   options.signal?.throwIfAborted();
   const steps: Step[] = [];
   const scope = new CallScope(runtime, steps, options.scope);
   let succeeded = false;
   try {
-    const result = prepare(scope, body, given);
+    const result = prepare(scope, () => operation.run(scope, inputs, options), [inputs, options]);
     await runSteps(scope, steps, options);
     succeeded = true;
     return result;
   } finally {
     scope.end(succeeded);
   }
+}
+
+/** Checks the names of the options on the way. */
+function findRuntime<Inputs extends readonly unknown[], Options extends object>(
+  operation: Operation<Inputs, Options, unknown>,
+  inputs: Inputs,
+  options: Options,
+  more?: Names,
+): Runtime {
+  checkOptions(options, operation.options, more);
+  return operation.runtime?.(inputs, options) ?? runtimeAmong(inputs, options);
 }
 
 function prepare<Result>(

@@ -69,6 +69,16 @@ function plain(name: string): string {
   return name.toLowerCase().replace(/[^a-z]/g, '');
 }
 
+/** The value, which must be of a class. */
+export function checkInstance<T>(
+  argument: string,
+  value: unknown,
+  kind: abstract new (...args: never[]) => T,
+): T {
+  if (value instanceof kind) return value;
+  throw invalidArgument(argument, `a ${kind.name}`, value);
+}
+
 /** Throws unless the value is an integer in a range. */
 export function checkInteger(argument: string, value: unknown, least: number, most: number): void {
   if (Number.isInteger(value) && (value as number) >= least && (value as number) <= most) return;

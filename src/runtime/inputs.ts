@@ -6,11 +6,8 @@ import type { ArrayInput } from './elements.js';
 import { AttentionError, describe, invalidArgument } from './errors.js';
 import { floatsOfHalves } from '../math/half.js';
 import { current } from './memory.js';
-import { Runtime, runtimeOf } from './runtime.js';
-import { isTensor } from './tensor.js';
+import { Runtime } from './runtime.js';
 import type { DataType, Tensor } from './tensor.js';
-import { checkOptions } from './checks.js';
-import type { Names } from './checks.js';
 
 /**
  * A tensor, or anything that has `data` (TensorFlow.js: `dataSync()`) and a `shape` or `dims`: tensors of onnxruntime-web,
@@ -23,30 +20,6 @@ export type TensorLike =
   | { readonly data: ArrayInput; readonly dims: readonly number[] }
   | { readonly data: Uint16Array; readonly type: 'float16'; readonly dims: readonly number[] }
   | { dataSync(): ArrayInput; readonly shape: readonly number[] };
-
-/**
- * The runtime to compute in: the one in the options, or that of the first tensor among the inputs. Checks the names of the
- * options, of which `more` are those that an asynchronous form has beside its synchronous one.
- */
-export function findRuntime(
-  options: { readonly runtime?: Runtime | undefined },
-  inputs: readonly unknown[],
-  names: Names,
-  more?: Names,
-): Runtime {
-  checkOptions(options, names, more);
-  if (options.runtime !== undefined) return options.runtime;
-  for (const input of inputs) {
-    if (!isTensor(input)) continue;
-    return runtimeOf(input);
-  }
-  throw new AttentionError({
-    code: 'INVALID_ARGUMENT',
-    argument: 'runtime',
-    expected: 'at least one Tensor among the inputs, or { runtime } in the options',
-    received: 'plain arrays only',
-  });
-}
 
 /** Throws unless this is a runtime, and not disposed. */
 export function checkRuntime(runtime: Runtime): void {

@@ -349,9 +349,18 @@ export class Tensor<Type extends DataType = DataType> {
   /** @internal Makes a view one of the owners. */
   own(): void {
     this.#check();
+    if (this.#owner) return;
     this.#owner = true;
     this.#storage.owner = this;
     this.#storage.share();
+  }
+
+  /** @internal The same elements as a tensor that owns the memory, too. */
+  share(): Tensor<Type> {
+    const shared = this.withLayout(this.shape, this.strides);
+    shared.#owner = true;
+    this.#storage.share();
+    return shared;
   }
 
   /** @internal Holds the memory, whoever disposes it, until `release`. */

@@ -20,7 +20,7 @@ import { eachObject } from './walk.js';
  * scope.dispose();
  * ```
  */
-export class TensorScope extends Scope<Tensor> {
+export class TensorScope extends Scope<{ dispose(): void }> {
   readonly #runtime: Runtime;
   readonly #outer: TensorScope | undefined;
 
@@ -66,14 +66,12 @@ export class TensorScope extends Scope<Tensor> {
    * @returns what was given
    */
   override keep<Value>(value: Value): Value {
-    const tensors = new Set<Tensor>();
-    eachObject(value, (object) => {
-      if (isTensor(object)) tensors.add(object);
-    });
-    const owners = [...tensors].filter((tensor) => this.items.delete(tensor));
-    const views = [...tensors].filter((tensor) => this.items.has(tensor.owner));
+    const objects = new Set<{ dispose(): void }>();
+    eachObject(value, (object) => objects.add(object as Tensor));
+    const owners = [...objects].filter((object) => this.items.delete(object));
+    const views = [...objects].filter(isTensor).filter(({ owner }) => this.items.has(owner));
     for (const view of views) view.own();
-    for (const tensor of [...owners, ...views]) this.#outer?.add(tensor);
+    for (const kept of [...owners, ...views]) this.#outer?.add(kept);
     return value;
   }
 

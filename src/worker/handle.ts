@@ -1,6 +1,6 @@
 // Things that live in a worker, as the program outside knows them: by a number, and what was said of them when made.
 
-import type { DataType, TensorData } from '../index.js';
+import type { AttentionRecord, DataType, TensorData } from '../index.js';
 import { disposeSymbol } from '../runtime/disposable.js';
 import type { CallOptions, Link } from './link.js';
 
@@ -74,7 +74,7 @@ export class WorkerTensor<Type extends DataType = DataType> extends WorkerHandle
   async read(): Promise<TensorData<Type>> {
     const contents = this.#contents;
     this.#contents = undefined;
-    return contents ?? this.link.call<TensorData<Type>>('read', { tensor: this });
+    return contents ?? this.link.call<TensorData<Type>>('Tensor.read', this);
   }
 
   /**
@@ -87,7 +87,30 @@ export class WorkerTensor<Type extends DataType = DataType> extends WorkerHandle
     options: Pick<CallOptions, 'transfer'> = {},
   ): Promise<this> {
     this.#contents = undefined;
-    await this.link.call('set', { tensor: this, values: { data: values } }, options);
+    await this.link.call('Tensor.set', this, { data: values }, options);
     return this;
+  }
+}
+
+/**
+ * An `AttentionRecord` in the worker, returned for `returnRecord`: `attentionWeights`, `attentionEntropy`, `topKeys` and
+ * `receivedWeight` take it in place of query and key.
+ *
+ * @example
+ * ```js
+ * const { record } = await remote.scaledDotProductAttention(input, input, input, { returnRecord: true });
+ * const weights = await remote.attentionWeights(record, { region: { queries: [4, 5] } });
+ * weights.shape; // [1, 2, 1, 5]
+ * record.dispose();
+ * ```
+ */
+export class WorkerAttentionRecord extends WorkerHandle {
+  /** Batch rows, query heads, key/value heads, queries, keys, channels per head. */
+  readonly sizes: AttentionRecord['sizes'];
+
+  /** @internal */
+  constructor(link: Link, number: number, properties: Record<string, unknown>) {
+    super(link, number);
+    this.sizes = properties['sizes'] as AttentionRecord['sizes'];
   }
 }

@@ -19,7 +19,7 @@ import type { Mask, Progress, Runtime, RuntimeOptions, TensorData } from '../ind
 import { invalidArgument } from '../runtime/errors.js';
 import { isTensor } from '../runtime/tensor.js';
 import { packError } from './errors.js';
-import { findOperation, optionNames, propertiesOf } from './operations.js';
+import { describeHandle, perform, signatures } from './operations.js';
 import { nameOf } from './pack.js';
 import type { Answer, CallRequest, Made, Path, Request } from './protocol.js';
 
@@ -107,7 +107,7 @@ export class Host {
   async #start(options: RuntimeOptions): Promise<void> {
     try {
       this.#runtime ??= await createRuntime(options);
-      this.#post({ type: 'ready', info: this.#runtime.info, names: optionNames }, []);
+      this.#post({ type: 'ready', info: this.#runtime.info, signatures }, []);
     } catch (error) {
       this.#post({ type: 'failed', error: packError(error) }, []);
     }
@@ -122,24 +122,15 @@ export class Host {
       const runtime = this.#runtime;
       if (!runtime) throw invalidMessage('type', 'a call before the start');
       const inputs = this.#unpack(request);
-      const run = findOperation(request.operation);
       const onProgress = ({ done, total }: Progress) =>
         this.#post({ type: 'progress', id, progress: { done, total } }, []);
-      const own = inputs['options'] as object | undefined;
-      const watched = {
-        ...own,
-        signal: abort.signal,
-        onProgress: request.progress ? onProgress : undefined,
-      };
-      const options = { ...watched, runtime };
-      const result = await run({
+      const result = await perform(request.operation, {
         runtime,
         handles: this.#handles.size,
-        inputs,
-        own,
-        watched,
-        options,
-      } as never);
+        inputs: inputs as Record<string, never>,
+        options: inputs['options'] as never,
+        watched: { signal: abort.signal, onProgress: request.progress ? onProgress : undefined },
+      });
       this.#reply(request, result);
     } catch (error) {
       this.#fail(id, error);
@@ -199,11 +190,11 @@ export class Host {
     const transfers: ArrayBuffer[] = [];
     const spares = sparesOf(request.inputs);
     const pack = (value: unknown, path: Path): unknown => {
-      const properties = propertiesOf(value);
-      if (properties) {
-        made.push({ path, handle: this.#handleOf(value as Disposable), properties });
+      const described = describeHandle(value);
+      if (described) {
+        made.push({ path, handle: this.#handleOf(value as Disposable), ...described });
         if (isTensor(value) && request.read) {
-          properties['data'] = give(copyOf(value.data, spares));
+          described.properties['data'] = give(copyOf(value.data, spares));
         }
         return undefined;
       }

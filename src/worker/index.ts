@@ -7,6 +7,7 @@
 
 export { createWorkerRuntime } from './worker-runtime.js';
 export type {
+  LookInto,
   Remote,
   TensorOptions,
   TransferOptions,
@@ -20,7 +21,7 @@ export type {
   WorkerRuntimeOptions,
 } from './worker-runtime.js';
 export type { KernelPack } from '../runtime/packs.js';
-export type { WorkerTensor } from './handle.js';
+export type { WorkerAttentionRecord, WorkerTensor } from './handle.js';
 export type { CallOptions } from './link.js';
 export type { WorkerScope } from './scope.js';
 export type { AnyWorker, NodeWorker, WorkerSource } from './start.js';
@@ -78,9 +79,11 @@ export type {
   Positions,
   Progress,
   Range,
-  ReceivedWeightOptions,
+  RecordSummaryOptions,
+  RecordWeightsOptions,
   RelativePositionBias,
   Returned,
+  ReturnedRecord,
   RotaryEmbeddingOptions,
   RotaryOptions,
   RotaryScaling,

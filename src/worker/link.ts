@@ -5,10 +5,10 @@ import { checkOptions } from '../runtime/checks.js';
 import type { Names, NamesOf } from '../runtime/checks.js';
 import { AttentionError, invalidArgument } from '../runtime/errors.js';
 import { unpackError } from './errors.js';
-import { WorkerHandle, WorkerTensor } from './handle.js';
+import { WorkerHandle } from './handle.js';
 import { packInputs } from './pack.js';
 import { WorkerScope } from './scope.js';
-import type { Answer, Request } from './protocol.js';
+import type { Answer, HandleKind, Request, Signature } from './protocol.js';
 import { startWorker } from './start.js';
 import type { Connection, WorkerSource } from './start.js';
 import inlined from './worker.js?inline';
@@ -36,12 +36,14 @@ const CALL_NAMES = {
 
 type ResultAnswer = Extract<Answer, { type: 'result' }>;
 
-/** A handle of what the worker says it has made. */
-type Revive<H extends WorkerHandle> = new (
-  link: Link,
-  number: number,
-  properties: Record<string, unknown>,
-) => H;
+/** Classes of handles, by what they stand for. */
+export type HandleClasses = {
+  readonly [Kind in HandleKind]: new (
+    link: Link,
+    number: number,
+    properties: Record<string, unknown>,
+  ) => WorkerHandle;
+};
 
 interface Pending {
   readonly resolve: (answer: ResultAnswer) => void;
@@ -52,18 +54,27 @@ interface Pending {
 export class Link {
   /** What the worker said of its runtime. */
   info!: RuntimeInfo;
-  /** Names of the options of each operation that has any. */
-  #names!: Readonly<Record<string, Names>>;
+  /** What can be called. */
+  signatures!: Readonly<Record<string, Signature>>;
+  readonly #classes: HandleClasses;
   #connection!: Connection;
   readonly #pending = new Map<number, Pending>();
   #start: { resolve: (info: RuntimeInfo) => void; reject: (reason: unknown) => void } | undefined;
   #nextId = 1;
   #end: AttentionError | undefined;
 
+  private constructor(classes: HandleClasses) {
+    this.#classes = classes;
+  }
+
   /** Starts a worker, and a runtime in it. */
-  static async open(source: WorkerSource | undefined, options: RuntimeOptions): Promise<Link> {
+  static async open(
+    source: WorkerSource | undefined,
+    options: RuntimeOptions,
+    classes: HandleClasses,
+  ): Promise<Link> {
     const { inputs } = packInputs({ options }, false, () => undefined);
-    const link = new Link();
+    const link = new Link(classes);
     const started = new Promise<RuntimeInfo>((resolve, reject) => (link.#start = { resolve, reject }));
     started.catch(() => {}); // it may fail before it is waited for
     link.#connection = await startWorker(source, inlined, {
@@ -90,29 +101,24 @@ export class Link {
   /**
    * Calls an operation of the worker. Calls are answered in the order they are made in.
    *
-   * @param inputs  by the names the caller knows them by
-   * @param options those of the operation, and those of every call
-   * @param revive  class of the handles in the result
+   * @param given its inputs in order, then its options and those of every call
    */
-  async call<T>(
-    operation: string,
-    inputs: Record<string, unknown>,
-    options: CallOptions = {},
-    revive: Revive<WorkerHandle> = WorkerTensor,
-  ): Promise<T> {
+  async call<T>(operation: string, ...given: readonly unknown[]): Promise<T> {
     if (this.#end) throw this.#end;
-    const names = this.#names[operation] ?? {};
+    const { inputs, options: names } = this.signatures[operation]!;
+    const options = (given[inputs.length] ?? {}) as CallOptions;
     checkOptions(options, names, CALL_NAMES);
     checkCallOptions(options, this);
     const { signal, onProgress, transfer = false, read = false, scope } = options;
     signal?.throwIfAborted();
-    const given = new Map<number, WorkerHandle>();
+    const handles = new Map<number, WorkerHandle>();
+    const named = Object.fromEntries(inputs.map((name, index) => [name, given[index]]));
     const { transfers, ...packed } = packInputs(
-      { ...inputs, options: pick(options, names) },
+      { ...named, options: pick(options, names) },
       transfer,
       (argument, value) => {
         if (!(value instanceof WorkerHandle)) return undefined;
-        given.set(value.number, this.#check(argument, value));
+        handles.set(value.number, this.#check(argument, value));
         return value.number;
       },
     );
@@ -127,8 +133,8 @@ export class Link {
     signal?.addEventListener('abort', abort);
     try {
       const result = await answer;
-      if (!signal?.aborted) return this.#place(result, given, revive, scope) as T;
-      this.#discard(result, given);
+      if (!signal?.aborted) return this.#place(result, handles, scope) as T;
+      this.#discard(result, handles);
       throw signal.reason;
     } catch (error) {
       throw signal?.aborted && !this.#end ? signal.reason : error;
@@ -149,7 +155,7 @@ export class Link {
   #receive(answer: Answer): void {
     switch (answer.type) {
       case 'ready':
-        this.#names = answer.names;
+        this.signatures = answer.signatures;
         this.#start?.resolve(answer.info);
         break;
       case 'failed':
@@ -217,11 +223,10 @@ export class Link {
   #place(
     { value, made }: ResultAnswer,
     given: Map<number, WorkerHandle>,
-    revive: Revive<WorkerHandle>,
     scope: WorkerScope | undefined,
   ): unknown {
     const root = { value } as Record<string, unknown>;
-    for (const { path, handle, properties } of made) {
+    for (const { path, handle, kind, properties } of made) {
       let parent = root;
       let key = 'value';
       for (const step of path) {
@@ -229,8 +234,8 @@ export class Link {
         key = String(step);
       }
       const known = given.get(handle);
-      const placed = known ?? new revive(this, handle, properties);
-      if (!known && placed instanceof WorkerTensor) scope?.add(placed as WorkerTensor);
+      const placed = known ?? new this.#classes[kind](this, handle, properties);
+      if (!known && (kind === 'tensor' || kind === 'record')) scope?.add(placed);
       parent[key] = placed;
     }
     return root['value'];

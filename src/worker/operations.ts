@@ -1,157 +1,174 @@
-// What a worker can be asked to do: each operation of the public API by name, with its inputs by name.
+// What a worker can be asked to do, by name. Operations of the package follow from their descriptions (runtime/operation.ts): a
+// message names their inputs and options. What else there is (tensors, layers, caches) is a function of a message.
 
-import {
-  attentionEntropyAsync,
-  attentionWeightsAsync,
-  KeyValueCache,
-  linearAsync,
-  linearAttentionAsync,
-  LinearWeights,
-  mergeAttentionAsync,
-  MultiHeadAttention,
-  receivedWeightAsync,
-  rotaryEmbedding,
-  scaledDotProductAttentionAsync,
-  softmaxAsync,
-  Tensor,
-  topKeysAsync,
-  variableLengthAttentionAsync,
-} from '../index.js';
+import { KeyValueCache, LinearWeights, MultiHeadAttention, Tensor } from '../index.js';
+import type { AsyncOptions, DataType, Runtime, TensorData } from '../index.js';
 import { measurePeak } from '../benchmark/rates.js';
-import type { DataType, Runtime, TensorData } from '../index.js';
-import { APPEND_NAMES, CACHE_ATTEND_NAMES, CACHE_NAMES } from '../cache/key-value-cache.js';
-import { FORWARD_NAMES, LAYER_NAMES } from '../layers/multi-head-attention.js';
-import { LINEAR_ATTENTION_NAMES } from '../ops/attention/linear-attention.js';
-import { SCALED_DOT_PRODUCT_ATTENTION_NAMES } from '../ops/attention/options.js';
-import { RECEIVED_WEIGHT_NAMES, SUMMARY_NAMES } from '../ops/attention/summaries.js';
-import { VARIABLE_LENGTH_NAMES } from '../ops/attention/variable-length.js';
-import { WEIGHTS_NAMES } from '../ops/attention/weights.js';
-import { LINEAR_NAMES } from '../ops/linear/linear.js';
-import { SOFTMAX_NAMES } from '../ops/rows/softmax.js';
-import { ROTARY_EMBEDDING_NAMES } from '../ops/rotary/rotary.js';
+import { appendOperation, CACHE_NAMES, cacheAttendOperation } from '../cache/key-value-cache.js';
+import { forwardOperation, LAYER_NAMES } from '../layers/multi-head-attention.js';
+import { linearAttentionOperation } from '../ops/attention/linear-attention.js';
+import { mergeOperation } from '../ops/attention/merge.js';
+import { AttentionRecord } from '../ops/attention/record.js';
+import { attentionOperation } from '../ops/attention/scaled-dot-product-attention.js';
+import { entropyOperation, receivedWeightOperation, topKeysOperation } from '../ops/attention/summaries.js';
+import { variableLengthOperation } from '../ops/attention/variable-length.js';
+import { weightsOperation } from '../ops/attention/weights.js';
+import { linearOperation } from '../ops/linear/linear.js';
+import { rotaryEmbeddingOperation } from '../ops/rotary/rotary.js';
+import { softmaxOperation } from '../ops/rows/softmax.js';
+import { callAsync } from '../runtime/call.js';
+import { checkInstance } from '../runtime/checks.js';
 import type { Names } from '../runtime/checks.js';
 import { invalidArgument } from '../runtime/errors.js';
+import type { AnyOperation, Operation } from '../runtime/operation.js';
 import { isTensor } from '../runtime/tensor.js';
-
-type InputName =
-  | ('data' | 'shape' | 'dtype' | 'tensor' | 'values' | 'pack')
-  | ('query' | 'key' | 'value' | 'count' | 'parts' | 'input' | 'weights')
-  | ('weight' | 'bias' | 'stateDict' | 'prefix' | 'x')
-  | ('layer' | 'cache' | 'keys' | 'rows' | 'length' | 'snapshot');
+import type { HandleKind, Signature } from './protocol.js';
 
 /** A call as the worker sees it. Whatever the inputs are (hence `never`), the operations of the package check them. */
 export interface Call {
   readonly runtime: Runtime;
   /** How many things the worker holds for handles outside. */
   readonly handles: number;
-  readonly inputs: Record<InputName, never>;
+  readonly inputs: Record<string, never>;
   /** The operation's options, as they were given. */
-  readonly own: never;
-  /** Those, and `AsyncOptions`. */
-  readonly watched: never;
-  /** Those, and `runtime`. */
   readonly options: never;
+  /** Those of asynchronous forms. */
+  readonly watched: Pick<AsyncOptions, 'signal' | 'onProgress'>;
 }
 
-const operations: Record<string, (call: Call) => unknown> = {
-  tensor: ({ runtime, inputs: { data, shape } }) => runtime.tensor(data, shape),
-  empty: ({ runtime, inputs: { shape, dtype } }) => runtime.empty(shape, dtype),
-  set: ({ inputs: { tensor, values } }) => void tensorOf(tensor).set((values as { data: TensorData }).data),
-  read: ({ inputs: { tensor } }) => tensorOf(tensor).data.slice(),
-  loadPack: async ({ runtime, inputs: { pack } }) => {
-    await runtime.load(pack);
-    return runtime.info;
-  },
-  measurePeak: ({ runtime, inputs: { count } }) => measurePeak(runtime, count),
-  memory: ({ runtime, handles }) => ({ ...runtime.memory, handles }),
-
-  scaledDotProductAttention: ({ inputs: { query, key, value }, options }) =>
-    scaledDotProductAttentionAsync(query, key, value, options),
-  attentionWeights: ({ inputs: { query, key }, options }) => attentionWeightsAsync(query, key, options),
-  attentionEntropy: ({ inputs: { query, key }, options }) => attentionEntropyAsync(query, key, options),
-  receivedWeight: ({ inputs: { query, key }, options }) => receivedWeightAsync(query, key, options),
-  topKeys: ({ inputs: { query, key, count }, options }) => topKeysAsync(query, key, count, options),
-  mergeAttention: ({ inputs: { parts }, options }) => mergeAttentionAsync(parts, options),
-  linearAttention: ({ inputs: { query, key, value }, options }) =>
-    linearAttentionAsync(query, key, value, options),
-  variableLengthAttention: ({ inputs: { query, key, value }, options }) =>
-    variableLengthAttentionAsync(query, key, value, options),
-  linear: ({ inputs: { input, weights }, watched }) => linearAsync(input, weights, watched),
-  softmax: ({ inputs: { input }, options }) => softmaxAsync(input, options),
-  rotaryEmbedding: ({ runtime, inputs: { input }, own }) =>
-    rotaryEmbedding(input, { ...(own as object), runtime }),
-
-  linearWeights: ({ runtime, inputs: { weight, bias } }) => new LinearWeights(runtime, weight, bias),
-  multiHeadAttention: ({ runtime, own }) => new MultiHeadAttention(runtime, own),
-  load: ({ inputs: { layer, stateDict, prefix } }) =>
-    only(MultiHeadAttention, 'layer', layer).load(stateDict, prefix).leftAside,
-  forward: ({ inputs: { layer, x }, watched }) =>
-    only(MultiHeadAttention, 'layer', layer).forwardAsync(x, watched),
-
-  keyValueCache: ({ runtime, own }) => new KeyValueCache(runtime, own),
-  cacheLengths: ({ inputs: { cache, layer } }) => cacheOf(cache).lengths(layer),
-  cacheBytes: ({ inputs: { cache } }) => cacheOf(cache).bytes,
-  cacheAppend: ({ inputs: { cache, layer, keys, values }, own }) =>
-    cacheOf(cache).append(layer, keys, values, own),
-  cacheAttend: ({ inputs: { cache, layer, query }, watched }) =>
-    cacheOf(cache).attendAsync(layer, query, watched),
-  cacheFork: ({ inputs: { cache, rows } }) => cacheOf(cache).fork(rows),
-  cacheReorder: ({ inputs: { cache, rows } }) => cacheOf(cache).reorder(rows),
-  cacheCrop: ({ inputs: { cache, length } }) => cacheOf(cache).crop(length),
-  cacheReset: ({ inputs: { cache } }) => cacheOf(cache).reset(),
-  cacheSnapshot: ({ inputs: { cache } }) => cacheOf(cache).snapshot(),
-  cacheRestore: ({ inputs: { cache, snapshot } }) => cacheOf(cache).restore(snapshot),
+/** Operations of the package, by the names of their functions. */
+const operations: Readonly<Record<string, AnyOperation>> = {
+  scaledDotProductAttention: attentionOperation,
+  attentionWeights: weightsOperation,
+  attentionEntropy: entropyOperation,
+  receivedWeight: receivedWeightOperation,
+  topKeys: topKeysOperation,
+  mergeAttention: mergeOperation,
+  linearAttention: linearAttentionOperation,
+  variableLengthAttention: variableLengthOperation,
+  linear: linearOperation,
+  softmax: softmaxOperation,
+  rotaryEmbedding: rotaryEmbeddingOperation,
+  'MultiHeadAttention.forward': forwardOperation,
+  'KeyValueCache.append': appendOperation,
+  'KeyValueCache.attend': cacheAttendOperation,
 };
 
-/** Names of the options of each operation that has any. Without `runtime`: here that is the worker's. */
-export const optionNames: Readonly<Record<string, Names>> = Object.fromEntries(
-  Object.entries<Names>({
-    scaledDotProductAttention: SCALED_DOT_PRODUCT_ATTENTION_NAMES,
-    attentionWeights: WEIGHTS_NAMES,
-    attentionEntropy: SUMMARY_NAMES,
-    receivedWeight: RECEIVED_WEIGHT_NAMES,
-    topKeys: SUMMARY_NAMES,
-    linearAttention: LINEAR_ATTENTION_NAMES,
-    variableLengthAttention: VARIABLE_LENGTH_NAMES,
-    linear: LINEAR_NAMES,
-    softmax: SOFTMAX_NAMES,
-    rotaryEmbedding: ROTARY_EMBEDDING_NAMES,
-    multiHeadAttention: LAYER_NAMES,
-    forward: FORWARD_NAMES,
-    keyValueCache: CACHE_NAMES,
-    cacheAppend: APPEND_NAMES,
-    cacheAttend: CACHE_ATTEND_NAMES,
-  }).map(([operation, { runtime: _, ...names }]) => [operation, names]),
+/** What else a worker does: inputs and options by their names, and how. */
+interface Action extends Signature {
+  readonly run: (call: Call) => unknown;
+}
+
+function action(inputs: string, run: (call: Call) => unknown, options: Names = {}): Action {
+  return { inputs: inputs ? inputs.split(' ') : [], options, run };
+}
+
+const actions: Readonly<Record<string, Action>> = {
+  tensor: action('data shape', ({ runtime, inputs: { data, shape } }) => runtime.tensor(data!, shape)),
+  empty: action('shape dtype', ({ runtime, inputs: { shape, dtype } }) => runtime.empty(shape!, dtype)),
+  'Tensor.set': action(
+    'tensor values',
+    ({ inputs: { tensor, values } }) =>
+      void tensorOf(tensor).set((values as unknown as { data: TensorData }).data),
+  ),
+  'Tensor.read': action('tensor', ({ inputs: { tensor } }) => tensorOf(tensor).data.slice()),
+  loadPack: action('pack', async ({ runtime, inputs: { pack } }) => {
+    await runtime.load(pack!);
+    return runtime.info;
+  }),
+  measurePeak: action('runs', ({ runtime, inputs: { runs } }) => measurePeak(runtime, runs)),
+  memory: action('', ({ runtime, handles }) => ({ ...runtime.memory, handles })),
+
+  linearWeights: action(
+    'weight bias',
+    ({ runtime, inputs: { weight, bias } }) => new LinearWeights(runtime, weight!, bias),
+  ),
+  multiHeadAttention: action(
+    '',
+    ({ runtime, options }) => new MultiHeadAttention(runtime, options),
+    LAYER_NAMES,
+  ),
+  'MultiHeadAttention.load': action(
+    'layer stateDict prefix',
+    ({ inputs: { layer, stateDict, prefix } }) =>
+      checkInstance('layer', layer, MultiHeadAttention).load(stateDict!, prefix).leftAside,
+  ),
+
+  keyValueCache: action('', ({ runtime, options }) => new KeyValueCache(runtime, options), CACHE_NAMES),
+  'KeyValueCache.lengths': action('cache layer', ({ inputs: { cache, layer } }) =>
+    cacheOf(cache).lengths(layer),
+  ),
+  'KeyValueCache.bytes': action('cache', ({ inputs: { cache } }) => cacheOf(cache).bytes),
+  'KeyValueCache.fork': action('cache rows', ({ inputs: { cache, rows } }) => cacheOf(cache).fork(rows)),
+  'KeyValueCache.reorder': action('cache rows', ({ inputs: { cache, rows } }) =>
+    cacheOf(cache).reorder(rows!),
+  ),
+  'KeyValueCache.crop': action('cache length', ({ inputs: { cache, length } }) =>
+    cacheOf(cache).crop(length!),
+  ),
+  'KeyValueCache.reset': action('cache', ({ inputs: { cache } }) => cacheOf(cache).reset()),
+  'KeyValueCache.snapshot': action('cache', ({ inputs: { cache } }) => cacheOf(cache).snapshot()),
+  'KeyValueCache.restore': action('cache snapshot', ({ inputs: { cache, snapshot } }) =>
+    cacheOf(cache).restore(snapshot!),
+  ),
+};
+
+/** What the program outside has to know to call them: without `runtime`, which here is the worker's. */
+export const signatures: Readonly<Record<string, Signature>> = Object.fromEntries(
+  Object.entries<Signature>({ ...operations, ...actions }).map(
+    ([
+      name,
+      {
+        inputs,
+        options: { runtime: _, ...options },
+      },
+    ]) => [name, { inputs, options }],
+  ),
 );
 
 function tensorOf(value: unknown): Tensor {
-  return only(Tensor<DataType>, 'tensor', value);
+  return checkInstance('tensor', value, Tensor<DataType>);
 }
 
 function cacheOf(value: unknown): KeyValueCache {
-  return only(KeyValueCache, 'cache', value);
+  return checkInstance('cache', value, KeyValueCache);
 }
 
-/** @throws AttentionError INVALID_ARGUMENT if there is no such operation */
-export function findOperation(name: unknown): (call: Call) => unknown {
-  if (typeof name === 'string' && Object.hasOwn(operations, name)) return operations[name]!;
-  throw invalidArgument('operation', `one of ${Object.keys(operations).join(', ')}`, name);
+/**
+ * Does what a message asks for.
+ *
+ * @throws AttentionError INVALID_ARGUMENT if there is no such operation
+ */
+export function perform(name: unknown, call: Call): unknown {
+  if (typeof name === 'string' && Object.hasOwn(operations, name)) {
+    const { runtime, inputs, options, watched } = call;
+    const operation = operations[name] as unknown as Operation<readonly unknown[], object, unknown>;
+    const given = operation.inputs.map((input) => inputs[input]);
+    const own = 'runtime' in operation.options ? { runtime } : {};
+    return callAsync(operation, given, { ...(options as object), ...watched, ...own });
+  }
+  if (typeof name === 'string' && Object.hasOwn(actions, name)) return actions[name]!.run(call);
+  throw invalidArgument('operation', `one of ${Object.keys(signatures).join(', ')}`, name);
 }
 
-function only<T>(kind: abstract new (...args: never[]) => T, argument: string, value: unknown): T {
-  if (value instanceof kind) return value;
-  throw invalidArgument(argument, `a ${kind.name}`, value);
+/** What lives in the worker and is known outside by a handle: its kind, and what the handle says of it. */
+interface Described {
+  readonly kind: HandleKind;
+  readonly properties: Record<string, unknown>;
 }
 
-/** What lives in the worker and is known outside by a handle, with what the handle says of it; undefined for the rest. */
-export function propertiesOf(value: unknown): Record<string, unknown> | undefined {
-  if (isTensor(value)) return { shape: value.shape, dtype: value.dtype };
+/** Undefined for what has no handle. */
+export function describeHandle(value: unknown): Described | undefined {
+  if (isTensor(value)) return { kind: 'tensor', properties: { shape: value.shape, dtype: value.dtype } };
   if (value instanceof LinearWeights) {
-    return { inFeatures: value.inFeatures, outFeatures: value.outFeatures };
+    const { inFeatures, outFeatures } = value;
+    return { kind: 'linearWeights', properties: { inFeatures, outFeatures } };
   }
   if (value instanceof MultiHeadAttention) {
-    return { layout: value.layout, parameterCount: value.parameterCount };
+    const { layout, parameterCount } = value;
+    return { kind: 'multiHeadAttention', properties: { layout, parameterCount } };
   }
-  if (value instanceof KeyValueCache) return { layout: value.layout };
+  if (value instanceof KeyValueCache) return { kind: 'keyValueCache', properties: { layout: value.layout } };
+  if (value instanceof AttentionRecord) return { kind: 'record', properties: { sizes: value.sizes } };
   return undefined;
 }

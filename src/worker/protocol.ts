@@ -19,6 +19,15 @@ export type Request =
   | { readonly type: 'abort'; readonly id: number }
   | { readonly type: 'release'; readonly handle: number };
 
+/** What is called by name: the names of its inputs, in order, and of its options. */
+export interface Signature {
+  readonly inputs: readonly string[];
+  readonly options: Names;
+}
+
+/** What a handle outside stands for. */
+export type HandleKind = 'tensor' | 'linearWeights' | 'multiHeadAttention' | 'keyValueCache' | 'record';
+
 export interface CallRequest {
   readonly type: 'call';
   readonly id: number;
@@ -35,12 +44,17 @@ export interface CallRequest {
 export interface Made {
   readonly path: Path;
   readonly handle: number;
+  readonly kind: HandleKind;
   /** What the handle says of itself: shape and dtype of a tensor, sizes of a layer. */
   readonly properties: Record<string, unknown>;
 }
 
 export type Answer =
-  | { readonly type: 'ready'; readonly info: RuntimeInfo; readonly names: Readonly<Record<string, Names>> }
+  | {
+      readonly type: 'ready';
+      readonly info: RuntimeInfo;
+      readonly signatures: Readonly<Record<string, Signature>>;
+    }
   | { readonly type: 'failed'; readonly error: PackedError }
   | { readonly type: 'result'; readonly id: number; readonly value: unknown; readonly made: readonly Made[] }
   | { readonly type: 'error'; readonly id: number; readonly error: PackedError }

@@ -1,7 +1,7 @@
 // Tensors in a worker that are freed together.
 
 import { Scope } from '../runtime/scope.js';
-import type { WorkerTensor } from './handle.js';
+import type { WorkerHandle } from './handle.js';
 import type { Link } from './link.js';
 
 /**
@@ -16,7 +16,7 @@ import type { Link } from './link.js';
  * scope.dispose();
  * ```
  */
-export class WorkerScope extends Scope<WorkerTensor> {
+export class WorkerScope extends Scope<WorkerHandle> {
   /** @internal */
   readonly link: Link;
 

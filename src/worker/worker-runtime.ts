@@ -3,6 +3,7 @@
 import type {
   AppendOptions,
   Asked,
+  AttentionRecord,
   AttentionWeightsOptions,
   CacheAttendOptions,
   Either,
@@ -17,8 +18,10 @@ import type {
   MultiHeadAttention,
   MultiHeadAttentionOptions,
   PartialAttention,
-  ReceivedWeightOptions,
+  RecordSummaryOptions,
+  RecordWeightsOptions,
   Returned,
+  ReturnedRecord,
   RotaryEmbeddingOptions,
   RuntimeInfo,
   RuntimeOptions,
@@ -39,9 +42,9 @@ import type { KernelPack } from '../runtime/packs.js';
 import { disposeSymbol } from '../runtime/disposable.js';
 import { tidyWith } from '../runtime/scope.js';
 import { contentOf } from '../runtime/wasm-source.js';
-import { WorkerHandle, WorkerTensor } from './handle.js';
+import { WorkerAttentionRecord, WorkerHandle, WorkerTensor } from './handle.js';
 import { Link } from './link.js';
-import type { CallOptions } from './link.js';
+import type { CallOptions, HandleClasses } from './link.js';
 import { WorkerScope } from './scope.js';
 import type { WorkerSource } from './start.js';
 
@@ -61,9 +64,11 @@ export type Remote<T> =
     ? WorkerTensor<Type>
     : T extends KeyValueCache
       ? WorkerKeyValueCache
-      : T extends Mask | ArrayBufferView | string | number | boolean | bigint | null | undefined
-        ? T
-        : { [K in keyof T]: Remote<T[K]> };
+      : T extends AttentionRecord
+        ? WorkerAttentionRecord
+        : T extends Mask | ArrayBufferView | string | number | boolean | bigint | null | undefined
+          ? T
+          : { [K in keyof T]: Remote<T[K]> };
 
 /** What operations accept: a handle, or anything with data and a shape, which is copied for the call. */
 export type WorkerInput = Remote<TensorLike>;
@@ -96,7 +101,7 @@ export async function createWorkerRuntime(options: WorkerRuntimeOptions = {}): P
   checkOptions(options, RUNTIME_NAMES, { worker: 1 });
   const { worker, packs = [], ...runtimeOptions } = options;
   checkPacks(packs);
-  const runtime = new WorkerRuntime(await Link.open(worker, runtimeOptions));
+  const runtime = new WorkerRuntime(await Link.open(worker, runtimeOptions, handleClasses));
   try {
     for (const pack of packs) await runtime.load(pack);
     return runtime;
@@ -111,12 +116,26 @@ interface AttentionTensors {
   readonly weights?: WorkerTensor<'float32'>;
   readonly logSumExp?: WorkerTensor<'float32'>;
   readonly statistics?: WorkerTensor<'float32'>;
+  readonly record?: WorkerAttentionRecord;
 }
 
 type WorkerReturned<Wanted extends Asked> = Remote<Returned<Wanted>>;
 
 /** Options of which the types tell what is returned. */
 type Returning<Options, Name extends keyof Options> = WorkerOptions<Options> & Pick<Options, Name>;
+
+/** What looks into an attention: by q and k with the options it had, or by its record. */
+export interface LookInto<More extends unknown[], Options, RecordOptions, Result = WorkerTensor<'float32'>> {
+  (
+    query: WorkerInput,
+    key: WorkerInput,
+    ...more: [...More, options?: WorkerOptions<Options>]
+  ): Promise<Result>;
+  (
+    record: WorkerAttentionRecord,
+    ...more: [...More, options?: WorkerOptions<RecordOptions>]
+  ): Promise<Result>;
+}
 
 /**
  * What attention and layers return. Disposing it disposes its tensors (but not an `output` that the caller gave).
@@ -132,6 +151,7 @@ export class WorkerAttentionResult<
   Weights extends Asked = Asked,
   LogSumExp extends Asked = Asked,
   Statistics extends Asked = Asked,
+  Recorded extends Asked = Asked,
 > {
   /** [batch, heads, queries, valueHeadDim], or a layer's [batch, queries, embedDim]. */
   readonly output: WorkerTensor<'float32'>;
@@ -139,8 +159,10 @@ export class WorkerAttentionResult<
   readonly weights: WorkerReturned<Weights>;
   /** [batch, heads, queries], natural logarithm; where asked for. */
   readonly logSumExp: WorkerReturned<LogSumExp>;
-  /** [batch, heads, queries, 2], for `attentionWeights` and its kin; where asked for. */
+  /** [batch, heads, queries, 2], for `attentionWeights`, `attentionEntropy`, ...; where asked for. */
   readonly statistics: WorkerReturned<Statistics>;
+  /** The attention itself, to look into; where asked for. */
+  readonly record: Remote<ReturnedRecord<Recorded>>;
   readonly #ownsOutput: boolean;
 
   /** @internal */
@@ -149,6 +171,7 @@ export class WorkerAttentionResult<
     this.weights = tensors.weights as WorkerReturned<Weights>;
     this.logSumExp = tensors.logSumExp as WorkerReturned<LogSumExp>;
     this.statistics = tensors.statistics as WorkerReturned<Statistics>;
+    this.record = tensors.record as Remote<ReturnedRecord<Recorded>>;
     this.#ownsOutput = tensors.output !== given;
   }
 
@@ -158,12 +181,24 @@ export class WorkerAttentionResult<
     this.weights?.dispose();
     this.logSumExp?.dispose();
     this.statistics?.dispose();
+    this.record?.dispose();
   }
 
   /** What `using` calls: `dispose`. */
   [disposeSymbol](): void {
     this.dispose();
   }
+}
+
+/** Calls an operation. What has an output becomes a result, whose tensors can be disposed together. */
+async function perform<T>(link: Link, operation: string, ...given: unknown[]): Promise<T> {
+  const { inputs } = link.signatures[operation]!;
+  // A record stands in the places of query and key.
+  if (given[0] instanceof WorkerAttentionRecord && inputs[1] === 'key') given.splice(1, 0, undefined);
+  const value = await link.call<AttentionTensors | undefined>(operation, ...given);
+  if (value?.output === undefined) return value as T;
+  const { output } = (given[inputs.length] ?? {}) as { readonly output?: unknown };
+  return new WorkerAttentionResult(value, output) as T;
 }
 
 /**
@@ -221,8 +256,8 @@ export class WorkerMultiHeadAttention extends WorkerHandle {
     prefix?: string,
     options: TransferOptions = {},
   ): Promise<this> {
-    const inputs = { layer: this, stateDict: partOf(stateDict, prefix), prefix };
-    this.#leftAside = await this.link.call('load', inputs, options);
+    const part = partOf(stateDict, prefix);
+    this.#leftAside = await this.link.call('MultiHeadAttention.load', this, part, prefix, options);
     return this;
   }
 
@@ -232,18 +267,19 @@ export class WorkerMultiHeadAttention extends WorkerHandle {
   }
 
   /** See `MultiHeadAttention.forward`. */
-  async forward<
+  forward<
     Weights extends Asked = undefined,
     Averaged extends Asked = undefined,
     LogSumExp extends Asked = undefined,
+    Recorded extends Asked = undefined,
   >(
     x: WorkerInput,
-    options: Returning<
-      ForwardOptions<Weights, Averaged, LogSumExp>,
-      'returnWeights' | 'averageWeights' | 'returnLogSumExp'
-    > = {},
-  ): Promise<WorkerAttentionResult<Either<Weights, Averaged>, LogSumExp, undefined>> {
-    return new WorkerAttentionResult(await this.link.call('forward', { layer: this, x }, options), undefined);
+    options?: Returning<
+      ForwardOptions<Weights, Averaged, LogSumExp, Recorded>,
+      'returnWeights' | 'averageWeights' | 'returnLogSumExp' | 'returnRecord'
+    >,
+  ): Promise<WorkerAttentionResult<Either<Weights, Averaged>, LogSumExp, undefined, Recorded>> {
+    return perform(this.link, 'MultiHeadAttention.forward', this, x, options);
   }
 }
 
@@ -269,12 +305,12 @@ export class WorkerKeyValueCache extends WorkerHandle {
 
   /** Tokens of each sequence, in a layer (default the first). */
   lengths(layer = 0): Promise<number[]> {
-    return this.link.call('cacheLengths', { cache: this, layer });
+    return this.#call('lengths', layer);
   }
 
   /** Bytes of the pages that this cache and its forks hold. */
   bytes(): Promise<number> {
-    return this.link.call('cacheBytes', { cache: this });
+    return this.#call('bytes');
   }
 
   /** See `KeyValueCache.append`. */
@@ -284,49 +320,67 @@ export class WorkerKeyValueCache extends WorkerHandle {
     values: WorkerInput,
     options?: WorkerOptions<AppendOptions>,
   ): Promise<void> {
-    return this.link.call('cacheAppend', { cache: this, layer, keys, values }, options);
+    return this.#call('append', layer, keys, values, options);
   }
 
   /** See `KeyValueCache.attend`. */
-  async attend<Weights extends Asked = undefined, LogSumExp extends Asked = undefined>(
+  attend<
+    Weights extends Asked = undefined,
+    LogSumExp extends Asked = undefined,
+    Recorded extends Asked = undefined,
+  >(
     layer: number,
     query: WorkerInput,
-    options: Returning<CacheAttendOptions<Weights, LogSumExp>, 'returnWeights' | 'returnLogSumExp'> = {},
-  ): Promise<WorkerAttentionResult<Weights, LogSumExp, undefined>> {
-    const inputs = { cache: this, layer, query };
-    return new WorkerAttentionResult(await this.link.call('cacheAttend', inputs, options), options.output);
+    options?: Returning<
+      CacheAttendOptions<Weights, LogSumExp, Recorded>,
+      'returnWeights' | 'returnLogSumExp' | 'returnRecord'
+    >,
+  ): Promise<WorkerAttentionResult<Weights, LogSumExp, undefined, Recorded>> {
+    return this.#call('attend', layer, query, options);
   }
 
   /** See `KeyValueCache.fork`. */
   fork(rows?: IntegerList): Promise<WorkerKeyValueCache> {
-    return this.link.call('cacheFork', { cache: this, rows }, {}, WorkerKeyValueCache);
+    return this.#call('fork', rows);
   }
 
   /** See `KeyValueCache.reorder`. */
   reorder(rows: IntegerList): Promise<void> {
-    return this.link.call('cacheReorder', { cache: this, rows });
+    return this.#call('reorder', rows);
   }
 
   /** See `KeyValueCache.crop`. */
   crop(length: number | IntegerList): Promise<void> {
-    return this.link.call('cacheCrop', { cache: this, length });
+    return this.#call('crop', length);
   }
 
   /** See `KeyValueCache.reset`. */
   reset(): Promise<void> {
-    return this.link.call('cacheReset', { cache: this });
+    return this.#call('reset');
   }
 
   /** See `KeyValueCache.snapshot`. */
   snapshot(): Promise<ReturnType<KeyValueCache['snapshot']>> {
-    return this.link.call('cacheSnapshot', { cache: this });
+    return this.#call('snapshot');
   }
 
   /** See `KeyValueCache.restore`. */
   restore(snapshot: Uint8Array): Promise<void> {
-    return this.link.call('cacheRestore', { cache: this, snapshot });
+    return this.#call('restore', snapshot);
+  }
+
+  #call<T>(method: string, ...given: readonly unknown[]): Promise<T> {
+    return perform(this.link, `KeyValueCache.${method}`, this, ...given);
   }
 }
+
+const handleClasses: HandleClasses = {
+  tensor: WorkerTensor,
+  linearWeights: WorkerLinearWeights,
+  multiHeadAttention: WorkerMultiHeadAttention,
+  keyValueCache: WorkerKeyValueCache,
+  record: WorkerAttentionRecord,
+};
 
 /** What is under a prefix. */
 function partOf(stateDict: unknown, prefix: unknown): unknown {
@@ -362,9 +416,103 @@ function readable(tensor: unknown): unknown {
 export class WorkerRuntime {
   readonly #link: Link;
 
+  /** See `measurePeak` of `wasm-attention/benchmark`, whose pack it needs. */
+  declare readonly measurePeak: (runs?: number) => Promise<number>;
+
+  /** See `scaledDotProductAttention`. */
+  declare readonly scaledDotProductAttention: <
+    Weights extends Asked = undefined,
+    LogSumExp extends Asked = undefined,
+    Statistics extends Asked = undefined,
+    Recorded extends Asked = undefined,
+  >(
+    query: WorkerInput,
+    key: WorkerInput,
+    value: WorkerInput,
+    options?: Returning<
+      ScaledDotProductAttentionOptions<Weights, LogSumExp, Statistics, Recorded>,
+      'returnWeights' | 'returnLogSumExp' | 'returnStatistics' | 'returnRecord'
+    >,
+  ) => Promise<WorkerAttentionResult<Weights, LogSumExp, Statistics, Recorded>>;
+
+  /** See `attentionWeights`. */
+  declare readonly attentionWeights: LookInto<[], AttentionWeightsOptions, RecordWeightsOptions>;
+
+  /** See `attentionEntropy`. */
+  declare readonly attentionEntropy: LookInto<[], SummaryOptions, RecordSummaryOptions>;
+
+  /** See `receivedWeight`. */
+  declare readonly receivedWeight: LookInto<[], SummaryOptions, RecordSummaryOptions>;
+
+  /** See `topKeys`. */
+  declare readonly topKeys: LookInto<[count: number], SummaryOptions, RecordSummaryOptions, TopKeys>;
+
+  /** See `mergeAttention`. */
+  declare readonly mergeAttention: (
+    parts: readonly Remote<PartialAttention>[],
+    options?: CallOptions,
+  ) => Promise<WorkerAttentionResult<undefined, true, undefined, undefined>>;
+
+  /** See `linearAttention`. */
+  declare readonly linearAttention: (
+    query: WorkerInput,
+    key: WorkerInput,
+    value: WorkerInput,
+    options?: WorkerOptions<LinearAttentionOptions>,
+  ) => Promise<WorkerTensor<'float32'>>;
+
+  /** See `variableLengthAttention`. */
+  declare readonly variableLengthAttention: (
+    query: WorkerInput,
+    key: WorkerInput,
+    value: WorkerInput,
+    options: WorkerOptions<VariableLengthOptions>,
+  ) => Promise<WorkerTensor<'float32'>>;
+
+  /** See `linear`. */
+  declare readonly linear: (
+    input: WorkerInput,
+    weights: WorkerLinearWeights,
+    options?: WorkerOptions<LinearOptions>,
+  ) => Promise<WorkerTensor<'float32'>>;
+
+  /** See `softmax`. */
+  declare readonly softmax: (
+    input: WorkerInput,
+    options?: WorkerOptions<SoftmaxOptions>,
+  ) => Promise<WorkerTensor<'float32'>>;
+
+  /** See `rotaryEmbedding`. */
+  declare readonly rotaryEmbedding: (
+    input: WorkerInput,
+    options?: WorkerOptions<RotaryEmbeddingOptions>,
+  ) => Promise<WorkerTensor<'float32'>>;
+
+  /** See `LinearWeights`. */
+  declare readonly linearWeights: (
+    weight: WorkerInput,
+    bias?: WorkerInput,
+    options?: TransferOptions,
+  ) => Promise<WorkerLinearWeights>;
+
+  /** See `MultiHeadAttention`; then `load`, then `forward`. */
+  declare readonly multiHeadAttention: (
+    options: WorkerOptions<MultiHeadAttentionOptions>,
+  ) => Promise<WorkerMultiHeadAttention>;
+
+  /** See `KeyValueCache`. */
+  declare readonly keyValueCache: (
+    options: WorkerOptions<KeyValueCacheOptions>,
+  ) => Promise<WorkerKeyValueCache>;
+
   /** @internal Use `createWorkerRuntime`. */
   constructor(link: Link) {
     this.#link = link;
+    // Each as the worker describes it. Names with a point are methods of handles.
+    for (const name of Object.keys(link.signatures)) {
+      if (name in this || name.includes('.')) continue;
+      Object.assign(this, { [name]: (...given: unknown[]) => perform(link, name, ...given) });
+    }
   }
 
   /** What the worker's runtime chose, and why. */
@@ -379,12 +527,7 @@ export class WorkerRuntime {
     if (packs.includes(name) && !this.disposed) return;
     const content = await contentOf({ pack: name, build }, wasm[build]);
     const sent = { name, wasm: { [build]: content } };
-    this.#link.info = await this.#link.call('loadPack', { pack: sent });
-  }
-
-  /** See `measurePeak` of `wasm-attention/benchmark`, whose pack it needs. */
-  measurePeak(runs?: number): Promise<number> {
-    return this.#link.call('measurePeak', { count: runs });
+    this.#link.info = await this.#link.call('loadPack', sent);
   }
 
   /** True once disposed, or if the worker is gone. */
@@ -399,7 +542,7 @@ export class WorkerRuntime {
       readonly handles: number;
     }
   > {
-    return this.#link.call('memory', {});
+    return this.#link.call('memory');
   }
 
   /**
@@ -433,7 +576,7 @@ export class WorkerRuntime {
   ): Promise<WorkerTensor<'bool'>>;
   tensor(data: ArrayInput, shape?: readonly number[], options?: TensorOptions): Promise<WorkerTensor>;
   tensor(data: ArrayInput, shape?: readonly number[], options: TensorOptions = {}): Promise<WorkerTensor> {
-    return this.#link.call('tensor', { data, shape }, options);
+    return this.#link.call('tensor', data, shape, options);
   }
 
   /** See `Runtime.empty`. */
@@ -442,7 +585,7 @@ export class WorkerRuntime {
     dtype?: Type,
     options?: Pick<CallOptions, 'scope'>,
   ): Promise<WorkerTensor<Type>> {
-    return this.#link.call('empty', { shape, dtype }, options);
+    return this.#link.call('empty', shape, dtype, options);
   }
 
   /** A scope, whose tensors are freed together. It lives until you dispose it. */
@@ -465,132 +608,5 @@ export class WorkerRuntime {
    */
   async tidyAsync<Result>(body: (scope: WorkerScope) => Result): Promise<Awaited<Result>> {
     return tidyWith(this.scope(), body);
-  }
-
-  /** See `scaledDotProductAttention`. */
-  async scaledDotProductAttention<
-    Weights extends Asked = undefined,
-    LogSumExp extends Asked = undefined,
-    Statistics extends Asked = undefined,
-  >(
-    query: WorkerInput,
-    key: WorkerInput,
-    value: WorkerInput,
-    options: Returning<
-      ScaledDotProductAttentionOptions<Weights, LogSumExp, Statistics>,
-      'returnWeights' | 'returnLogSumExp' | 'returnStatistics'
-    > = {},
-  ): Promise<WorkerAttentionResult<Weights, LogSumExp, Statistics>> {
-    const inputs = { query, key, value };
-    return new WorkerAttentionResult(
-      await this.#link.call('scaledDotProductAttention', inputs, options),
-      options.output,
-    );
-  }
-
-  /** See `attentionWeights`. */
-  attentionWeights(
-    query: WorkerInput,
-    key: WorkerInput,
-    options?: WorkerOptions<AttentionWeightsOptions>,
-  ): Promise<WorkerTensor<'float32'>> {
-    return this.#link.call('attentionWeights', { query, key }, options);
-  }
-
-  /** See `attentionEntropy`. */
-  attentionEntropy(
-    query: WorkerInput,
-    key: WorkerInput,
-    options?: WorkerOptions<SummaryOptions>,
-  ): Promise<WorkerTensor<'float32'>> {
-    return this.#link.call('attentionEntropy', { query, key }, options);
-  }
-
-  /** See `receivedWeight`. */
-  receivedWeight(
-    query: WorkerInput,
-    key: WorkerInput,
-    options?: WorkerOptions<ReceivedWeightOptions>,
-  ): Promise<WorkerTensor<'float32'>> {
-    return this.#link.call('receivedWeight', { query, key }, options);
-  }
-
-  /** See `topKeys`. */
-  topKeys(
-    query: WorkerInput,
-    key: WorkerInput,
-    count: number,
-    options?: WorkerOptions<SummaryOptions>,
-  ): Promise<TopKeys> {
-    return this.#link.call('topKeys', { query, key, count }, options);
-  }
-
-  /** See `mergeAttention`. */
-  async mergeAttention(
-    parts: readonly Remote<PartialAttention>[],
-    options: CallOptions = {},
-  ): Promise<WorkerAttentionResult<undefined, true, undefined>> {
-    return new WorkerAttentionResult(await this.#link.call('mergeAttention', { parts }, options), undefined);
-  }
-
-  /** See `linearAttention`. */
-  linearAttention(
-    query: WorkerInput,
-    key: WorkerInput,
-    value: WorkerInput,
-    options?: WorkerOptions<LinearAttentionOptions>,
-  ): Promise<WorkerTensor<'float32'>> {
-    return this.#link.call('linearAttention', { query, key, value }, options);
-  }
-
-  /** See `variableLengthAttention`. */
-  variableLengthAttention(
-    query: WorkerInput,
-    key: WorkerInput,
-    value: WorkerInput,
-    options: WorkerOptions<VariableLengthOptions>,
-  ): Promise<WorkerTensor<'float32'>> {
-    return this.#link.call('variableLengthAttention', { query, key, value }, options);
-  }
-
-  /** See `linear`. */
-  linear(
-    input: WorkerInput,
-    weights: WorkerLinearWeights,
-    options?: WorkerOptions<LinearOptions>,
-  ): Promise<WorkerTensor<'float32'>> {
-    return this.#link.call('linear', { input, weights }, options);
-  }
-
-  /** See `softmax`. */
-  softmax(input: WorkerInput, options?: WorkerOptions<SoftmaxOptions>): Promise<WorkerTensor<'float32'>> {
-    return this.#link.call('softmax', { input }, options);
-  }
-
-  /** See `rotaryEmbedding`. */
-  rotaryEmbedding(
-    input: WorkerInput,
-    options?: WorkerOptions<RotaryEmbeddingOptions>,
-  ): Promise<WorkerTensor<'float32'>> {
-    return this.#link.call('rotaryEmbedding', { input }, options);
-  }
-
-  /** See `LinearWeights`. */
-  linearWeights(
-    weight: WorkerInput,
-    bias?: WorkerInput,
-    options?: TransferOptions,
-  ): Promise<WorkerLinearWeights> {
-    return this.#link.call('linearWeights', { weight, bias }, options, WorkerLinearWeights);
-  }
-
-  /** See `MultiHeadAttention`; then `load`, then `forward`. */
-  multiHeadAttention(options: WorkerOptions<MultiHeadAttentionOptions>): Promise<WorkerMultiHeadAttention> {
-    return this.#link.call('multiHeadAttention', {}, options, WorkerMultiHeadAttention);
-  }
-
-  /** See `KeyValueCache`. */
-  keyValueCache(options: WorkerOptions<KeyValueCacheOptions>): Promise<WorkerKeyValueCache> {
-    return this.#link.call('keyValueCache', {}, options, WorkerKeyValueCache);
   }
 }

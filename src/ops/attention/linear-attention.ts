@@ -4,13 +4,13 @@ import { ELU, linearAttentionParameters, RELU } from '../../../build/kernels.js'
 import type { LinearAttentionParameters } from '../../../build/kernels.js';
 import { integers } from '../../masks/mask.js';
 import type { IntegerList } from '../../masks/mask.js';
-import { ASYNC_NAMES, callAsync, callNow } from '../../runtime/call.js';
+import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
 import type { NamesOf } from '../../runtime/checks.js';
 import { AttentionError, invalidArgument, shapeError } from '../../runtime/errors.js';
-import { findRuntime } from '../../runtime/inputs.js';
 import type { CallScope } from '../../runtime/call-scope.js';
 import type { TensorLike } from '../../runtime/inputs.js';
+import type { Operation } from '../../runtime/operation.js';
 import { ParameterBlock } from '../../runtime/parameters.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { Tensor } from '../../runtime/tensor.js';
@@ -35,12 +35,15 @@ export interface LinearAttentionOptions {
   readonly runtime?: Runtime | undefined;
 }
 
-export const LINEAR_ATTENTION_NAMES = {
-  featureMap: 1,
-  causal: 1,
-  keyLengths: 1,
-  runtime: 1,
-} satisfies NamesOf<LinearAttentionOptions>;
+export const linearAttentionOperation: Operation<
+  [query: TensorLike, key: TensorLike, value: TensorLike],
+  LinearAttentionOptions,
+  Tensor<'float32'>
+> = {
+  inputs: ['query', 'key', 'value'],
+  options: { featureMap: 1, causal: 1, keyLengths: 1, runtime: 1 } satisfies NamesOf<LinearAttentionOptions>,
+  run: attendLinearly,
+};
 
 /**
  * sum_j phi(q_i) . phi(k_j) v_j / sum_j phi(q_i) . phi(k_j): time and memory linear in the length. Results differ from
@@ -64,13 +67,7 @@ export function linearAttention(
   value: TensorLike,
   options: LinearAttentionOptions = {},
 ): Tensor<'float32'> {
-  const runtime = findRuntime(options, [query, key, value], LINEAR_ATTENTION_NAMES);
-  return callNow(runtime, (scope) => attendLinearly(scope, query, key, value, options), [
-    query,
-    key,
-    value,
-    options,
-  ]);
+  return callNow(linearAttentionOperation, [query, key, value], options);
 }
 
 /**
@@ -81,26 +78,18 @@ export function linearAttention(
  * const output = await linearAttentionAsync(q, k, v, { signal: AbortSignal.timeout(5000) });
  * ```
  */
-export async function linearAttentionAsync(
+export function linearAttentionAsync(
   query: TensorLike,
   key: TensorLike,
   value: TensorLike,
   options: LinearAttentionOptions & AsyncOptions = {},
 ): Promise<Tensor<'float32'>> {
-  const runtime = findRuntime(options, [query, key, value], LINEAR_ATTENTION_NAMES, ASYNC_NAMES);
-  return callAsync(runtime, options, (scope) => attendLinearly(scope, query, key, value, options), [
-    query,
-    key,
-    value,
-    options,
-  ]);
+  return callAsync(linearAttentionOperation, [query, key, value], options);
 }
 
 function attendLinearly(
   scope: CallScope,
-  query: TensorLike,
-  key: TensorLike,
-  value: TensorLike,
+  [query, key, value]: readonly [TensorLike, TensorLike, TensorLike],
   options: LinearAttentionOptions,
 ): Tensor<'float32'> {
   const { featureMap = 'elu', causal = false } = options;

@@ -1,13 +1,15 @@
 // Results of attention over disjoint sets of keys, combined into that over all of them.
 
-import { ASYNC_NAMES, callAsync, callNow } from '../../runtime/call.js';
+import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
 import { checkObject } from '../../runtime/checks.js';
-import type { Names, NamesOf } from '../../runtime/checks.js';
+import type { NamesOf } from '../../runtime/checks.js';
 import { describe, invalidArgument, shapeError } from '../../runtime/errors.js';
-import { checkDataType, findRuntime } from '../../runtime/inputs.js';
+import { checkDataType } from '../../runtime/inputs.js';
 import type { CallScope } from '../../runtime/call-scope.js';
 import type { TensorLike } from '../../runtime/inputs.js';
+import { runtimeAmong } from '../../runtime/operation.js';
+import type { Operation } from '../../runtime/operation.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { Tensor } from '../../runtime/tensor.js';
 import { AttentionResult } from './scaled-dot-product-attention.js';
@@ -26,7 +28,16 @@ export interface MergeOptions {
   readonly runtime?: Runtime | undefined;
 }
 
-export const MERGE_NAMES = { runtime: 1 } satisfies NamesOf<MergeOptions>;
+export const mergeOperation: Operation<
+  [parts: readonly PartialAttention[]],
+  MergeOptions,
+  AttentionResult<undefined, true, undefined>
+> = {
+  inputs: ['parts'],
+  options: { runtime: 1 } satisfies NamesOf<MergeOptions>,
+  runtime: runtimeOfParts,
+  run: merge,
+};
 
 /**
  * Attention over the union of disjoint sets of keys, from the results over each: long contexts can be split over calls,
@@ -51,7 +62,7 @@ export function mergeAttention(
   parts: readonly PartialAttention[],
   options: MergeOptions = {},
 ): AttentionResult<undefined, true, undefined> {
-  return callNow(runtimeOfParts(parts, options), (scope) => merge(scope, parts), [parts]);
+  return callNow(mergeOperation, [parts], options);
 }
 
 /**
@@ -63,33 +74,29 @@ export function mergeAttention(
  * const { output, logSumExp } = await mergeAttentionAsync(parts);
  * ```
  */
-export async function mergeAttentionAsync(
+export function mergeAttentionAsync(
   parts: readonly PartialAttention[],
   options: MergeOptions & AsyncOptions = {},
 ): Promise<AttentionResult<undefined, true, undefined>> {
-  return callAsync(runtimeOfParts(parts, options, ASYNC_NAMES), options, (scope) => merge(scope, parts), [
-    parts,
-  ]);
+  return callAsync(mergeOperation, [parts], options);
 }
 
-function runtimeOfParts(parts: readonly PartialAttention[], options: MergeOptions, more?: Names): Runtime {
+function runtimeOfParts([parts]: readonly [readonly PartialAttention[]], options: MergeOptions): Runtime {
   const isList: boolean = Array.isArray(parts); // of any realm
   if (!isList || parts.length === 0) {
     throw invalidArgument('parts', 'at least one result', parts);
   }
   // By number, because a list may have holes.
   for (let i = 0; i < parts.length; i++) checkObject(`parts[${i}]`, parts[i]);
-  return findRuntime(
-    options,
+  return runtimeAmong(
     parts.flatMap((part) => [part.output, part.logSumExp]),
-    MERGE_NAMES,
-    more,
+    options,
   );
 }
 
 function merge(
   scope: CallScope,
-  parts: readonly PartialAttention[],
+  [parts]: readonly [readonly PartialAttention[]],
 ): AttentionResult<undefined, true, undefined> {
   const outputs = parts.map((part, i) => input(scope, `parts[${i}].output`, part.output));
   const logSumExps = parts.map((part, i) => input(scope, `parts[${i}].logSumExp`, part.logSumExp));

@@ -6,6 +6,7 @@ import type { TensorLike } from '../../runtime/inputs.js';
 import type { NamesOf } from '../../runtime/checks.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { Tensor } from '../../runtime/tensor.js';
+import type { AttentionRecord } from './record.js';
 import type { ScaledDotProductAttentionOptions } from './scaled-dot-product-attention.js';
 
 /** Whether something is asked for, as far as the compiler knows: true, not, or what only the program knows (boolean). */
@@ -13,6 +14,9 @@ export type Asked = boolean | undefined;
 
 /** A tensor that is there if it was asked for. */
 export type Returned<Wanted extends Asked> = Wanted extends true ? Tensor<'float32'> : undefined;
+
+/** A record that is there if it was asked for. */
+export type ReturnedRecord<Wanted extends Asked> = Wanted extends true ? AttentionRecord : undefined;
 
 /** Bucketed relative-position bias (T5). */
 export interface RelativePositionBias {
@@ -103,6 +107,7 @@ export const SCALED_DOT_PRODUCT_ATTENTION_NAMES = /* @__PURE__ */ Object.assign(
     returnWeights: 1,
     returnLogSumExp: 1,
     returnStatistics: 1,
+    returnRecord: 1,
     output: 1,
   } satisfies NamesOf<Omit<ScaledDotProductAttentionOptions, keyof ScoreOptions>>,
   SCORE_NAMES,

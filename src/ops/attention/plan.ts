@@ -40,6 +40,27 @@ export interface Plan {
   readonly scale: number;
   /** Axes the caller's tensors had: outputs have as many. */
   readonly rank: number;
+  /** What it was made of. */
+  readonly source: {
+    readonly query: Tensor<'float32'>;
+    readonly key: PlacedTensor;
+    readonly options: AttentionOptions;
+    readonly pages: PagedKeys | undefined;
+  };
+}
+
+/** Keys and values that lie in pages of a cache (assembly/cache/page.ts). */
+export interface PagedKeys {
+  /** Addresses, [batch][pages of the longest row]; 0 where a row has fewer. */
+  readonly table: Int32Array;
+  /** FLOAT32, FLOAT16 or INT8. */
+  readonly storage: number;
+  /** Keys from the first on that every query sees. */
+  readonly firstKeys: number;
+  /** Where the heads of a page begin depends on it. */
+  readonly valueHeadDim: number;
+  /** Keeps the pages until what it returns is called. */
+  readonly hold: () => () => void;
 }
 
 /** Where a tensor with four axes lies. Keys and values in pages have a shape only. */
@@ -85,10 +106,11 @@ export function attentionInput(scope: CallScope, argument: string, input: Tensor
 /** Checks q and k with the options and prepares the call. Temporary memory belongs to the scope. */
 export function planAttention(
   scope: CallScope,
-  query: Tensor,
+  query: Tensor<'float32'>,
   key: PlacedTensor,
   options: AttentionOptions,
   rank: number,
+  pages?: PagedKeys,
 ): Plan {
   const sizes = checkSizes(query, key);
   const scale = readScale(options, sizes.headDim);
@@ -97,7 +119,8 @@ export function planAttention(
   if (!empty) for (const mask of masks) mask.check(sizes);
   const lengths = lengthsOf(masks, sizes);
   const offsets = alignQueries(options, masks, lengths, sizes);
-  if (empty) return { sizes, parameters: {}, scale, rank };
+  const source = { query, key, options, pages };
+  if (empty) return { sizes, parameters: {}, scale, rank, source };
   const parameters: Parameters = {
     ...placeTensor('query', query),
     ...placeTensor('key', key),
@@ -128,7 +151,18 @@ export function planAttention(
   placeBooleanMasks(scope, parameters, sizes, dense);
   placeBiases(scope, parameters, sizes, floats, distanceTables(options, { ...sizes, offsets }));
   placeSinks(scope, parameters, sizes, options.sinks);
-  return { sizes, parameters, scale, rank };
+  if (pages) placePages(scope, parameters, pages);
+  return { sizes, parameters, scale, rank, source };
+}
+
+function placePages(scope: CallScope, parameters: Parameters, pages: PagedKeys): void {
+  const { table, storage, firstKeys, valueHeadDim } = pages;
+  parameters.pages = scope.integers(table);
+  parameters.pagesBatchStride = (table.length / parameters.batch!) * 4;
+  parameters.storage = storage;
+  parameters.firstKeys = firstKeys;
+  parameters.memoryBytes = scope.runtime.memory.used;
+  parameters.valueHeadDim = valueHeadDim;
 }
 
 function checkSizes(query: PlacedTensor, key: PlacedTensor): Sizes {

@@ -1,18 +1,19 @@
 // Fused attention: the operation.
 
-import { ASYNC_NAMES, callAsync, callNow } from '../../runtime/call.js';
+import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
 import { Disposable } from '../../runtime/disposable.js';
 import { describe, shapeError } from '../../runtime/errors.js';
-import { findRuntime } from '../../runtime/inputs.js';
 import type { CallScope } from '../../runtime/call-scope.js';
 import type { TensorLike } from '../../runtime/inputs.js';
 import { givenOutput } from '../../runtime/output.js';
+import type { Operation } from '../../runtime/operation.js';
 import { Tensor } from '../../runtime/tensor.js';
 import { SCALED_DOT_PRODUCT_ATTENTION_NAMES } from './options.js';
-import type { Asked, AttentionOptions, Returned } from './options.js';
+import type { Asked, AttentionOptions, ReturnedRecord, Returned } from './options.js';
 import { attentionInput, placeTensor, planAttention } from './plan.js';
 import type { PlacedTensor, Plan } from './plan.js';
+import { AttentionRecord } from './record.js';
 import { runAttention } from './run.js';
 import { writeWeights } from './weights.js';
 
@@ -21,13 +22,16 @@ export interface ScaledDotProductAttentionOptions<
   Weights extends Asked = Asked,
   LogSumExp extends Asked = Asked,
   Statistics extends Asked = Asked,
+  Recorded extends Asked = Asked,
 > extends AttentionOptions {
   /** Also return the weights, [batch, heads, queries, keys]. For part of them, or later, see `attentionWeights`. */
   readonly returnWeights?: Weights | undefined;
   /** Also return the log-sum-exp, [batch, heads, queries]. */
   readonly returnLogSumExp?: LogSumExp | undefined;
-  /** Also return what `attentionWeights` and its kin need to give the exact weights afterwards. */
+  /** Also return what `attentionWeights`, `attentionEntropy`, ... need to give the exact weights afterwards. */
   readonly returnStatistics?: Statistics | undefined;
+  /** Also return a record, by which they look at this attention without being given its inputs and options again. */
+  readonly returnRecord?: Recorded | undefined;
   /**
    * A contiguous or strided float32 tensor of the output's shape to write to. It must not share an element with an input;
    * it may lie between inputs, as heads of a packed tensor do.
@@ -40,6 +44,7 @@ interface ResultTensors {
   weights?: Tensor<'float32'>;
   logSumExp?: Tensor<'float32'>;
   statistics?: Tensor<'float32'>;
+  record?: AttentionRecord;
 }
 
 /**
@@ -56,6 +61,7 @@ export class AttentionResult<
   Weights extends Asked = Asked,
   LogSumExp extends Asked = Asked,
   Statistics extends Asked = Asked,
+  Recorded extends Asked = Asked,
 > extends Disposable {
   /** [batch, heads, queries, valueHeadDim]; as many axes as the query had. */
   readonly output: Tensor<'float32'>;
@@ -64,10 +70,12 @@ export class AttentionResult<
   /** [batch, heads, queries], natural logarithm, with sinks; -Infinity for a row without keys. For `returnLogSumExp`. */
   readonly logSumExp: Returned<LogSumExp>;
   /**
-   * [batch, heads, queries, 2], maximum and sum of each row's softmax, base 2: what `attentionWeights` and its kin start
-   * from. For `returnStatistics`.
+   * [batch, heads, queries, 2], maximum and sum of each row's softmax, base 2: what `attentionWeights`, `attentionEntropy`, ...
+   * start from. For `returnStatistics`.
    */
   readonly statistics: Returned<Statistics>;
+  /** The attention itself, to look into. For `returnRecord`. */
+  readonly record: ReturnedRecord<Recorded>;
   readonly #ownsOutput: boolean;
 
   /** @internal */
@@ -77,6 +85,7 @@ export class AttentionResult<
     this.weights = tensors.weights as Returned<Weights>;
     this.logSumExp = tensors.logSumExp as Returned<LogSumExp>;
     this.statistics = tensors.statistics as Returned<Statistics>;
+    this.record = tensors.record as ReturnedRecord<Recorded>;
     this.#ownsOutput = ownsOutput;
   }
 
@@ -86,8 +95,19 @@ export class AttentionResult<
     this.weights?.dispose();
     this.logSumExp?.dispose();
     this.statistics?.dispose();
+    this.record?.dispose();
   }
 }
+
+export const attentionOperation: Operation<
+  [query: TensorLike, key: TensorLike, value: TensorLike],
+  ScaledDotProductAttentionOptions,
+  AttentionResult
+> = {
+  inputs: ['query', 'key', 'value'],
+  options: SCALED_DOT_PRODUCT_ATTENTION_NAMES,
+  run: planAndAttend,
+};
 
 /**
  * softmax(scale * Q K^T, modified and masked) V, fused: no n x n matrix is ever held.
@@ -111,19 +131,14 @@ export function scaledDotProductAttention<
   Weights extends Asked = undefined,
   LogSumExp extends Asked = undefined,
   Statistics extends Asked = undefined,
+  Recorded extends Asked = undefined,
 >(
   query: TensorLike,
   key: TensorLike,
   value: TensorLike,
-  options: ScaledDotProductAttentionOptions<Weights, LogSumExp, Statistics> = {},
-): AttentionResult<Weights, LogSumExp, Statistics> {
-  const runtime = findRuntime(options, [query, key, value], SCALED_DOT_PRODUCT_ATTENTION_NAMES);
-  return callNow(runtime, (scope) => planAndAttend(scope, query, key, value, options), [
-    query,
-    key,
-    value,
-    options,
-  ]);
+  options: ScaledDotProductAttentionOptions<Weights, LogSumExp, Statistics, Recorded> = {},
+): AttentionResult<Weights, LogSumExp, Statistics, Recorded> {
+  return callNow(attentionOperation, [query, key, value], options);
 }
 
 /**
@@ -138,32 +153,26 @@ export function scaledDotProductAttention<
  * });
  * ```
  */
-export async function scaledDotProductAttentionAsync<
+export function scaledDotProductAttentionAsync<
   Weights extends Asked = undefined,
   LogSumExp extends Asked = undefined,
   Statistics extends Asked = undefined,
+  Recorded extends Asked = undefined,
 >(
   query: TensorLike,
   key: TensorLike,
   value: TensorLike,
-  options: ScaledDotProductAttentionOptions<Weights, LogSumExp, Statistics> & AsyncOptions = {},
-): Promise<AttentionResult<Weights, LogSumExp, Statistics>> {
-  const runtime = findRuntime(options, [query, key, value], SCALED_DOT_PRODUCT_ATTENTION_NAMES, ASYNC_NAMES);
-  return callAsync(runtime, options, (scope) => planAndAttend(scope, query, key, value, options), [
-    query,
-    key,
-    value,
-    options,
-  ]);
+  options: ScaledDotProductAttentionOptions<Weights, LogSumExp, Statistics, Recorded> & AsyncOptions = {},
+): Promise<AttentionResult<Weights, LogSumExp, Statistics, Recorded>> {
+  return callAsync(attentionOperation, [query, key, value], options);
 }
 
-function planAndAttend<Weights extends Asked, LogSumExp extends Asked, Statistics extends Asked>(
+function planAndAttend(
   scope: CallScope,
-  query: TensorLike,
-  key: TensorLike,
-  value: TensorLike,
-  options: ScaledDotProductAttentionOptions<Weights, LogSumExp, Statistics>,
-): AttentionResult<Weights, LogSumExp, Statistics> {
+  [query, key, value]: readonly [TensorLike, TensorLike, TensorLike],
+  options: ScaledDotProductAttentionOptions,
+): AttentionResult {
+  scope.lasting = options.returnRecord ?? false;
   const q = attentionInput(scope, 'query', query);
   const k = attentionInput(scope, 'key', key);
   const v = attentionInput(scope, 'value', value);
@@ -197,22 +206,27 @@ export function checkValue(value: Tensor, key: Tensor): void {
 }
 
 /** @internal Runs a plan. An `output` among the options has been checked. */
-export function attend<Weights extends Asked, LogSumExp extends Asked, Statistics extends Asked>(
+export function attend(
   scope: CallScope,
   plan: Plan,
   value: PlacedTensor,
-  options: ScaledDotProductAttentionOptions<Weights, LogSumExp, Statistics>,
-): AttentionResult<Weights, LogSumExp, Statistics> {
+  options: ScaledDotProductAttentionOptions,
+): AttentionResult {
   const { batch, heads, queries, keys } = plan.sizes;
   const rows = [batch, heads, queries].slice(4 - plan.rank);
+  const { returnStatistics, returnRecord } = options;
   const output = (options.output as Tensor<'float32'> | undefined) ?? scope.make(outputShape(plan, value));
   const tensors: ResultTensors = { output };
   if (options.returnLogSumExp) tensors.logSumExp = scope.make(rows);
-  if (options.returnStatistics) tensors.statistics = scope.make([batch, heads, queries, 2]);
   if (options.returnWeights) tensors.weights = scope.make([...rows, keys]);
-  const needed = options.returnWeights ?? false;
-  const statistics =
-    tensors.statistics?.address ?? (needed ? scope.allocate(batch * heads * queries * 8) : 0);
+  let statistics: Tensor<'float32'> | undefined;
+  if (returnStatistics || returnRecord || tensors.weights) {
+    const shape = [batch, heads, queries, 2];
+    statistics = returnStatistics ? scope.make(shape) : scope.temporary(shape);
+    if (returnStatistics) tensors.statistics = statistics;
+    if (returnRecord)
+      tensors.record = scope.hand(new AttentionRecord(plan, value, output.withRank(4), statistics));
+  }
   if (output.size === 0 && !tensors.logSumExp && !statistics)
     return new AttentionResult(tensors, !options.output);
   runAttention(
@@ -221,9 +235,15 @@ export function attend<Weights extends Asked, LogSumExp extends Asked, Statistic
     plan.parameters,
     placeTensor('value', value),
     placeTensor('output', output.withRank(4)),
-    { valueHeadDim: value.shape[3]!, statistics, logSumExp: tensors.logSumExp?.address ?? 0 },
+    {
+      valueHeadDim: value.shape[3]!,
+      statistics: statistics?.address ?? 0,
+      logSumExp: tensors.logSumExp?.address ?? 0,
+    },
   );
-  if (tensors.weights)
-    writeWeights(scope, { ...plan.parameters, statistics }, plan.sizes, tensors.weights.withRank(4));
+  if (tensors.weights) {
+    const parameters = { ...plan.parameters, statistics: statistics!.address };
+    writeWeights(scope, parameters, plan.sizes, tensors.weights.withRank(4));
+  }
   return new AttentionResult(tensors, !options.output);
 }

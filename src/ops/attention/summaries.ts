@@ -1,44 +1,58 @@
 // What the weights say, without holding them: received weight of each key, entropy of each row, top keys of each row.
 // Memory is that of the answer, at any length.
 
-import { ASYNC_NAMES, callAsync, callNow } from '../../runtime/call.js';
+import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
-import type { Names, NamesOf } from '../../runtime/checks.js';
-import { invalidArgument } from '../../runtime/errors.js';
-import { findRuntime } from '../../runtime/inputs.js';
+import { checkInteger } from '../../runtime/checks.js';
+import type { NamesOf } from '../../runtime/checks.js';
 import type { CallScope } from '../../runtime/call-scope.js';
 import type { TensorLike } from '../../runtime/inputs.js';
+import type { Operation } from '../../runtime/operation.js';
 import type { Tensor } from '../../runtime/tensor.js';
-import { SCALED_DOT_PRODUCT_ATTENTION_NAMES } from './options.js';
 import type { AttentionOptions } from './options.js';
 import type { Parameters } from './parameters.js';
-import { attentionInput, planAttention } from './plan.js';
 import type { Sizes } from './plan.js';
 import { runAttention } from './run.js';
-import { checkRegion, statisticsAddress } from './weights.js';
-import type { Range } from './weights.js';
+import { AttentionRecord } from './record.js';
+import { checkRegion, lookedAt, planLookedAt, runtimeOfAttention, STATISTICS_NAMES } from './weights.js';
+import type { LookedAt, Range } from './weights.js';
 
-/** Options of what sums up weights: those that the attention had. */
+/** Options of what sums up weights: those that the attention had, and of which rows. */
 export interface SummaryOptions extends AttentionOptions {
   /** What the fused pass returned for `returnStatistics`, with the same options. Computed anew if absent. */
   readonly statistics?: Tensor | undefined;
-}
-
-/** Options of `receivedWeight`. */
-export interface ReceivedWeightOptions extends SummaryOptions {
-  /** Only these queries count. Default all. */
+  /** Query heads. Default all. */
+  readonly heads?: Range | undefined;
+  /** Only these queries. Default all. */
   readonly queries?: Range | undefined;
 }
 
-export const SUMMARY_NAMES = /* @__PURE__ */ Object.assign(
-  { statistics: 1 } satisfies NamesOf<Omit<SummaryOptions, keyof AttentionOptions>>,
-  SCALED_DOT_PRODUCT_ATTENTION_NAMES,
+/** Options of what sums up the weights of a record. */
+export type RecordSummaryOptions = Pick<SummaryOptions, 'heads' | 'queries'>;
+
+const SUMMARY_NAMES = /* @__PURE__ */ Object.assign(
+  { heads: 1, queries: 1 } satisfies NamesOf<RecordSummaryOptions>,
+  STATISTICS_NAMES,
 );
 
-export const RECEIVED_WEIGHT_NAMES = /* @__PURE__ */ Object.assign(
-  { queries: 1 } satisfies NamesOf<Omit<ReceivedWeightOptions, keyof SummaryOptions>>,
-  SUMMARY_NAMES,
-);
+const summary = (prepare: Prepare): Operation<LookedAt, SummaryOptions, Tensor<'float32'>> => ({
+  inputs: ['query', 'key'],
+  options: SUMMARY_NAMES,
+  runtime: runtimeOfAttention,
+  run: (scope, inputs, options) => summarize(scope, inputs, options, prepare),
+});
+
+export const receivedWeightOperation = /* @__PURE__ */ summary(columnSums);
+export const entropyOperation = /* @__PURE__ */ summary(entropies);
+export const topKeysOperation: Operation<readonly [...LookedAt, count: number], SummaryOptions, TopKeys> = {
+  inputs: ['query', 'key', 'count'],
+  options: SUMMARY_NAMES,
+  runtime: ([query, key], options) => runtimeOfAttention([query, key], options),
+  run: findTopKeys,
+};
+
+/** More than any row can have. */
+const MOST_KEYS = 2 ** 31 - 1;
 
 /**
  * How much weight each key receives: the sum over queries.
@@ -54,12 +68,14 @@ export const RECEIVED_WEIGHT_NAMES = /* @__PURE__ */ Object.assign(
  * receivedWeight(q, k, { causal: true }).shape; // [1, 2, 5]
  * ```
  */
+export function receivedWeight(record: AttentionRecord, options?: RecordSummaryOptions): Tensor<'float32'>;
 export function receivedWeight(
   query: TensorLike,
   key: TensorLike,
-  options: ReceivedWeightOptions = {},
-): Tensor<'float32'> {
-  return summarizeNow(query, key, options, columnSums, RECEIVED_WEIGHT_NAMES);
+  options?: SummaryOptions,
+): Tensor<'float32'>;
+export function receivedWeight(...given: readonly unknown[]): Tensor<'float32'> {
+  return callNow(receivedWeightOperation, ...lookedAt(given));
 }
 
 /**
@@ -71,12 +87,17 @@ export function receivedWeight(
  * received.shape; // [1, 2, 5]
  * ```
  */
-export async function receivedWeightAsync(
+export function receivedWeightAsync(
+  record: AttentionRecord,
+  options?: RecordSummaryOptions & AsyncOptions,
+): Promise<Tensor<'float32'>>;
+export function receivedWeightAsync(
   query: TensorLike,
   key: TensorLike,
-  options: ReceivedWeightOptions & AsyncOptions = {},
-): Promise<Tensor<'float32'>> {
-  return summarizeAsync(query, key, options, columnSums, RECEIVED_WEIGHT_NAMES);
+  options?: SummaryOptions & AsyncOptions,
+): Promise<Tensor<'float32'>>;
+export function receivedWeightAsync(...given: readonly unknown[]): Promise<Tensor<'float32'>> {
+  return callAsync(receivedWeightOperation, ...lookedAt(given));
 }
 
 /**
@@ -93,12 +114,14 @@ export async function receivedWeightAsync(
  * attentionEntropy(q, k).shape; // [1, 2, 5]
  * ```
  */
+export function attentionEntropy(record: AttentionRecord, options?: RecordSummaryOptions): Tensor<'float32'>;
 export function attentionEntropy(
   query: TensorLike,
   key: TensorLike,
-  options: SummaryOptions = {},
-): Tensor<'float32'> {
-  return summarizeNow(query, key, options, entropies);
+  options?: SummaryOptions,
+): Tensor<'float32'>;
+export function attentionEntropy(...given: readonly unknown[]): Tensor<'float32'> {
+  return callNow(entropyOperation, ...lookedAt(given));
 }
 
 /**
@@ -110,12 +133,17 @@ export function attentionEntropy(
  * entropy.shape; // [1, 2, 5]
  * ```
  */
-export async function attentionEntropyAsync(
+export function attentionEntropyAsync(
+  record: AttentionRecord,
+  options?: RecordSummaryOptions & AsyncOptions,
+): Promise<Tensor<'float32'>>;
+export function attentionEntropyAsync(
   query: TensorLike,
   key: TensorLike,
-  options: SummaryOptions & AsyncOptions = {},
-): Promise<Tensor<'float32'>> {
-  return summarizeAsync(query, key, options, entropies);
+  options?: SummaryOptions & AsyncOptions,
+): Promise<Tensor<'float32'>>;
+export function attentionEntropyAsync(...given: readonly unknown[]): Promise<Tensor<'float32'>> {
+  return callAsync(entropyOperation, ...lookedAt(given));
 }
 
 /**
@@ -158,13 +186,10 @@ export class TopKeys {
  * keys.length; // 30
  * ```
  */
-export function topKeys(
-  query: TensorLike,
-  key: TensorLike,
-  count: number,
-  options: SummaryOptions = {},
-): TopKeys {
-  return unpackTop(summarizeNow(query, key, options, largest(count)), count);
+export function topKeys(record: AttentionRecord, count: number, options?: RecordSummaryOptions): TopKeys;
+export function topKeys(query: TensorLike, key: TensorLike, count: number, options?: SummaryOptions): TopKeys;
+export function topKeys(...given: readonly unknown[]): TopKeys {
+  return callNow(topKeysOperation, ...lookedAtWithCount(given));
 }
 
 /**
@@ -175,26 +200,27 @@ export function topKeys(
  * const { weights, keys } = await topKeysAsync(q, k, 3, { causal: true });
  * ```
  */
-export async function topKeysAsync(
+export function topKeysAsync(
+  record: AttentionRecord,
+  count: number,
+  options?: RecordSummaryOptions & AsyncOptions,
+): Promise<TopKeys>;
+export function topKeysAsync(
   query: TensorLike,
   key: TensorLike,
   count: number,
-  options: SummaryOptions & AsyncOptions = {},
-): Promise<TopKeys> {
-  return unpackTop(await summarizeAsync(query, key, options, largest(count)), count);
+  options?: SummaryOptions & AsyncOptions,
+): Promise<TopKeys>;
+export function topKeysAsync(...given: readonly unknown[]): Promise<TopKeys> {
+  return callAsync(topKeysOperation, ...lookedAtWithCount(given));
 }
 
-function unpackTop(packed: Tensor<'float32'>, count: number): TopKeys {
-  const { data } = packed;
-  const words = new Int32Array(data.buffer, data.byteOffset, data.length);
-  const weights = new Float32Array(data.length / 2);
-  const keys = new Int32Array(data.length / 2);
-  for (let row = 0; row * count < weights.length; row++) {
-    weights.set(data.subarray(2 * row * count, (2 * row + 1) * count), row * count);
-    keys.set(words.subarray((2 * row + 1) * count, (2 * row + 2) * count), row * count);
-  }
-  packed.dispose();
-  return new TopKeys(weights, keys);
+function lookedAtWithCount(
+  given: readonly unknown[],
+): [readonly [...LookedAt, count: number], AttentionOptions & AsyncOptions] {
+  const isRecord = given[0] instanceof AttentionRecord;
+  const [query, key, count, options = {}] = isRecord ? [given[0], undefined, ...given.slice(1)] : given;
+  return [[query as TensorLike, key as TensorLike, count as number], options as AttentionOptions];
 }
 
 /** Where a summary goes, and by which kernel. */
@@ -204,87 +230,81 @@ interface Run {
   readonly kernel: 'columnSums' | 'entropies' | 'topKeys';
 }
 
-type Prepare<Options> = (scope: CallScope, sizes: Sizes, options: Options) => Run;
+type Region = ReturnType<typeof checkRegion>;
+type Prepare = (scope: CallScope, sizes: Sizes, region: Region) => Run;
 
-const columnSums: Prepare<ReceivedWeightOptions> = (scope, sizes, options) => {
-  const region = checkRegion({ queries: options.queries }, sizes);
-  const output = scope.make([sizes.batch, sizes.heads, sizes.keys]);
-  if (output.size > 0 && sizes.queries === 0) output.data.fill(0);
+function columnSums(scope: CallScope, { batch, keys }: Sizes, region: Region): Run {
+  const heads = region.headTo - region.headFrom;
+  const output = scope.make([batch, heads, keys]);
+  if (region.queryTo === region.queryFrom) output.data.fill(0);
   const parameters = {
-    ...region,
     output: output.address,
-    outputBatchStride: sizes.heads * sizes.keys * 4,
-    outputHeadStride: sizes.keys * 4,
+    outputBatchStride: heads * keys * 4,
+    outputHeadStride: keys * 4,
   };
   return { output, parameters, kernel: 'columnSums' };
-};
+}
 
-const entropies: Prepare<SummaryOptions> = (scope, sizes) => {
-  const output = scope.make([sizes.batch, sizes.heads, sizes.queries]);
-  return { output, parameters: rowsOf(output, sizes, 1), kernel: 'entropies' };
-};
+function entropies(scope: CallScope, sizes: Sizes, region: Region): Run {
+  const output = scope.make(rowsShape(sizes, region));
+  return { output, parameters: placeRows(output, 1), kernel: 'entropies' };
+}
 
-function largest(count: number): Prepare<SummaryOptions> {
-  if (!Number.isInteger(count) || count < 1) {
-    throw invalidArgument('count', 'an integer >= 1', count);
-  }
-  return (scope, sizes) => {
-    const output = scope.make([sizes.batch, sizes.heads, sizes.queries, 2 * count]);
-    return { output, parameters: { ...rowsOf(output, sizes, 2 * count), count }, kernel: 'topKeys' };
-  };
+/** Batch rows, and heads and queries of a region. */
+function rowsShape({ batch }: Sizes, { headFrom, headTo, queryFrom, queryTo }: Region): number[] {
+  return [batch, headTo - headFrom, queryTo - queryFrom];
 }
 
 /** The output as rows of some words a query. */
-function rowsOf(output: Tensor, sizes: Sizes, words: number): Parameters {
+function placeRows(output: Tensor, words: number): Parameters {
+  const [, heads, queries] = output.shape as [number, number, number];
   const rowBytes = words * 4;
   return {
     output: output.address,
-    outputBatchStride: sizes.heads * sizes.queries * rowBytes,
-    outputHeadStride: sizes.queries * rowBytes,
+    outputBatchStride: heads * queries * rowBytes,
+    outputHeadStride: queries * rowBytes,
     outputRowStride: rowBytes,
   };
 }
 
-function summarizeNow<Options extends SummaryOptions>(
-  query: TensorLike,
-  key: TensorLike,
-  options: Options,
-  prepare: Prepare<Options>,
-  names: Names = SUMMARY_NAMES,
-): Tensor<'float32'> {
-  const runtime = findRuntime(options, [query, key], names);
-  return callNow(runtime, (scope) => summarize(scope, query, key, options, prepare), [query, key, options]);
-}
-
-function summarizeAsync<Options extends SummaryOptions & AsyncOptions>(
-  query: TensorLike,
-  key: TensorLike,
-  options: Options,
-  prepare: Prepare<Options>,
-  names: Names = SUMMARY_NAMES,
-): Promise<Tensor<'float32'>> {
-  const runtime = findRuntime(options, [query, key], names, ASYNC_NAMES);
-  return callAsync(runtime, options, (scope) => summarize(scope, query, key, options, prepare), [
-    query,
-    key,
-    options,
-  ]);
-}
-
-function summarize<Options extends SummaryOptions>(
+function summarize(
   scope: CallScope,
-  query: TensorLike,
-  key: TensorLike,
-  options: Options,
-  prepare: Prepare<Options>,
+  inputs: LookedAt,
+  options: SummaryOptions,
+  prepare: Prepare,
 ): Tensor<'float32'> {
-  const q = attentionInput(scope, 'query', query);
-  const k = attentionInput(scope, 'key', key);
-  const plan = planAttention(scope, q, k, options, 4);
-  const statistics = statisticsAddress(scope, plan, options.statistics);
-  const { output, parameters, kernel } = prepare(scope, plan.sizes, options);
-  if (output.size > 0 && plan.sizes.queries > 0) {
-    runAttention(scope, kernel, plan.parameters, { statistics }, parameters);
+  const { plan, statistics } = planLookedAt(scope, inputs, options);
+  const region = checkRegion({ heads: options.heads, queries: options.queries }, plan.sizes, '');
+  const { output, parameters, kernel } = prepare(scope, plan.sizes, region);
+  if (output.size > 0 && region.queryTo > region.queryFrom) {
+    runAttention(scope, kernel, plan.parameters, { statistics: statistics() }, region, parameters);
   }
   return output;
+}
+
+function findTopKeys(
+  scope: CallScope,
+  [query, key, count]: readonly [...LookedAt, count: number],
+  options: SummaryOptions,
+): TopKeys {
+  checkInteger('count', count, 1, MOST_KEYS);
+  let found = new TopKeys(new Float32Array(0), new Int32Array(0));
+  const packed = summarize(scope, [query, key], options, (scope, sizes, region) => {
+    const shape = rowsShape(sizes, region);
+    const output = scope.temporary([...shape, 2 * count]);
+    const length = output.size / 2;
+    found = new TopKeys(new Float32Array(length), new Int32Array(length));
+    return { output, parameters: { ...placeRows(output, 2 * count), count }, kernel: 'topKeys' };
+  });
+  scope.then(() => unpackTop(packed, count, found));
+  return found;
+}
+
+/** Rows of weights and, as words, the keys they belong to. */
+function unpackTop({ data }: Tensor<'float32'>, count: number, { weights, keys }: TopKeys): void {
+  const words = new Int32Array(data.buffer, data.byteOffset, data.length);
+  for (let at = 0; at < weights.length; at += count) {
+    weights.set(data.subarray(2 * at, 2 * at + count), at);
+    keys.set(words.subarray(2 * at + count, 2 * (at + count)), at);
+  }
 }

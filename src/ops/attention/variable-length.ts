@@ -2,13 +2,14 @@
 
 import { checkCumulative } from '../../masks/mask.js';
 import type { IntegerList } from '../../masks/mask.js';
-import { ASYNC_NAMES, callAsync, callNow } from '../../runtime/call.js';
+import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
 import type { NamesOf } from '../../runtime/checks.js';
 import { invalidArgument, shapeError } from '../../runtime/errors.js';
-import { checkDataType, findRuntime } from '../../runtime/inputs.js';
+import { checkDataType } from '../../runtime/inputs.js';
 import type { CallScope } from '../../runtime/call-scope.js';
 import type { TensorLike } from '../../runtime/inputs.js';
+import type { Operation } from '../../runtime/operation.js';
 import type { Tensor } from '../../runtime/tensor.js';
 import { SCORE_NAMES } from './options.js';
 import type { AttentionOptions, ScoreOptions } from './options.js';
@@ -23,12 +24,20 @@ export interface VariableLengthOptions extends ScoreOptions, Pick<AttentionOptio
   readonly cumulativeKeys?: IntegerList | undefined;
 }
 
-export const VARIABLE_LENGTH_NAMES = /* @__PURE__ */ Object.assign(
-  { runtime: 1, cumulativeQueries: 1, cumulativeKeys: 1 } satisfies NamesOf<
-    Omit<VariableLengthOptions, keyof ScoreOptions>
-  >,
-  SCORE_NAMES,
-);
+export const variableLengthOperation: Operation<
+  [query: TensorLike, key: TensorLike, value: TensorLike],
+  VariableLengthOptions,
+  Tensor<'float32'>
+> = {
+  inputs: ['query', 'key', 'value'],
+  options: /* @__PURE__ */ Object.assign(
+    { runtime: 1, cumulativeQueries: 1, cumulativeKeys: 1 } satisfies NamesOf<
+      Omit<VariableLengthOptions, keyof ScoreOptions>
+    >,
+    SCORE_NAMES,
+  ),
+  run: attendSequences,
+};
 
 /**
  * Attention of packed sequences, each aligned on its own (FlashAttention's varlen).
@@ -52,13 +61,7 @@ export function variableLengthAttention(
   value: TensorLike,
   options: VariableLengthOptions,
 ): Tensor<'float32'> {
-  const runtime = findRuntime(options, [query, key, value], VARIABLE_LENGTH_NAMES);
-  return callNow(runtime, (scope) => attendSequences(scope, query, key, value, options), [
-    query,
-    key,
-    value,
-    options,
-  ]);
+  return callNow(variableLengthOperation, [query, key, value], options);
 }
 
 /**
@@ -70,26 +73,18 @@ export function variableLengthAttention(
  * const output = await variableLengthAttentionAsync(query, key, value, { cumulativeQueries: [0, 2, 5] });
  * ```
  */
-export async function variableLengthAttentionAsync(
+export function variableLengthAttentionAsync(
   query: TensorLike,
   key: TensorLike,
   value: TensorLike,
   options: VariableLengthOptions & AsyncOptions,
 ): Promise<Tensor<'float32'>> {
-  const runtime = findRuntime(options, [query, key, value], VARIABLE_LENGTH_NAMES, ASYNC_NAMES);
-  return callAsync(runtime, options, (scope) => attendSequences(scope, query, key, value, options), [
-    query,
-    key,
-    value,
-    options,
-  ]);
+  return callAsync(variableLengthOperation, [query, key, value], options);
 }
 
 function attendSequences(
   scope: CallScope,
-  query: TensorLike,
-  key: TensorLike,
-  value: TensorLike,
+  [query, key, value]: readonly [TensorLike, TensorLike, TensorLike],
   options: VariableLengthOptions,
 ): Tensor<'float32'> {
   const q = packed(scope, 'query', query);

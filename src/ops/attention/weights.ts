@@ -1,20 +1,24 @@
 // Attention weights and scores on demand: any block of the matrix, exactly as the fused pass uses it, without the rest.
 
 import { SCORES, WEIGHTS } from '../../../build/kernels.js';
-import { ASYNC_NAMES, callAsync, callNow } from '../../runtime/call.js';
+import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
 import { checkObject } from '../../runtime/checks.js';
-import type { NamesOf } from '../../runtime/checks.js';
+import type { Names, NamesOf } from '../../runtime/checks.js';
 import { describe, invalidArgument, shapeError } from '../../runtime/errors.js';
-import { checkDataType, findRuntime } from '../../runtime/inputs.js';
+import { checkDataType } from '../../runtime/inputs.js';
 import type { CallScope } from '../../runtime/call-scope.js';
 import type { TensorLike } from '../../runtime/inputs.js';
+import { runtimeAmong } from '../../runtime/operation.js';
+import type { Operation } from '../../runtime/operation.js';
+import type { Runtime } from '../../runtime/runtime.js';
 import type { Tensor } from '../../runtime/tensor.js';
 import { SCALED_DOT_PRODUCT_ATTENTION_NAMES } from './options.js';
 import type { AttentionOptions } from './options.js';
 import type { Parameters } from './parameters.js';
 import { attentionInput, placeTensor, planAttention } from './plan.js';
 import type { Plan, Sizes } from './plan.js';
+import { AttentionRecord, refuseScores } from './record.js';
 import { runAttention } from './run.js';
 
 /**
@@ -46,40 +50,52 @@ export interface AttentionWeightsOptions extends AttentionOptions {
   readonly stage?: AttentionStage | undefined;
 }
 
-const REGION_NAMES = { heads: 1, queries: 1, keys: 1 } satisfies NamesOf<AttentionRegion>;
-
-export const WEIGHTS_NAMES = /* @__PURE__ */ Object.assign(
-  { statistics: 1, region: REGION_NAMES, stage: 1 } satisfies NamesOf<
-    Omit<AttentionWeightsOptions, keyof AttentionOptions>
-  >,
+/** What scores depend on, and their statistics. */
+export const STATISTICS_NAMES = /* @__PURE__ */ Object.assign(
+  { statistics: 1 } satisfies Names,
   SCALED_DOT_PRODUCT_ATTENTION_NAMES,
 );
+
+const REGION_NAMES = { heads: 1, queries: 1, keys: 1 } satisfies NamesOf<AttentionRegion>;
+
+/** Options of `attentionWeights` of a record. */
+export type RecordWeightsOptions = Pick<AttentionWeightsOptions, 'region' | 'stage'>;
+
+export const weightsOperation: Operation<LookedAt, AttentionWeightsOptions, Tensor<'float32'>> = {
+  inputs: ['query', 'key'],
+  options: /* @__PURE__ */ Object.assign(
+    { region: REGION_NAMES, stage: 1 } satisfies NamesOf<RecordWeightsOptions>,
+    STATISTICS_NAMES,
+  ),
+  runtime: runtimeOfAttention,
+  run: planAndWrite,
+};
 
 /**
  * Attention weights, or the scores at an earlier stage, of a region: [batch, heads, queries, keys] of the region.
  * Memory is that of the region alone. The same elements have the same bits whatever the region.
  *
- * @param query   as given to `scaledDotProductAttention`
+ * @param query   as given to `scaledDotProductAttention`; or alone, a record
  * @param key     as given to `scaledDotProductAttention`
- * @param options the same options as there (they change the scores), `statistics`, `region`, `stage`
+ * @param options the same options as there (they change the scores; a record knows them), `statistics`, `region`, `stage`
  * @returns [batch, heads, queries, keys] of the region
  * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
  *
  * @example
  * ```js
- * const options = { causal: true, returnStatistics: true };
- * const { statistics } = scaledDotProductAttention(q, k, v, options);
- * const lastQuery = attentionWeights(q, k, { ...options, statistics, region: { queries: [4, 5] } });
+ * const { output, record } = scaledDotProductAttention(q, k, v, { causal: true, returnRecord: true });
+ * const lastQuery = attentionWeights(record, { region: { queries: [4, 5] } });
  * lastQuery.shape; // [1, 2, 1, 5]
  * ```
  */
+export function attentionWeights(record: AttentionRecord, options?: RecordWeightsOptions): Tensor<'float32'>;
 export function attentionWeights(
   query: TensorLike,
   key: TensorLike,
-  options: AttentionWeightsOptions = {},
-): Tensor<'float32'> {
-  const runtime = findRuntime(options, [query, key], WEIGHTS_NAMES);
-  return callNow(runtime, (scope) => planAndWrite(scope, query, key, options), [query, key, options]);
+  options?: AttentionWeightsOptions,
+): Tensor<'float32'>;
+export function attentionWeights(...given: readonly unknown[]): Tensor<'float32'> {
+  return callNow(weightsOperation, ...lookedAt(given));
 }
 
 /**
@@ -91,32 +107,60 @@ export function attentionWeights(
  * scores.shape; // [1, 1, 5, 5]
  * ```
  */
-export async function attentionWeightsAsync(
+export function attentionWeightsAsync(
+  record: AttentionRecord,
+  options?: RecordWeightsOptions & AsyncOptions,
+): Promise<Tensor<'float32'>>;
+export function attentionWeightsAsync(
   query: TensorLike,
   key: TensorLike,
-  options: AttentionWeightsOptions & AsyncOptions = {},
-): Promise<Tensor<'float32'>> {
-  const runtime = findRuntime(options, [query, key], WEIGHTS_NAMES, ASYNC_NAMES);
-  return callAsync(runtime, options, (scope) => planAndWrite(scope, query, key, options), [
-    query,
-    key,
-    options,
-  ]);
+  options?: AttentionWeightsOptions & AsyncOptions,
+): Promise<Tensor<'float32'>>;
+export function attentionWeightsAsync(...given: readonly unknown[]): Promise<Tensor<'float32'>> {
+  return callAsync(weightsOperation, ...lookedAt(given));
+}
+
+/** What is looked at: q and k, or a record alone. */
+export type LookedAt = readonly [query: TensorLike | AttentionRecord, key: TensorLike | undefined];
+
+/** @internal Inputs and options, with nothing in place of the key of a record. */
+export function lookedAt([first, ...rest]: readonly unknown[]): [LookedAt, AttentionOptions & AsyncOptions] {
+  const [key, options = {}] = first instanceof AttentionRecord ? [undefined, ...rest] : rest;
+  return [[first as TensorLike, key as TensorLike], options as AttentionOptions];
+}
+
+/** @internal */
+export function runtimeOfAttention([query, key]: LookedAt, options: object): Runtime {
+  return runtimeAmong([query instanceof AttentionRecord ? query.queries : query, key], options);
+}
+
+/** @internal The attention that is looked at, up to its values, and the statistics of its rows. */
+export function planLookedAt(
+  scope: CallScope,
+  [query, key]: LookedAt,
+  options: AttentionOptions & { readonly statistics?: Tensor | undefined },
+): { plan: Plan; statistics: () => number } {
+  if (query instanceof AttentionRecord) {
+    refuseScores(options, STATISTICS_NAMES);
+    const plan = query.plan(scope);
+    return { plan, statistics: () => query.statistics.address };
+  }
+  const q = attentionInput(scope, 'query', query);
+  const k = attentionInput(scope, 'key', key as TensorLike);
+  const plan = planAttention(scope, q, k, options, 4);
+  return { plan, statistics: () => statisticsAddress(scope, plan, options.statistics) };
 }
 
 function planAndWrite(
   scope: CallScope,
-  query: TensorLike,
-  key: TensorLike,
+  inputs: LookedAt,
   options: AttentionWeightsOptions,
 ): Tensor<'float32'> {
-  const q = attentionInput(scope, 'query', query);
-  const k = attentionInput(scope, 'key', key);
   const stage = checkStage(options.stage ?? 'weights');
-  const plan = planAttention(scope, q, k, options, 4);
+  const { plan, statistics } = planLookedAt(scope, inputs, options);
   const region = checkRegion(options.region, plan.sizes);
-  const parameters = { ...atStage(plan, stage, options), ...region };
-  if (stage === 'weights') parameters.statistics = statisticsAddress(scope, plan, options.statistics);
+  const parameters = { ...atStage(plan, stage), ...region };
+  if (stage === 'weights') parameters.statistics = statistics();
   const { headFrom, headTo, queryFrom, queryTo, keyFrom, keyTo } = region;
   const output = scope.make([plan.sizes.batch, headTo - headFrom, queryTo - queryFrom, keyTo - keyFrom]);
   if (output.size > 0) {
@@ -136,8 +180,8 @@ export function writeWeights(scope: CallScope, parameters: Parameters, sizes: Si
   });
 }
 
-/** @internal Address of the statistics: the caller's, or computed by a pass without values. */
-export function statisticsAddress(scope: CallScope, plan: Plan, given: Tensor | undefined): number {
+/** Address of the statistics: the caller's, or computed by a pass without values. */
+function statisticsAddress(scope: CallScope, plan: Plan, given: Tensor | undefined): number {
   const { batch, heads, queries } = plan.sizes;
   if (given !== undefined) {
     const tensor = scope.tensor('statistics', given);
@@ -167,11 +211,11 @@ function checkStage(stage: AttentionStage): AttentionStage {
 }
 
 /** @internal The region as the kernels' bounds. */
-export function checkRegion(region: AttentionRegion | undefined, sizes: Sizes) {
+export function checkRegion(region: AttentionRegion | undefined, sizes: Sizes, argument = 'region.') {
   if (region !== undefined) checkObject('region', region);
-  const [headFrom, headTo] = checkRange('region.heads', region?.heads, sizes.heads);
-  const [queryFrom, queryTo] = checkRange('region.queries', region?.queries, sizes.queries);
-  const [keyFrom, keyTo] = checkRange('region.keys', region?.keys, sizes.keys);
+  const [headFrom, headTo] = checkRange(`${argument}heads`, region?.heads, sizes.heads);
+  const [queryFrom, queryTo] = checkRange(`${argument}queries`, region?.queries, sizes.queries);
+  const [keyFrom, keyTo] = checkRange(`${argument}keys`, region?.keys, sizes.keys);
   return { headFrom, headTo, queryFrom, queryTo, keyFrom, keyTo };
 }
 
@@ -185,9 +229,9 @@ function checkRange(argument: string, range: Range | undefined, length: number):
 }
 
 /** Parameters in natural units with only what the stage includes. */
-function atStage(plan: Plan, stage: AttentionStage, options: AttentionOptions): Parameters {
+function atStage(plan: Plan, stage: AttentionStage): Parameters {
   if (stage === 'weights') return plan.parameters;
-  const { softcap } = options;
+  const { softcap } = plan.source.options;
   const parameters: Parameters = { ...plan.parameters, biasScale: 1, softcap: 0, scoreScale: plan.scale };
   if (stage === 'raw') parameters.scoreScale = 1;
   if (softcap !== undefined && (stage === 'capped' || stage === 'masked')) {

@@ -3,16 +3,16 @@
 //   packed   [panels of 8 output features][inFeatures][8], then the bias, filled up to whole panels with zeros
 
 import { PANEL } from '../../../build/kernels.js';
-import { ASYNC_NAMES, callAsync, callNow } from '../../runtime/call.js';
+import { callAsync, callNow, runInScope } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
 import { Disposable } from '../../runtime/disposable.js';
-import { checkOptions } from '../../runtime/checks.js';
 import type { NamesOf } from '../../runtime/checks.js';
 import { invalidArgument, shapeError } from '../../runtime/errors.js';
 import { checkDataType } from '../../runtime/inputs.js';
 import type { CallScope } from '../../runtime/call-scope.js';
 import type { TensorLike } from '../../runtime/inputs.js';
 import { givenOutput } from '../../runtime/output.js';
+import type { Operation } from '../../runtime/operation.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import { Tensor } from '../../runtime/tensor.js';
 
@@ -41,7 +41,7 @@ export class LinearWeights extends Disposable {
    */
   constructor(runtime: Runtime, weight: TensorLike, bias?: TensorLike) {
     super();
-    const { packed, inFeatures, outFeatures } = callNow(runtime, (scope) => pack(scope, weight, bias), [
+    const { packed, inFeatures, outFeatures } = runInScope(runtime, (scope) => pack(scope, weight, bias), [
       weight,
       bias,
     ]);
@@ -153,7 +153,16 @@ export interface LinearOptions {
   readonly output?: Tensor | undefined;
 }
 
-export const LINEAR_NAMES = { output: 1 } satisfies NamesOf<LinearOptions>;
+export const linearOperation: Operation<
+  [input: TensorLike, weights: LinearWeights],
+  LinearOptions,
+  Tensor<'float32'>
+> = {
+  inputs: ['input', 'weights'],
+  options: { output: 1 } satisfies NamesOf<LinearOptions>,
+  runtime: ([, weights]) => runtimeOfWeights(weights),
+  run: project,
+};
 
 /**
  * x W^T + b.
@@ -174,8 +183,7 @@ export function linear(
   weights: LinearWeights,
   options: LinearOptions = {},
 ): Tensor<'float32'> {
-  checkOptions(options, LINEAR_NAMES);
-  return callNow(runtimeOfWeights(weights), (scope) => project(scope, input, weights, options), [input]);
+  return callNow(linearOperation, [input, weights], options);
 }
 
 /**
@@ -188,15 +196,12 @@ export function linear(
  * y.data; // [2, 5, 7]
  * ```
  */
-export async function linearAsync(
+export function linearAsync(
   input: TensorLike,
   weights: LinearWeights,
   options: LinearOptions & AsyncOptions = {},
 ): Promise<Tensor<'float32'>> {
-  checkOptions(options, LINEAR_NAMES, ASYNC_NAMES);
-  return callAsync(runtimeOfWeights(weights), options, (scope) => project(scope, input, weights, options), [
-    input,
-  ]);
+  return callAsync(linearOperation, [input, weights], options);
 }
 
 function runtimeOfWeights(weights: LinearWeights): Runtime {
@@ -208,8 +213,7 @@ function runtimeOfWeights(weights: LinearWeights): Runtime {
 
 function project(
   scope: CallScope,
-  input: TensorLike,
-  weights: LinearWeights,
+  [input, weights]: readonly [TensorLike, LinearWeights],
   options: LinearOptions,
 ): Tensor<'float32'> {
   let x = scope.tensor('input', input);

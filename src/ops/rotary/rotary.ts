@@ -2,12 +2,14 @@
 
 import { integers } from '../../masks/mask.js';
 import type { IntegerList } from '../../masks/mask.js';
-import { callNow } from '../../runtime/call.js';
+import { callAsync, callNow } from '../../runtime/call.js';
+import type { AsyncOptions } from '../../runtime/call.js';
 import type { NamesOf } from '../../runtime/checks.js';
 import { AttentionError, describe, invalidArgument, shapeError } from '../../runtime/errors.js';
-import { checkDataType, findRuntime } from '../../runtime/inputs.js';
+import { checkDataType } from '../../runtime/inputs.js';
 import type { CallScope } from '../../runtime/call-scope.js';
 import type { TensorLike } from '../../runtime/inputs.js';
+import type { Operation } from '../../runtime/operation.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { Tensor } from '../../runtime/tensor.js';
 import { sineAndCosine } from '../../math/elementary.js';
@@ -92,12 +94,20 @@ export interface RotaryEmbeddingOptions extends RotaryOptions {
   readonly runtime?: Runtime | undefined;
 }
 
-export const ROTARY_EMBEDDING_NAMES = /* @__PURE__ */ Object.assign(
-  { positions: 1, offset: 1, tables: { cos: 1, sin: 1 }, inPlace: 1, runtime: 1 } satisfies NamesOf<
-    Omit<RotaryEmbeddingOptions, keyof RotaryOptions>
-  >,
-  ROTARY_NAMES,
-);
+export const rotaryEmbeddingOperation: Operation<
+  [input: TensorLike],
+  RotaryEmbeddingOptions,
+  Tensor<'float32'>
+> = {
+  inputs: ['input'],
+  options: /* @__PURE__ */ Object.assign(
+    { positions: 1, offset: 1, tables: { cos: 1, sin: 1 }, inPlace: 1, runtime: 1 } satisfies NamesOf<
+      Omit<RotaryEmbeddingOptions, keyof RotaryOptions>
+    >,
+    ROTARY_NAMES,
+  ),
+  run: rotate,
+};
 
 /**
  * Rotates queries or keys by their positions.
@@ -114,46 +124,63 @@ export const ROTARY_EMBEDDING_NAMES = /* @__PURE__ */ Object.assign(
  * ```
  */
 export function rotaryEmbedding(input: TensorLike, options: RotaryEmbeddingOptions = {}): Tensor<'float32'> {
-  const runtime = findRuntime(options, [input], ROTARY_EMBEDDING_NAMES);
-  return callNow(
-    runtime,
-    (scope) => {
-      const x = scope.tensor('input', input);
-      checkDataType('input', x, 'float32');
-      const rank = x.shape.length;
-      if (rank < 2 || rank > 4) throw shapeError('input', '[batch, heads, length, headDim]', x.shape);
-      const rotaryDim = checkRotaryDim(options.rotaryDim, x.shape[rank - 1]!);
-      const [batch, , length] = [1, 1, ...x.shape].slice(-4) as [number, number, number, number];
-      const given = readPositions(options, batch, length);
-      const placed = options.tables
-        ? {
-            positions: scope.integers(given.all),
-            ...givenTables(scope, options.tables, rotaryDim / 2, given.highest),
-          }
-        : placeRows(scope, { ...options, rotaryDim }, given);
-      const positionsBatchStride = given.perRow ? length * 4 : 0;
-      const inPlace = options.inPlace && x === input;
-      if (inPlace && x.shape[rank - 1]! > 1 && x.strides[rank - 1] !== 1) {
-        throw new AttentionError({
-          code: 'INVALID_SHAPE',
-          argument: 'input',
-          expected: 'a contiguous last axis to rotate in place',
-          received: `strides ${describe(x.strides)}`,
-        });
+  return callNow(rotaryEmbeddingOperation, [input], options);
+}
+
+/**
+ * {@link rotaryEmbedding} in slices of some milliseconds between turns of the event loop: the same bits, and the page lives on.
+ *
+ * @example
+ * ```js
+ * const rotated = await rotaryEmbeddingAsync(q, { offset: 7 });
+ * rotated.shape; // [1, 2, 5, 4]
+ * ```
+ */
+export function rotaryEmbeddingAsync(
+  input: TensorLike,
+  options: RotaryEmbeddingOptions & AsyncOptions = {},
+): Promise<Tensor<'float32'>> {
+  return callAsync(rotaryEmbeddingOperation, [input], options);
+}
+
+function rotate(
+  scope: CallScope,
+  [input]: readonly [TensorLike],
+  options: RotaryEmbeddingOptions,
+): Tensor<'float32'> {
+  const x = scope.tensor('input', input);
+  checkDataType('input', x, 'float32');
+  const rank = x.shape.length;
+  if (rank < 2 || rank > 4) throw shapeError('input', '[batch, heads, length, headDim]', x.shape);
+  const rotaryDim = checkRotaryDim(options.rotaryDim, x.shape[rank - 1]!);
+  const [batch, , length] = [1, 1, ...x.shape].slice(-4) as [number, number, number, number];
+  const given = readPositions(options, batch, length);
+  const placed = options.tables
+    ? {
+        positions: scope.integers(given.all),
+        ...givenTables(scope, options.tables, rotaryDim / 2, given.highest),
       }
-      const target = inPlace ? x : scope.make(x.shape).set(x.toFloat32Array());
-      if (target.size > 0)
-        rotateInPlace(
-          scope,
-          target,
-          { ...placed, positionsBatchStride },
-          rotaryDim,
-          options.interleaved ?? false,
-        );
-      return target;
-    },
-    [input, options],
-  );
+    : placeRows(scope, { ...options, rotaryDim }, given);
+  const positionsBatchStride = given.perRow ? length * 4 : 0;
+  const inPlace = options.inPlace && x === input;
+  if (inPlace && x.shape[rank - 1]! > 1 && x.strides[rank - 1] !== 1) {
+    throw new AttentionError({
+      code: 'INVALID_SHAPE',
+      argument: 'input',
+      expected: 'a contiguous last axis to rotate in place',
+      received: `strides ${describe(x.strides)}`,
+    });
+  }
+  const target = inPlace ? x : scope.make(x.shape).set(x.toFloat32Array());
+  if (target.size > 0)
+    rotateInPlace(
+      scope,
+      target,
+      { ...placed, positionsBatchStride },
+      rotaryDim,
+      options.interleaved ?? false,
+    );
+  return target;
 }
 
 /** @internal Addresses of what a rotation reads. */

@@ -1,12 +1,13 @@
 // Softmax along an axis.
 
-import { ASYNC_NAMES, callAsync, callNow } from '../../runtime/call.js';
+import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
 import type { NamesOf } from '../../runtime/checks.js';
 import { invalidArgument } from '../../runtime/errors.js';
-import { checkDataType, findRuntime } from '../../runtime/inputs.js';
+import { checkDataType } from '../../runtime/inputs.js';
 import type { CallScope } from '../../runtime/call-scope.js';
 import type { TensorLike } from '../../runtime/inputs.js';
+import type { Operation } from '../../runtime/operation.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { Tensor } from '../../runtime/tensor.js';
 
@@ -18,7 +19,11 @@ export interface SoftmaxOptions {
   readonly runtime?: Runtime | undefined;
 }
 
-export const SOFTMAX_NAMES = { axis: 1, runtime: 1 } satisfies NamesOf<SoftmaxOptions>;
+export const softmaxOperation: Operation<[input: TensorLike], SoftmaxOptions, Tensor<'float32'>> = {
+  inputs: ['input'],
+  options: { axis: 1, runtime: 1 } satisfies NamesOf<SoftmaxOptions>,
+  run: (scope, [input], { axis }) => softmaxAlong(scope, input, axis),
+};
 
 /**
  * exp(x - max) / sum along an axis; the result has the input's shape. A line of -Infinity alone gives zeros; a line that
@@ -34,8 +39,7 @@ export const SOFTMAX_NAMES = { axis: 1, runtime: 1 } satisfies NamesOf<SoftmaxOp
  * ```
  */
 export function softmax(input: TensorLike, options: SoftmaxOptions = {}): Tensor<'float32'> {
-  const runtime = findRuntime(options, [input], SOFTMAX_NAMES);
-  return callNow(runtime, (scope) => softmaxAlong(scope, input, options.axis), [input]);
+  return callNow(softmaxOperation, [input], options);
 }
 
 /**
@@ -47,12 +51,11 @@ export function softmax(input: TensorLike, options: SoftmaxOptions = {}): Tensor
  * y.data; // [0.5, 0.5]
  * ```
  */
-export async function softmaxAsync(
+export function softmaxAsync(
   input: TensorLike,
   options: SoftmaxOptions & AsyncOptions = {},
 ): Promise<Tensor<'float32'>> {
-  const runtime = findRuntime(options, [input], SOFTMAX_NAMES, ASYNC_NAMES);
-  return callAsync(runtime, options, (scope) => softmaxAlong(scope, input, options.axis), [input]);
+  return callAsync(softmaxOperation, [input], options);
 }
 
 function softmaxAlong(scope: CallScope, input: TensorLike, givenAxis = -1): Tensor<'float32'> {
