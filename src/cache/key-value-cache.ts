@@ -11,13 +11,11 @@ import type { AttentionResult } from '../ops/attention/scaled-dot-product-attent
 import { SCORE_NAMES } from '../ops/attention/options.js';
 import type { Asked, AttentionOptions, ScoreOptions } from '../ops/attention/options.js';
 import { attentionInput, planAttention } from '../ops/attention/plan.js';
-import { integers } from '../masks/mask.js';
-import type { IntegerList } from '../masks/mask.js';
 import { checkRotaryDim, ROTARY_NAMES, rotateInPlace } from '../ops/rotary/rotary.js';
 import type { PlacedRotary, RotaryOptions } from '../ops/rotary/rotary.js';
 import { Disposable } from '../runtime/disposable.js';
-import { checkInteger, checkObject, checkOptions } from '../runtime/checks.js';
-import type { NamesOf } from '../runtime/checks.js';
+import { checkInteger, checkObject, checkOptions, integers } from '../runtime/checks.js';
+import type { IntegerList, NamesOf } from '../runtime/checks.js';
 import { AttentionError, describe, invalidArgument, shapeError } from '../runtime/errors.js';
 import { ASYNC_NAMES, callAsync, callNow } from '../runtime/call.js';
 import type { AsyncOptions } from '../runtime/call.js';
