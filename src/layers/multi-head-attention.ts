@@ -29,13 +29,9 @@ import { ROTARY_NAMES, rotateInPlace } from '../ops/rotary/rotary.js';
 import type { Positions, RotaryOptions } from '../ops/rotary/rotary.js';
 import { KeyValueCache, positionsAfter, readCounts, rowsOfRotary } from '../cache/key-value-cache.js';
 import { LayerRotary } from '../ops/rotary/layer-rotary.js';
-import { findLayer } from '../checkpoints/state-dict.js';
-import type {
-  AttentionProjections,
-  Projection,
-  ProjectionLayout,
-  StateDictTensor,
-} from '../checkpoints/state-dict.js';
+import { findLayer } from '../checkpoints/matching.js';
+import type { AttentionProjections, Projection, ProjectionLayout } from '../checkpoints/projections.js';
+import type { StateDictTensor } from '../checkpoints/state-dict.js';
 
 /** Sizes of a layer, defaults filled in; see `MultiHeadAttentionOptions`. */
 export interface MultiHeadAttentionLayout extends ProjectionLayout {
