@@ -70,32 +70,12 @@ export type { FeatureMap, LinearAttentionOptions } from './ops/attention/linear-
 export { variableLengthAttention, variableLengthAttentionAsync } from './ops/attention/variable-length.js';
 export type { VariableLengthOptions } from './ops/attention/variable-length.js';
 
-export {
-  and,
-  blockSparse,
-  causal,
-  customMask,
-  documents,
-  globalTokens,
-  keyLengths,
-  Mask,
-  or,
-  prefix,
-  slidingWindow,
-  strided,
-} from './masks/mask.js';
-export type {
-  Block,
-  BlockAnswer,
-  BlockLayout,
-  CausalAlignment,
-  CustomMask,
-  Documents,
-  IntegerList,
-  MaskContext,
-  Window,
-} from './masks/mask.js';
-export { denseMask } from './masks/dense.js';
+export * from './masks/index.js';
+export { customMask } from './masks/custom.js';
+export type { CustomMask } from './masks/custom.js';
+export { Mask } from './masks/mask.js';
+export type { Block, BlockAnswer, MaskContext } from './masks/mask.js';
+export type { IntegerList } from './runtime/checks.js';
 
 export { LayerResult, MultiHeadAttention } from './layers/multi-head-attention.js';
 export type {

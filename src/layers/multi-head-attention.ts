@@ -24,7 +24,7 @@ import { callAsync, callNow } from '../runtime/call.js';
 import type { AsyncOptions } from '../runtime/call.js';
 import { Disposable } from '../runtime/disposable.js';
 import { checkInstance, checkObject, checkOptions } from '../runtime/checks.js';
-import type { NamesOf } from '../runtime/checks.js';
+import type { IntegerList, NamesOf } from '../runtime/checks.js';
 import { AttentionError, describe, invalidArgument, shapeError } from '../runtime/errors.js';
 import { checkDataType, checkRuntime } from '../runtime/inputs.js';
 import type { CallScope } from '../runtime/call-scope.js';
@@ -34,16 +34,11 @@ import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { ROTARY_NAMES, rotateInPlace } from '../ops/rotary/rotary.js';
 import type { Positions, RotaryOptions } from '../ops/rotary/rotary.js';
-import type { IntegerList } from '../masks/mask.js';
 import { KeyValueCache, positionsAfter, readCounts, rowsOfRotary } from '../cache/key-value-cache.js';
 import { LayerRotary } from '../ops/rotary/layer-rotary.js';
-import { findLayer } from '../checkpoints/state-dict.js';
-import type {
-  AttentionProjections,
-  Projection,
-  ProjectionLayout,
-  StateDictTensor,
-} from '../checkpoints/state-dict.js';
+import { findLayer } from '../checkpoints/matching.js';
+import type { AttentionProjections, Projection, ProjectionLayout } from '../checkpoints/projections.js';
+import type { StateDictTensor } from '../checkpoints/state-dict.js';
 
 /** Sizes of a layer, defaults filled in; see `MultiHeadAttentionOptions`. */
 export interface MultiHeadAttentionLayout extends ProjectionLayout {

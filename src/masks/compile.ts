@@ -5,7 +5,7 @@
 //   bits   per mixed block: 16 bytes a query, bit j for key j of the block
 
 import { KEY_BLOCK } from '../../build/kernels.js';
-import { AndMask } from './mask.js';
+import { AndMask } from './combine.js';
 import type { Block, Interval, Mask, MaskContext } from './mask.js';
 
 const BYTES_A_ROW = KEY_BLOCK / 8;

@@ -94,3 +94,33 @@ export function readNumbers(argument: string, list: unknown): Float32Array {
   }
   return Float32Array.from(values);
 }
+
+/** A list of integers. */
+export type IntegerList = readonly number[] | Int32Array | BigInt64Array;
+
+/** A list of integers in a range, copied. */
+export function integers(argument: string, list: IntegerList, lowest: number, highest: number): Int32Array {
+  const listed = current(list) as ArrayLike<number | bigint> | undefined;
+  if (typeof listed !== 'object' || typeof listed?.length !== 'number') {
+    throw invalidArgument(argument, 'a list of integers', list);
+  }
+  const result = new Int32Array(listed.length);
+  for (let i = 0; i < result.length; i++) {
+    const given: unknown = listed[i];
+    const value = typeof given === 'bigint' ? Number(given) : given;
+    if (typeof value !== 'number' || !Number.isInteger(value) || value < lowest || value > highest) {
+      throw invalidArgument(`${argument}[${i}]`, `an integer from ${lowest} to ${highest}`, given);
+    }
+    result[i] = value;
+  }
+  return result;
+}
+
+/** Lengths added up, copied: 0 first, never falling. */
+export function checkCumulative(argument: string, cumulative: IntegerList): Int32Array {
+  const bounds = integers(argument, cumulative, 0, 2 ** 31 - 1);
+  let rising = bounds.length >= 1 && bounds[0] === 0;
+  for (let i = 1; i < bounds.length; i++) rising &&= bounds[i]! >= bounds[i - 1]!;
+  if (rising) return bounds;
+  throw invalidArgument(argument, 'integers that start at 0 and never fall', cumulative);
+}

@@ -28,7 +28,7 @@ export function kindOf(array: unknown): string {
 }
 
 /** Whether a list without holes holds values of these types only. */
-function isListOf(array: unknown, ...types: readonly string[]): boolean {
+export function isListOf(array: unknown, ...types: readonly string[]): boolean {
   return (
     Array.isArray(array) && !array.includes(undefined) && array.every((item) => types.includes(typeof item))
   );

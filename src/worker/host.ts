@@ -1,21 +1,8 @@
 // The worker's side: a runtime, a table of what lives in it, and a queue of calls that are run one after the other.
 
-import {
-  and,
-  AttentionError,
-  blockSparse,
-  causal,
-  createRuntime,
-  denseMask,
-  documents,
-  globalTokens,
-  keyLengths,
-  or,
-  prefix,
-  slidingWindow,
-  strided,
-} from '../index.js';
+import { AttentionError, createRuntime } from '../index.js';
 import type { Mask, Progress, Runtime, RuntimeOptions, TensorData } from '../index.js';
+import * as makers from '../masks/index.js';
 import { invalidArgument } from '../runtime/errors.js';
 import { isTensor } from '../runtime/tensor.js';
 import { packError } from './errors.js';
@@ -32,19 +19,8 @@ interface Disposable {
 
 type Job = () => Promise<void> | void;
 
-const masks: Record<string, (...given: never[]) => Mask> = {
-  and,
-  blockSparse,
-  causal,
-  denseMask,
-  documents,
-  globalTokens,
-  keyLengths,
-  or,
-  prefix,
-  slidingWindow,
-  strided,
-};
+/** What makes masks, by name. */
+const masks: Record<string, (...given: never[]) => Mask> = makers;
 
 const MASKS_KEPT = 32;
 

@@ -26,19 +26,7 @@ export type { CallOptions } from './link.js';
 export type { WorkerScope } from './scope.js';
 export type { AnyWorker, NodeWorker, WorkerSource } from './start.js';
 export { AttentionError } from '../runtime/errors.js';
-export {
-  and,
-  blockSparse,
-  causal,
-  documents,
-  globalTokens,
-  keyLengths,
-  or,
-  prefix,
-  slidingWindow,
-  strided,
-} from '../masks/mask.js';
-export { denseMask } from '../masks/dense.js';
+export * from '../masks/index.js';
 export { parseSafetensors } from '../checkpoints/safetensors.js';
 export type {
   AppendOptions,
@@ -52,14 +40,11 @@ export type {
   AttentionWeightsOptions,
   Block,
   BlockAnswer,
-  BlockLayout,
   Build,
   CacheAttendOptions,
   CacheRing,
   CacheStorage,
-  CausalAlignment,
   DataType,
-  Documents,
   Either,
   FeatureMap,
   Features,
@@ -99,5 +84,4 @@ export type {
   TensorLike,
   ThreadOptions,
   VariableLengthOptions,
-  Window,
 } from '../index.js';

@@ -6,8 +6,8 @@
 //   masks that ask for them (Mask.needsPositions), alone or combined. Masks causal('upper-left') and causal('lower-right')
 //   bring their own; lengths and prefixes know none; dense, block-sparse and custom masks go by index.
 
-import { integers } from '../../masks/mask.js';
 import type { Mask } from '../../masks/mask.js';
+import { integers } from '../../runtime/checks.js';
 import { invalidArgument, shapeError } from '../../runtime/errors.js';
 import type { AttentionOptions } from './options.js';
 

@@ -2,11 +2,10 @@
 
 import { ELU, linearAttentionParameters, RELU } from '../../../build/kernels.js';
 import type { LinearAttentionParameters } from '../../../build/kernels.js';
-import { integers } from '../../masks/mask.js';
-import type { IntegerList } from '../../masks/mask.js';
 import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
-import type { NamesOf } from '../../runtime/checks.js';
+import { integers } from '../../runtime/checks.js';
+import type { IntegerList, NamesOf } from '../../runtime/checks.js';
 import { AttentionError, invalidArgument, shapeError } from '../../runtime/errors.js';
 import type { CallScope } from '../../runtime/call-scope.js';
 import type { TensorLike } from '../../runtime/inputs.js';

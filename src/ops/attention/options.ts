@@ -1,9 +1,10 @@
 // The options of attention, shared by every operation and layer that attends. One meaning each, everywhere.
 
-import { WINDOW_NAMES } from '../../masks/mask.js';
-import type { IntegerList, Mask, Window } from '../../masks/mask.js';
+import { WINDOW_NAMES } from '../../masks/intervals.js';
+import type { Window } from '../../masks/intervals.js';
+import type { Mask } from '../../masks/mask.js';
 import type { TensorLike } from '../../runtime/inputs.js';
-import type { NamesOf } from '../../runtime/checks.js';
+import type { IntegerList, NamesOf } from '../../runtime/checks.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { Tensor } from '../../runtime/tensor.js';
 import type { AttentionRecord } from './record.js';

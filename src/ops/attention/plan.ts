@@ -3,7 +3,8 @@
 
 import { compileMasks } from '../../masks/compile.js';
 import type { BlockTable, CompiledMask, Intervals } from '../../masks/compile.js';
-import { causal, keyLengths, Mask, slidingWindow } from '../../masks/mask.js';
+import { causal, keyLengths, slidingWindow } from '../../masks/intervals.js';
+import { Mask } from '../../masks/mask.js';
 import { readNumbers } from '../../runtime/checks.js';
 import { describe, invalidArgument, shapeError } from '../../runtime/errors.js';
 import { checkDataType } from '../../runtime/inputs.js';

@@ -1,10 +1,9 @@
 // Attention over sequences packed one after the other, each on its own: no padding is computed or stored.
 
-import { checkCumulative } from '../../masks/mask.js';
-import type { IntegerList } from '../../masks/mask.js';
 import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
-import type { NamesOf } from '../../runtime/checks.js';
+import { checkCumulative } from '../../runtime/checks.js';
+import type { IntegerList, NamesOf } from '../../runtime/checks.js';
 import { invalidArgument, shapeError } from '../../runtime/errors.js';
 import { checkDataType } from '../../runtime/inputs.js';
 import type { CallScope } from '../../runtime/call-scope.js';

@@ -1,10 +1,9 @@
 // Rotary position embedding: the operation, and the tables of cos and sin that it and the layers use.
 
-import { integers } from '../../masks/mask.js';
-import type { IntegerList } from '../../masks/mask.js';
 import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
-import type { NamesOf } from '../../runtime/checks.js';
+import { integers } from '../../runtime/checks.js';
+import type { IntegerList, NamesOf } from '../../runtime/checks.js';
 import { AttentionError, describe, invalidArgument, shapeError } from '../../runtime/errors.js';
 import { checkDataType } from '../../runtime/inputs.js';
 import type { CallScope } from '../../runtime/call-scope.js';
