@@ -91,8 +91,8 @@ const operations: Record<string, (call: Call) => unknown> = {
   keyValueCache: ({ runtime, own }) => new KeyValueCache(runtime, own),
   cacheLengths: ({ inputs: { cache, layer } }) => cacheOf(cache).lengths(layer),
   cacheBytes: ({ inputs: { cache } }) => cacheOf(cache).bytes,
-  cacheAppend: ({ inputs: { cache, layer, keys, values }, own }) =>
-    cacheOf(cache).append(layer, keys, values, own),
+  cacheAppend: ({ inputs: { cache, layer, keys, values }, watched }) =>
+    cacheOf(cache).appendAsync(layer, keys, values, watched),
   cacheAttend: ({ inputs: { cache, layer, query }, watched }) =>
     cacheOf(cache).attendAsync(layer, query, watched),
   cacheFork: ({ inputs: { cache, rows } }) => cacheOf(cache).fork(rows),
