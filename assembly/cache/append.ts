@@ -7,67 +7,72 @@ import { horizontalMaximum } from '../math/vector';
 import { turnHalves, turnInterleaved } from '../positions/rotary';
 import { FLOAT16, FLOAT32, INT8, pageHeadBytes, quads, valuesOffset, WORDS_BYTES } from './page';
 
-/** What a call of `cacheAppend` is. Strides are bytes. */
+/** Rotary embedding of keys on their way in. */
 @unmanaged
-export class AppendParameters {
-  key: usize;
-  keyHeadStride: usize;
-  keyRowStride: usize;
-  value: usize;
-  valueHeadStride: usize;
-  valueRowStride: usize;
-  keyHeads: i32;
-  headDim: i32;
-  valueHeadDim: i32;
-  storage: i32;
-  /** Tokens to write. */
-  count: i32;
-  /** Place of the first of them, counted in tokens from the first page of the table. */
-  place: i32;
-  /** i32 addresses of the pages. */
-  pages: usize;
-  /** Rotary embedding of keys: i32 rows of the tables, one a token, the tables, and pairs of channels; 0 pairs is none. */
+export class RotationParameters {
+  /** i32 rows of the tables, one a token. */
   positions: usize;
   cos: usize;
   sin: usize;
+  /** Pairs of channels. */
   pairs: i32;
   interleaved: i32;
 }
 
 /** Bytes of scratch: a row of the larger head, filled up with zeros. */
-export function appendScratchBytes(parameters: usize): usize {
-  const p = changetype<AppendParameters>(parameters);
-  return (<usize>max(p.headDim, p.valueHeadDim) << 2) + 64;
+export function appendScratchBytes(headDim: i32, valueHeadDim: i32): usize {
+  return (<usize>max(headDim, valueHeadDim) << 2) + 64;
 }
 
-/** Writes p.count tokens of one sequence. */
-export function cacheAppend(parameters: usize, scratch: usize): void {
-  const p = changetype<AppendParameters>(parameters);
-  const headBytes = pageHeadBytes(p.headDim, p.valueHeadDim, p.storage);
-  const values = valuesOffset(p.headDim, p.storage);
-  const table = <usize>p.pairs << 2;
-  for (let token = 0; token < p.count; token++) {
-    const place = p.place + token;
-    const slot = place & (KEY_BLOCK - 1);
-    let head = <usize>load<i32>(p.pages + (<usize>(place / KEY_BLOCK) << 2));
-    let key = p.key + <usize>token * p.keyRowStride;
-    let value = p.value + <usize>token * p.valueRowStride;
-    let position: usize = 0;
-    if (p.pairs) position = <usize>load<i32>(p.positions + (<usize>token << 2)) * table;
-    for (let h = 0; h < p.keyHeads; h++) {
-      loadRow(key, p.headDim, scratch);
-      if (p.pairs) {
-        if (p.interleaved) turnInterleaved(scratch, p.cos + position, p.sin + position, p.pairs);
-        else turnHalves(scratch, p.cos + position, p.sin + position, p.pairs);
-      }
-      storeKey(head, scratch, p.headDim, p.storage, slot);
-      loadRow(value, p.valueHeadDim, scratch);
-      storeValue(head, head + values, scratch, p.valueHeadDim, p.storage, slot);
-      key += p.keyHeadStride;
-      value += p.valueHeadStride;
-      head += headBytes;
+/**
+ * Tokens of one sequence. Tile t of [tileFrom, tileTo) writes those of head t % keyHeads that go to page t / keyHeads.
+ *
+ * @param key      [keyHeads][count][headDim] by strides in bytes; value likewise
+ * @param slot     place of the first token in the first page
+ * @param pages    i32 addresses of the pages they go to
+ * @param copied   a page that others need as it is, and that the first one begins as a copy of; or 0
+ * @param rotation RotationParameters, or 0
+ */
+export function cacheAppend(
+  key: usize, keyHeadStride: usize, keyRowStride: usize, value: usize, valueHeadStride: usize, valueRowStride: usize,
+  keyHeads: i32, headDim: i32, valueHeadDim: i32, storage: i32, count: i32, slot: i32, pages: usize, copied: usize,
+  rotation: usize, scratch: usize, tileFrom: i32, tileTo: i32,
+): void {
+  const headBytes = pageHeadBytes(headDim, valueHeadDim, storage);
+  const valuesFrom = valuesOffset(headDim, storage);
+  let page = tileFrom / keyHeads;
+  let place = tileFrom % keyHeads;
+  for (let tile = tileFrom; tile < tileTo; tile++) {
+    const first = max(0, page * KEY_BLOCK - slot);
+    const from = page ? 0 : slot;
+    const to = min(KEY_BLOCK, from + count - first);
+    const offset = <usize>place * headBytes;
+    const head = <usize>load<i32>(pages + (<usize>page << 2)) + offset;
+    if (!page && copied) memory.copy(head, copied + offset, headBytes);
+    else if (!from && to < KEY_BLOCK) memory.fill(head, 0, headBytes); // a new page that is not filled at once
+    let row = key + <usize>place * keyHeadStride + <usize>first * keyRowStride;
+    for (let at = from; at < to; at++, row += keyRowStride) {
+      loadRow(row, headDim, scratch);
+      if (rotation) rotate(scratch, changetype<RotationParameters>(rotation), first + at - from);
+      storeKey(head, scratch, headDim, storage, at);
+    }
+    row = value + <usize>place * valueHeadStride + <usize>first * valueRowStride;
+    for (let at = from; at < to; at++, row += valueRowStride) {
+      loadRow(row, valueHeadDim, scratch);
+      storeValue(head, head + valuesFrom, scratch, valueHeadDim, storage, at);
+    }
+    if (++place == keyHeads) {
+      place = 0;
+      page++;
     }
   }
+}
+
+function rotate(key: usize, rotation: RotationParameters, token: i32): void {
+  const position = <usize>load<i32>(rotation.positions + (<usize>token << 2));
+  const table = (position * <usize>rotation.pairs) << 2;
+  if (rotation.interleaved) turnInterleaved(key, rotation.cos + table, rotation.sin + table, rotation.pairs);
+  else turnHalves(key, rotation.cos + table, rotation.sin + table, rotation.pairs);
 }
 
 /** A row into scratch, with zeros up to a whole panel after it. */

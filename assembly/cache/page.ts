@@ -12,7 +12,7 @@
 //     keys     [KEY_BLOCK / 4][headDim / 4][4 keys][4 channels]          dimensions filled up to fours with zeros
 //     values   [valueHeadDim / 4][KEY_BLOCK / 4][4 channels][4 keys]
 //
-// Every part begins at a multiple of 16 bytes. A new page is all zeros.
+// Every part begins at a multiple of 16 bytes. Where no token has been written since a page was new there are zeros.
 
 import { KEY_BLOCK } from '../attention/workspace';
 

@@ -21,6 +21,7 @@ import { AttentionError, describe, invalidArgument, shapeError } from '../runtim
 import { callAsync, callNow } from '../runtime/call.js';
 import type { AsyncOptions } from '../runtime/call.js';
 import { checkRuntime } from '../runtime/inputs.js';
+import { sameShape } from '../runtime/layout.js';
 import { givenOutput } from '../runtime/output.js';
 import type { CallScope } from '../runtime/call-scope.js';
 import type { TensorLike } from '../runtime/inputs.js';
@@ -233,6 +234,24 @@ export class KeyValueCache extends Disposable {
     callNow(appendOperation, [this, layer, keys, values], options);
   }
 
+  /**
+   * {@link append} in slices of some milliseconds between turns of the event loop: the same bits, and the page lives on. Until it
+   * is over nothing else can use the cache; if it is aborted, the cache is as it was.
+   *
+   * ```js
+   * await cache.appendAsync(0, k, v, { signal: AbortSignal.timeout(5000) });
+   * cache.lengths(); // [5]
+   * ```
+   */
+  appendAsync(
+    layer: number,
+    keys: TensorLike,
+    values: TensorLike,
+    options: AppendOptions & AsyncOptions = {},
+  ): Promise<void> {
+    return callAsync(appendOperation, [this, layer, keys, values], options);
+  }
+
   /** @internal `append` as part of a call. */
   appendInputs(
     scope: CallScope,
@@ -245,7 +264,8 @@ export class KeyValueCache extends Disposable {
     const k = attentionInput(scope, 'keys', keys);
     const v = attentionInput(scope, 'values', values);
     this.#checkInputs(k, v);
-    const [batch, , length] = k.shape as [number, number, number];
+    const batch = k.shape[0]!; // by index: engines take frozen arrays apart slowly
+    const length = k.shape[2]!;
     const counts = readCounts(lengths, batch, length);
     const placed =
       this.#rotary && length > 0
@@ -301,7 +321,8 @@ export class KeyValueCache extends Disposable {
     scope.lasting ||= options.returnRecord ?? false;
     let q = attentionInput(scope, 'query', query);
     this.#checkQuery(q);
-    const [batch, , length] = q.shape as [number, number, number];
+    const batch = q.shape[0]!;
+    const length = q.shape[2]!;
     const counts = readCounts(options.lengths, batch, length);
     checkHeld(sequences, counts, options.causal ?? true);
     if (this.#rotary && q.size > 0) {
@@ -484,6 +505,7 @@ export class KeyValueCache extends Disposable {
     const unused = [...fresh];
     const before = sequences.map((sequence) => sequence.copy());
     const left: number[] = [];
+    const grown: number[] = [];
     let obsolete = left;
     this.#writing = true;
     scope.onEnd(() => {
@@ -493,26 +515,28 @@ export class KeyValueCache extends Disposable {
     scope.onFailure(() => {
       this.#sequences[layer] = before;
       obsolete = fresh;
+      for (const page of grown) this.#pool.guard(page);
     });
     sequences.forEach((sequence, row) => {
       const count = counts[row]!;
       if (count === 0) return;
       left.push(...this.#dropUnseen(sequence));
+      const { place, pages } = sequence;
+      const first = Math.floor(place / PAGE_TOKENS);
+      let copied = 0;
       if (this.#mustCopyLast(sequence, left, before)) {
-        const last = sequence.pages.pop()!;
-        const copy = unused.pop()!;
-        this.#pool.copy(last, copy);
-        sequence.pages.push(copy);
-        left.push(last);
+        copied = pages.pop()!;
+        left.push(copied);
+      } else if (pages.length > first) {
+        grown.push(pages[first]!);
       }
-      while (sequence.pages.length < Math.ceil((sequence.place + count) / PAGE_TOKENS)) {
-        sequence.pages.push(unused.pop()!);
-      }
+      while (pages.length < Math.ceil((place + count) / PAGE_TOKENS)) pages.push(unused.pop()!);
       appendTokens(scope, keys, values, this.layout.storage, {
         row,
         count,
-        place: sequence.place,
-        pages: sequence.pages,
+        slot: place % PAGE_TOKENS,
+        pages: pages.slice(first),
+        copied,
         rotary: rotary?.(row),
       });
       sequence.length += count;
@@ -669,8 +693,9 @@ export class KeyValueCache extends Disposable {
 
   #checkQuery(query: Tensor): void {
     const { batch, numKeyValueHeads, headDim } = this.layout;
-    const [rows, heads, , dim] = query.shape as [number, number, number, number];
-    if (rows === batch && dim === headDim && heads > 0 && heads % numKeyValueHeads === 0) return;
+    const { shape } = query;
+    const heads = shape[1]!;
+    if (shape[0] === batch && shape[3] === headDim && heads > 0 && heads % numKeyValueHeads === 0) return;
     throw shapeError(
       'query',
       `[${batch}, a multiple of ${numKeyValueHeads}, queries, ${headDim}]`,
@@ -792,8 +817,7 @@ function checkWindows(sequences: readonly Sequence[], counts: Int32Array, window
 }
 
 function checkShape(argument: string, tensor: Tensor, expected: readonly number[]): void {
-  if (tensor.shape.every((size, axis) => size === expected[axis])) return;
-  throw shapeError(argument, describe(expected), tensor.shape);
+  if (!sameShape(tensor.shape, expected)) throw shapeError(argument, describe(expected), tensor.shape);
 }
 
 /** @internal Positions of `length` more tokens of each row. */

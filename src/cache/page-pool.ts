@@ -17,7 +17,7 @@ export class PagePool {
     return this.#holders.size;
   }
 
-  /** New pages, all zeros, each held once. All of them, or OUT_OF_MEMORY and none. */
+  /** New pages of whatever the memory held, each held once. All of them, or OUT_OF_MEMORY and none. */
   acquire(count: number): number[] {
     const addresses: number[] = [];
     try {
@@ -26,11 +26,7 @@ export class PagePool {
       for (const address of addresses) this.runtime.linearMemory.free(address);
       throw error;
     }
-    const { buffer } = this.runtime.linearMemory;
-    for (const address of addresses) {
-      new Uint8Array(buffer, address, this.pageBytes).fill(0);
-      this.#holders.set(address, 1);
-    }
+    for (const address of addresses) this.#holders.set(address, 1);
     return addresses;
   }
 
@@ -47,16 +43,23 @@ export class PagePool {
       return;
     }
     this.#holders.delete(page);
-    if (!this.runtime.disposed) this.runtime.linearMemory.free(page);
+    const { disposed, linearMemory, threads } = this.runtime;
+    if (disposed) return;
+    if (threads) threads.whenQuiet(() => linearMemory.free(page));
+    else linearMemory.free(page);
+  }
+
+  /** After a failed append: as long as threads that were given up may still write to the page, who appends to it takes a copy. */
+  guard(page: number): void {
+    const { threads } = this.runtime;
+    if (!threads) return;
+    this.retain(page);
+    threads.whenQuiet(() => this.release(page));
   }
 
   /** How many sequences hold a page. */
   holders(page: number): number {
     return this.#holders.get(page)!;
-  }
-
-  copy(from: number, to: number): void {
-    this.bytes(to).set(this.bytes(from));
   }
 
   bytes(page: number): Uint8Array {

@@ -166,6 +166,13 @@ const OPERATIONS: readonly Operation[] = [
     run: ({ cache, inputs: { keys, values } }) => cache.append(1, keys, values, { lengths: [20, 3] }),
   },
   {
+    title: 'appendAsync',
+    allocates: true,
+    run: ({ cache, inputs: { keys, values } }, given) =>
+      cache.appendAsync(1, keys, values, { lengths: [20, 3], ...given }),
+    isAsync: true,
+  },
+  {
     title: 'append of a token',
     allocates: true,
     run: ({ cache, inputs: { token } }) => cache.append(0, token, token),
@@ -349,6 +356,32 @@ describe('a call that fails', async () => {
     world.dispose();
     expect(runtime.memory.used).toBeGreaterThan(before);
     for (const free of waiting) free();
+    expect(runtime.memory.used).toBe(before);
+  });
+
+  it('writes no more to a page that lost threads may still write to, until they have ended', () => {
+    const before = runtime.memory.used;
+    const cache = new KeyValueCache(runtime, { numKeyValueHeads: KEY_HEADS, headDim: DIM });
+    const [first, second, third] = [20, 30, 1].map((length) =>
+      tensor(new Random(length), 1, KEY_HEADS, length, DIM),
+    ) as [ReturnType<typeof tensor>, ReturnType<typeof tensor>, ReturnType<typeof tensor>];
+    cache.append(0, first, first);
+    const pages = cache.pagesOf(0).addresses;
+    const waiting: (() => void)[] = [];
+    vi.spyOn(runtime.threads!, 'whenQuiet').mockImplementation((free) => void waiting.push(free));
+    vi.spyOn(runtime.threads!, 'run').mockImplementationOnce(() => {
+      throw new AttentionError({ code: 'WORKER_LOST' });
+    });
+    expect(() => cache.append(0, second, second)).toThrow(expect.objectContaining({ code: 'WORKER_LOST' }));
+    expect(cache.pagesOf(0).addresses).toEqual(pages);
+    cache.append(0, third, third);
+    expect(cache.pagesOf(0).addresses).not.toEqual(pages);
+    const moved = cache.pagesOf(0).addresses;
+    for (const free of waiting) free();
+    vi.restoreAllMocks();
+    cache.append(0, third, third);
+    expect(cache.pagesOf(0).addresses).toEqual(moved);
+    cache.dispose();
     expect(runtime.memory.used).toBe(before);
   });
 

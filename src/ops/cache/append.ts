@@ -1,6 +1,6 @@
 // Writes tokens of one sequence into pages of a key/value cache.
 
-import { appendParameters, FLOAT16, FLOAT32, INT8, KEY_BLOCK } from '../../../build/kernels.js';
+import { FLOAT16, FLOAT32, INT8, KEY_BLOCK, rotationParameters } from '../../../build/kernels.js';
 import type { CallScope } from '../../runtime/call-scope.js';
 import { ParameterBlock } from '../../runtime/parameters.js';
 import type { Tensor } from '../../runtime/tensor.js';
@@ -31,13 +31,16 @@ export interface AppendRotary {
 export interface AppendedTokens {
   readonly row: number;
   readonly count: number;
-  /** Place of the first token, counted from the first page of the table. */
-  readonly place: number;
+  /** Place of the first token in the first page. */
+  readonly slot: number;
+  /** The pages that they go to. */
   readonly pages: ArrayLike<number>;
+  /** A page that the first one begins as a copy of; 0 is none. */
+  readonly copied: number;
   readonly rotary?: AppendRotary | undefined;
 }
 
-const appendBlock = /* @__PURE__ */ new ParameterBlock(appendParameters);
+const rotationBlock = /* @__PURE__ */ new ParameterBlock(rotationParameters);
 
 /** @internal Runs the kernel. `keys` and `values` are [batch, heads, length, dim] with contiguous last axes. */
 export function appendTokens(
@@ -48,26 +51,36 @@ export function appendTokens(
   tokens: AppendedTokens,
 ): void {
   const { kernels, linearMemory } = scope.runtime;
-  const { row, count, place, pages, rotary } = tokens;
-  const block = scope.allocate(appendBlock.bytes);
-  appendBlock.write(linearMemory, block, [
-    {
-      key: keys.address + row * keys.strides[0]! * 4,
-      keyHeadStride: keys.strides[1]! * 4,
-      keyRowStride: keys.strides[2]! * 4,
-      value: values.address + row * values.strides[0]! * 4,
-      valueHeadStride: values.strides[1]! * 4,
-      valueRowStride: values.strides[2]! * 4,
-      keyHeads: keys.shape[1]!,
-      headDim: keys.shape[3]!,
-      valueHeadDim: values.shape[3]!,
-      storage: STORAGE_CODES[storage],
+  const { row, count, slot, pages, copied, rotary } = tokens;
+  const keyHeads = keys.shape[1]!;
+  const headDim = keys.shape[3]!;
+  const valueHeadDim = values.shape[3]!;
+  let rotation = 0;
+  if (rotary) {
+    rotation = scope.allocate(rotationBlock.bytes);
+    rotationBlock.write(linearMemory, rotation, [{ ...rotary, interleaved: rotary.interleaved ? 1 : 0 }]);
+  }
+  scope.run({
+    kernel: 'cacheAppend',
+    args: [
+      keys.address + row * keys.strides[0]! * 4,
+      keys.strides[1]! * 4,
+      keys.strides[2]! * 4,
+      values.address + row * values.strides[0]! * 4,
+      values.strides[1]! * 4,
+      values.strides[2]! * 4,
+      keyHeads,
+      headDim,
+      valueHeadDim,
+      STORAGE_CODES[storage],
       count,
-      place,
-      pages: scope.integers(pages),
-    },
-    rotary ? { ...rotary, interleaved: rotary.interleaved ? 1 : 0 } : {},
-  ]);
-  const scratch = scope.allocate(kernels.appendScratchBytes(block));
-  scope.then(() => kernels.cacheAppend(block, scratch));
+      slot,
+      scope.integers(pages),
+      copied,
+      rotation,
+    ],
+    tiles: keyHeads * pages.length,
+    scratchBytes: kernels.appendScratchBytes(headDim, valueHeadDim),
+    cost: 40 * count * keyHeads * (headDim + valueHeadDim),
+  });
 }
