@@ -106,7 +106,7 @@ export class Link {
   async call<T>(operation: string, ...given: readonly unknown[]): Promise<T> {
     if (this.#end) throw this.#end;
     const { inputs, options: names } = this.signatures[operation]!;
-    const options = (given[inputs.length] ?? {}) as CallOptions;
+    const options = (given[inputs.length] === undefined ? {} : given[inputs.length]) as CallOptions;
     checkOptions(options, names, CALL_NAMES);
     checkCallOptions(options, this);
     const { signal, onProgress, transfer = false, read = false, scope } = options;

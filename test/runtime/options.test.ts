@@ -64,7 +64,7 @@ const CALLS: Readonly<Record<string, Case>> = {
   ],
   attentionWeights: [(o) => api.attentionWeights(x, x, o), 'AttentionWeightsOptions'],
   attentionEntropy: [(o) => api.attentionEntropy(x, x, o), 'SummaryOptions'],
-  receivedWeight: [(o) => api.receivedWeight(x, x, o), 'ReceivedWeightOptions'],
+  receivedWeight: [(o) => api.receivedWeight(x, x, o), 'SummaryOptions'],
   topKeys: [(o) => api.topKeys(x, x, 1, o), 'SummaryOptions'],
   mergeAttention: [(o) => api.mergeAttention(parts, o), 'MergeOptions'],
   linearAttention: [(o) => api.linearAttention(x, x, x, o), 'LinearAttentionOptions'],
@@ -99,7 +99,7 @@ const ASYNC: Readonly<Record<string, Case>> = {
   ],
   attentionWeightsAsync: [(o) => api.attentionWeightsAsync(x, x, o), 'AttentionWeightsOptions'],
   attentionEntropyAsync: [(o) => api.attentionEntropyAsync(x, x, o), 'SummaryOptions'],
-  receivedWeightAsync: [(o) => api.receivedWeightAsync(x, x, o), 'ReceivedWeightOptions'],
+  receivedWeightAsync: [(o) => api.receivedWeightAsync(x, x, o), 'SummaryOptions'],
   topKeysAsync: [(o) => api.topKeysAsync(x, x, 1, o), 'SummaryOptions'],
   mergeAttentionAsync: [(o) => api.mergeAttentionAsync(parts, o), 'MergeOptions'],
   linearAttentionAsync: [(o) => api.linearAttentionAsync(x, x, x, o), 'LinearAttentionOptions'],
@@ -110,7 +110,12 @@ const ASYNC: Readonly<Record<string, Case>> = {
   ],
   linearAsync: [(o) => api.linearAsync(floats(3, 4), weights, o), 'LinearOptions'],
   softmaxAsync: [(o) => api.softmaxAsync(x, o), 'SoftmaxOptions'],
+  rotaryEmbeddingAsync: [(o) => api.rotaryEmbeddingAsync(x, o), 'RotaryEmbeddingOptions'],
   'layer.forwardAsync': [(o) => layer.forwardAsync(floats(1, 3, 8), o), 'ForwardOptions'],
+  'cache.appendAsync': [
+    (o) => cache.appendAsync(0, floats(1, 2, 1, 4), floats(1, 2, 1, 4), o),
+    'AppendOptions',
+  ],
   'cache.attendAsync': [(o) => cache.attendAsync(0, floats(1, 2, 1, 4), o), 'CacheAttendOptions'],
 };
 
@@ -127,7 +132,7 @@ const REMOTE: Readonly<Record<string, Case>> = {
   ],
   attentionWeights: [(o) => remote.attentionWeights(plain, plain, o), 'AttentionWeightsOptions'],
   attentionEntropy: [(o) => remote.attentionEntropy(plain, plain, o), 'SummaryOptions'],
-  receivedWeight: [(o) => remote.receivedWeight(plain, plain, o), 'ReceivedWeightOptions'],
+  receivedWeight: [(o) => remote.receivedWeight(plain, plain, o), 'SummaryOptions'],
   topKeys: [(o) => remote.topKeys(plain, plain, 1, o), 'SummaryOptions'],
   linearAttention: [(o) => remote.linearAttention(plain, plain, plain, o), 'LinearAttentionOptions'],
   variableLengthAttention: [
@@ -343,6 +348,8 @@ it('every public function with options is tried here, and every type of options'
     'WorkerOptions',
     'WorkerRuntimeOptions',
     'AttentionErrorOptions',
+    'RecordSummaryOptions',
+    'RecordWeightsOptions',
   ];
   const missing = [...exported.keys()].filter(
     (name) => name.endsWith('Options') && ![...types, ...parts].includes(name),
