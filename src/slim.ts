@@ -22,7 +22,7 @@ export { Tensor } from './runtime/tensor.js';
 export type { DataType, TensorData } from './runtime/tensor.js';
 export type { TensorLike } from './runtime/inputs.js';
 export type { ThreadOptions } from './runtime/threads/options.js';
-export type { WorkerLike, WorkerSource } from './runtime/threads/spawn.js';
+export type { WorkerLike, WorkerSource } from './platform/workers.js';
 export type { AsyncOptions, Progress } from './runtime/call.js';
 
 export { linear, linearAsync, LinearWeights } from './ops/linear/linear.js';

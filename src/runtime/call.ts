@@ -3,6 +3,7 @@
 //   callNow      steps run where they stand
 //   callAsync    steps go on a list, and run in slices of a few milliseconds between turns of the event loop
 
+import { nextTurn } from '../platform/turns.js';
 import { checkOptions } from './checks.js';
 import type { Names, NamesOf } from './checks.js';
 import { invalidArgument } from './errors.js';
@@ -192,17 +193,4 @@ function runTimed(runtime: Runtime, work: Work, from: number, to: number): void 
   if (elapsed < 1) return;
   const known = rates.get(runtime) ?? new Map<string, number>();
   rates.set(runtime, known.set(work.kernel, (work.cost * (to - from)) / work.tiles / elapsed));
-}
-
-/** Ends when the event loop has turned: timers and messages had their chance, without the delay timers have. */
-function nextTurn(): Promise<void> {
-  if (typeof setImmediate === 'function') return new Promise((resolve) => setImmediate(resolve));
-  return new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(undefined);
-  });
 }

@@ -23,7 +23,7 @@ import { checkKind, makeTensor } from './tensor.js';
 import type { DataType, Lender, Tensor } from './tensor.js';
 import { readThreads } from './threads/options.js';
 import type { WantedThreads } from './threads/options.js';
-import { whyNoThreads } from './threads/spawn.js';
+import { whyNoThreads } from '../platform/threads.js';
 import { Threads } from './threads/threads.js';
 import type { WasmSources } from './wasm-source.js';
 

@@ -3,6 +3,7 @@
 import { AttentionError, createRuntime } from '../index.js';
 import type { Mask, Progress, Runtime, RuntimeOptions, TensorData } from '../index.js';
 import * as makers from '../masks/index.js';
+import { nextTurn } from '../platform/turns.js';
 import { invalidArgument } from '../runtime/errors.js';
 import { isTensor } from '../runtime/tensor.js';
 import { packError } from './errors.js';
@@ -75,7 +76,7 @@ export class Host {
     for (let job = this.#queue.shift(); job; job = this.#queue.shift()) {
       await job();
       // What has arrived meanwhile is read first: it may call off what comes next.
-      if (this.#queue.length > 0) await nextTask();
+      if (this.#queue.length > 0) await nextTurn();
     }
     this.#busy = false;
   }
@@ -257,17 +258,4 @@ function findPlace(
 
 function invalidMessage(part: string, value: unknown): AttentionError {
   return invalidArgument(`message.${part}`, 'a message of this version of wasm-attention', value);
-}
-
-/** Resolves in a later task, after the messages that are waiting. */
-function nextTask(): Promise<void> {
-  if (typeof setImmediate === 'function') return new Promise((resolve) => setImmediate(resolve));
-  return new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(null);
-  });
 }

@@ -24,7 +24,12 @@ export type { KernelPack } from '../runtime/packs.js';
 export type { WorkerAttentionRecord, WorkerTensor } from './handle.js';
 export type { CallOptions } from './link.js';
 export type { WorkerScope } from './scope.js';
-export type { AnyWorker, NodeWorker, WorkerSource } from './start.js';
+export type {
+  WorkerLike,
+  WorkerLike as AnyWorker,
+  WorkerLike as NodeWorker,
+  WorkerSource,
+} from '../platform/workers.js';
 export { AttentionError } from '../runtime/errors.js';
 export * from '../masks/index.js';
 export { parseSafetensors } from '../checkpoints/safetensors.js';

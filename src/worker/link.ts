@@ -10,7 +10,7 @@ import { packInputs } from './pack.js';
 import { WorkerScope } from './scope.js';
 import type { Answer, HandleKind, Request, Signature } from './protocol.js';
 import { startWorker } from './start.js';
-import type { Connection, WorkerSource } from './start.js';
+import type { WorkerLike, WorkerSource } from '../platform/workers.js';
 import inlined from './worker.js?inline';
 
 /** Options of every call. */
@@ -57,7 +57,7 @@ export class Link {
   /** What can be called. */
   signatures!: Readonly<Record<string, Signature>>;
   readonly #classes: HandleClasses;
-  #connection!: Connection;
+  #worker!: WorkerLike;
   readonly #pending = new Map<number, Pending>();
   #start: { resolve: (info: RuntimeInfo) => void; reject: (reason: unknown) => void } | undefined;
   #nextId = 1;
@@ -77,7 +77,7 @@ export class Link {
     const link = new Link(classes);
     const started = new Promise<RuntimeInfo>((resolve, reject) => (link.#start = { resolve, reject }));
     started.catch(() => {}); // it may fail before it is waited for
-    link.#connection = await startWorker(source, inlined, {
+    link.#worker = await startWorker(source, inlined, {
       message: (message) => link.#receive(message as Answer),
       lost: (reason, cause) => link.#lose(reason, cause),
     });
@@ -85,10 +85,10 @@ export class Link {
       link.#post({ type: 'start', options: inputs['options'] as RuntimeOptions }, []);
       link.info = await started;
       link.#start = undefined;
-      link.#connection.hold(false);
+      link.#worker.unref?.();
       return link;
     } catch (error) {
-      link.#connection.terminate();
+      link.#worker.terminate();
       throw error;
     }
   }
@@ -127,7 +127,7 @@ export class Link {
       const progress = onProgress !== undefined;
       this.#post({ type: 'call', id, operation, progress, read, ...packed }, transfers);
       this.#pending.set(id, { resolve, reject, onProgress });
-      if (this.#pending.size === 1) this.#connection.hold(true);
+      if (this.#pending.size === 1) this.#worker.ref?.();
     });
     const abort = () => this.#post({ type: 'abort', id }, []);
     signal?.addEventListener('abort', abort);
@@ -177,7 +177,7 @@ export class Link {
 
   #settle(id: number): Pending | undefined {
     const pending = this.#pending.get(id);
-    if (pending && this.#pending.delete(id) && this.#pending.size === 0) this.#connection.hold(false);
+    if (pending && this.#pending.delete(id) && this.#pending.size === 0) this.#worker.unref?.();
     return pending;
   }
 
@@ -203,12 +203,12 @@ export class Link {
     this.#end = error;
     for (const { reject } of this.#pending.values()) reject(error);
     this.#pending.clear();
-    this.#connection?.terminate();
+    this.#worker?.terminate();
   }
 
-  #post(request: Request, transfers: readonly ArrayBuffer[]): void {
+  #post(request: Request, transfers: ArrayBuffer[]): void {
     try {
-      this.#connection.post(request, transfers);
+      this.#worker.postMessage(request, transfers);
     } catch (cause) {
       // Options that cannot be copied, or an array that cannot be given away: that of a WebAssembly memory.
       throw new AttentionError({

@@ -46,7 +46,7 @@ import { WorkerAttentionRecord, WorkerHandle, WorkerTensor } from './handle.js';
 import { Link } from './link.js';
 import type { CallOptions, HandleClasses } from './link.js';
 import { WorkerScope } from './scope.js';
-import type { WorkerSource } from './start.js';
+import type { WorkerSource } from '../platform/workers.js';
 
 /** Options of `createRuntime`, and where the worker comes from. */
 export interface WorkerRuntimeOptions extends Omit<RuntimeOptions, 'reportLeaks'> {

@@ -62,7 +62,6 @@ it('exports every type of the main entry, except those of what cannot cross', ()
     'Runtime',
     'SlimRuntimeOptions',
     'TensorLeak',
-    'WorkerLike',
   ];
   const withoutRuntime = [
     'RotaryFrequencies',

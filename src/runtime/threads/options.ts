@@ -1,9 +1,10 @@
 // The option `threads`: what it may be, and what it asks for.
 
-import { AttentionError, invalidArgument } from '../errors.js';
+import { invalidArgument } from '../errors.js';
 import type { NamesOf } from '../checks.js';
-import { processors, whyNoThreads } from './spawn.js';
-import type { WorkerSource } from './spawn.js';
+import { processors, whyNoThreads } from '../../platform/threads.js';
+import { isWorkerSource } from '../../platform/workers.js';
+import type { WorkerSource } from '../../platform/workers.js';
 
 /** How many threads, whether they must be, and where their workers come from. */
 export interface ThreadOptions {
@@ -37,11 +38,8 @@ export function readThreads(threads: 'auto' | number | ThreadOptions | undefined
     return { count: 1, reason: 'no more asked for', required: false, worker: undefined };
   const options = typeof threads === 'object' && threads !== null ? threads : { count: threads };
   const { count = 'auto', required = false, worker } = options;
-  if (
-    worker !== undefined &&
-    !(typeof worker === 'string' || worker instanceof URL || typeof worker === 'function')
-  ) {
-    throw invalid('threads.worker', 'a URL, or a function that starts a worker', worker);
+  if (worker !== undefined && !isWorkerSource(worker)) {
+    throw invalidArgument('threads.worker', 'a URL, or a function that starts a worker', worker);
   }
   if (count === 'auto') {
     const available = processors();
@@ -52,13 +50,9 @@ export function readThreads(threads: 'auto' | number | ThreadOptions | undefined
   if (Number.isInteger(count) && count >= 1 && count <= MOST) {
     return { count, reason: 'asked for', required, worker };
   }
-  throw invalid(
+  throw invalidArgument(
     options === threads ? 'threads.count' : 'threads',
     `'auto' or an integer from 1 to ${MOST}`,
     count,
   );
-}
-
-function invalid(argument: string, expected: string, received: unknown): AttentionError {
-  return invalidArgument(argument, expected, received);
 }

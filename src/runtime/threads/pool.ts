@@ -6,7 +6,8 @@ import type { PackName } from '../packs.js';
 import type { Work } from '../tiles.js';
 import { CONTROL_BYTES, WORD } from './control.js';
 import { spawn } from './spawn.js';
-import type { Thread, WorkerSource } from './spawn.js';
+import type { Thread } from './spawn.js';
+import type { WorkerSource } from '../../platform/workers.js';
 
 /** Claims a thread makes of a work, about: many, so that all end together; few, so that claiming costs nothing. */
 const CLAIMS = 16;

@@ -1,6 +1,7 @@
 // What a worker thread runs: it waits for work in the control words, claims tiles, waits again; and takes in the modules of
 // packs. The package holds it as a string, and as the file `wasm-attention/thread`.
 
+import { serve } from '../../platform/parent.js';
 import { WORD } from './control.js';
 
 /** The first message to a worker. */
@@ -30,21 +31,13 @@ export interface ThreadAnswer {
 
 type Kernel = (...args: number[]) => void;
 
-const { process } = globalThis as {
-  process?: { getBuiltinModule?: (name: string) => typeof import('node:worker_threads') | undefined };
-};
-const parent = process?.getBuiltinModule?.('node:worker_threads')?.parentPort;
-if (parent)
-  parent.on('message', (message: ThreadMessage) => receive(message, (answer) => parent.postMessage(answer)));
-else
-  globalThis.onmessage = ({ data }: MessageEvent<ThreadMessage>) =>
-    receive(data, (answer) => postMessage(answer));
-
+const parent = serve(receive);
+const answer = (given: ThreadAnswer) => parent.postMessage(given);
 let started: StartMessage;
 /** The kernels of each pack by their numbers. */
 const packs: (readonly Kernel[])[] = [];
 
-function receive(message: ThreadMessage, answer: (answer: ThreadAnswer) => void): void {
+function receive(message: ThreadMessage): void {
   if ('control' in message) started = message;
   const words = new Int32Array(started.control);
   const seen = Atomics.load(words, WORD.generation);

@@ -5,7 +5,7 @@ import { AttentionError } from '../errors.js';
 import type { PackName } from '../packs.js';
 import type { Work } from '../tiles.js';
 import { ThreadPool } from './pool.js';
-import type { WorkerSource } from './spawn.js';
+import type { WorkerSource } from '../../platform/workers.js';
 
 export interface ThreadsOptions {
   /** Of attention. */
