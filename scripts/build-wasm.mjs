@@ -10,20 +10,22 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import asc from 'assemblyscript/asc';
+import binaryen from 'assemblyscript/binaryen';
 import { decoderText, embeddedText } from './embedded.mjs';
 import { deriveInterface } from './interface.mjs';
 import { checkModules, signed } from './wasm-module.mjs';
 
 /** Builds every pack for every target and returns the paths it wrote. */
 export async function buildWasm() {
-  const { packs, targets } = JSON.parse(await readFile('asconfig.json', 'utf8'));
+  const { packs, targets, apart } = JSON.parse(await readFile('asconfig.json', 'utf8'));
   const builds = [];
   for (const [pack, entry] of Object.entries(packs)) {
     for (const target of Object.keys(targets)) {
       const start = performance.now();
       const name = `build/${wasmName(pack, target)}`;
       const options = ['--config', 'asconfig.json', '--target', target];
-      builds.push({ pack, target, name, start, contents: await compile(name, entry, options) });
+      const compiled = await compile(name, entry, options);
+      builds.push({ pack, target, name, start, contents: finished(compiled, apart[pack] ?? []) });
     }
   }
   // The same for every build of the same kernels: by it the JavaScript knows its own.
@@ -42,7 +44,7 @@ export async function buildWasm() {
 
   const files = [
     ...builds,
-    { name: 'build/kernels.ts', contents: await deriveInterface(packs, compileApart) },
+    { name: 'build/kernels.ts', contents: await deriveInterface(packs, compileApart, apart) },
     { name: 'build/identity.ts', contents: identityText(identity, heapBase) },
     { name: 'build/range-decoder.ts', contents: decoderText(decoder) },
     ...Object.keys(packs).map((pack) => ({
@@ -79,6 +81,25 @@ async function compile(what, entry, options, sources = {}) {
   });
   if (error) throw new Error(`${what} could not be built: ${error.message}`);
   return module;
+}
+
+/**
+ * The module without exports that were there for the optimiser alone (`apart` in asconfig.json): it inlines what has one caller,
+ * and an export is another one. What nothing uses then goes too; functions and locals stand in order of use, for small numbers.
+ */
+function finished(contents, apart) {
+  const module = binaryen.readBinary(contents);
+  const { SIMD128, RelaxedSIMD, MutableGlobals, SignExt, NontrappingFPToInt, BulkMemory } = binaryen.Features;
+  module.setFeatures(SIMD128 | RelaxedSIMD | MutableGlobals | SignExt | NontrappingFPToInt | BulkMemory);
+  for (const name of apart) {
+    if (!module.getExport(name))
+      throw new Error(`asconfig.json: nothing exports ${name}, which should be kept apart`);
+    module.removeExport(name);
+  }
+  module.runPasses(['remove-unused-module-elements', 'reorder-functions', 'reorder-locals']);
+  const finished = module.emitBinary();
+  module.dispose();
+  return finished;
 }
 
 /** A module that is no kernel, of a source that may be no file. */

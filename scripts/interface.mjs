@@ -19,12 +19,13 @@ const WORDS = new Set(['i32', 'u32', 'isize', 'usize', 'f32']);
 /**
  * @param packs   entry files by the names of their packs
  * @param compile compiles a source at a path that need not exist and returns the module's bytes
+ * @param apart   names, by pack, of exports that the modules do not have in the end
  */
-export async function deriveInterface(packs, compile) {
+export async function deriveInterface(packs, compile, apart = {}) {
   const sources = new Sources();
   const interfaces = Object.entries(packs).map(([name, entry]) => ({
     name,
-    kernels: kernelsOf(sources, entry),
+    kernels: kernelsOf(sources, entry).filter((kernel) => !apart[name]?.includes(kernel.name)),
   }));
   const constants = sources.files().flatMap(constantsOf);
   const blocks = sources.files().flatMap(parameterBlocksOf);

@@ -181,22 +181,26 @@ export function integerTiles<Rows>(
       b0 += 16;
       const low = lowOf(b);
       const high = highOf(b);
-      c00 = addLow(b, low, a0, c00);
-      c01 = addHigh(b, high, a0, c01);
+      const x0 = broadcast(a0);
+      c00 = addLow(b, low, x0, c00);
+      c01 = addHigh(b, high, x0, a0, c01);
       a0 += 8;
       if (offsetof<Rows>() > 1) {
-        c10 = addLow(b, low, a1, c10);
-        c11 = addHigh(b, high, a1, c11);
+        const x1 = broadcast(a1);
+        c10 = addLow(b, low, x1, c10);
+        c11 = addHigh(b, high, x1, a1, c11);
         a1 += 8;
       }
       if (offsetof<Rows>() > 2) {
-        c20 = addLow(b, low, a2, c20);
-        c21 = addHigh(b, high, a2, c21);
+        const x2 = broadcast(a2);
+        c20 = addLow(b, low, x2, c20);
+        c21 = addHigh(b, high, x2, a2, c21);
         a2 += 8;
       }
       if (offsetof<Rows>() > 3) {
-        c30 = addLow(b, low, a3, c30);
-        c31 = addHigh(b, high, a3, c31);
+        const x3 = broadcast(a3);
+        c30 = addLow(b, low, x3, c30);
+        c31 = addHigh(b, high, x3, a3, c31);
         a3 += 8;
       }
     }
@@ -233,20 +237,27 @@ function highOf(b: v128): v128 {
   return ASC_FEATURE_RELAXED_SIMD ? b : i16x8.extend_high_i8x16_s(b);
 }
 
+/** What a row's next integers are multiplied as. A load of its own, because the optimiser would repeat it. */
+// @ts-ignore: decorator
+@inline
+function broadcast(a: usize): v128 {
+  return ASC_FEATURE_RELAXED_SIMD ? v128.load32_splat(a) : v128.load64_splat(a);
+}
+
 /** relaxed: high digits times all four columns. simd: columns 0 and 1, each as two halves. */
 // @ts-ignore: decorator
 @inline
-function addLow(b: v128, low: v128, a: usize, sum: v128): v128 {
-  if (ASC_FEATURE_RELAXED_SIMD) return i32x4.relaxed_dot_i8x16_i7x16_add_s(b, v128.load32_splat(a), sum);
-  return i32x4.add(sum, i32x4.dot_i16x8_s(low, v128.load64_splat(a)));
+function addLow(b: v128, low: v128, x: v128, sum: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return i32x4.relaxed_dot_i8x16_i7x16_add_s(b, x, sum);
+  return i32x4.add(sum, i32x4.dot_i16x8_s(low, x));
 }
 
 /** relaxed: low digits. simd: columns 2 and 3. */
 // @ts-ignore: decorator
 @inline
-function addHigh(b: v128, high: v128, a: usize, sum: v128): v128 {
+function addHigh(b: v128, high: v128, x: v128, a: usize, sum: v128): v128 {
   if (ASC_FEATURE_RELAXED_SIMD) return i32x4.relaxed_dot_i8x16_i7x16_add_s(b, v128.load32_splat(a, 4), sum);
-  return i32x4.add(sum, i32x4.dot_i16x8_s(high, v128.load64_splat(a)));
+  return i32x4.add(sum, i32x4.dot_i16x8_s(high, x));
 }
 
 // @ts-ignore: decorator
