@@ -72,7 +72,7 @@ const actions: Readonly<Record<string, Action>> = {
       void tensorOf(tensor).set((values as unknown as { data: TensorData }).data),
   ),
   'Tensor.read': action('tensor', ({ inputs: { tensor } }) => tensorOf(tensor).data.slice()),
-  loadPack: action('pack', async ({ runtime, inputs: { pack } }) => {
+  'Runtime.load': action('pack', async ({ runtime, inputs: { pack } }) => {
     await runtime.load(pack!);
     return runtime.info;
   }),

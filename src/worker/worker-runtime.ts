@@ -527,7 +527,7 @@ export class WorkerRuntime {
     if (packs.includes(name) && !this.disposed) return;
     const content = await contentOf({ pack: name, build }, wasm[build]);
     const sent = { name, wasm: { [build]: content } };
-    this.#link.info = await this.#link.call('loadPack', sent);
+    this.#link.info = await this.#link.call('Runtime.load', sent);
   }
 
   /** True once disposed, or if the worker is gone. */

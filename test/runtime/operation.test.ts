@@ -1,0 +1,127 @@
+// An operation is described once, and declared in up to three forms: these declarations must say the same.
+
+import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
+import { afterAll, describe, expect, it } from 'vitest';
+import { createWorkerRuntime } from 'wasm-attention/worker-runtime';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const program = ts.createProgram([`${root}src/slim.ts`, `${root}src/worker/index.ts`], {
+  ...ts.parseJsonConfigFileContent(
+    ts.readConfigFile(`${root}tsconfig.json`, (path) => ts.sys.readFile(path)).config,
+    ts.sys,
+    root,
+  ).options,
+  noEmit: true,
+});
+const checker = program.getTypeChecker();
+
+function exportsOf(file: string): ts.Symbol[] {
+  const source = program.getSourceFile(`${root}src/${file}`)!;
+  return checker
+    .getExportsOfModule(checker.getSymbolAtLocation(source)!)
+    .map((symbol) => (symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol));
+}
+
+const flags = ts.TypeFormatFlags.NoTruncation | ts.TypeFormatFlags.UseAliasDefinedOutsideCurrentScope;
+const textOf = (type: ts.Type) => checker.typeToString(type, undefined, flags);
+
+interface Declared {
+  /** Names of the inputs: all parameters but the options. */
+  readonly inputs: readonly string[];
+  /** Name, whether it may be left out, and type of each parameter. */
+  readonly parameters: readonly string[];
+  readonly result: string;
+}
+
+/** The overloads that programs see. */
+function declaredForms(symbol: ts.Symbol): Declared[] {
+  const type = checker.getTypeOfSymbol(symbol);
+  return type.getCallSignatures().map((signature) => ({
+    inputs: signature.parameters.map(({ name }) => name).filter((name) => name !== 'options'),
+    parameters: signature.parameters.map((parameter) => {
+      const declaration = parameter.valueDeclaration as ts.ParameterDeclaration;
+      const optional = declaration.questionToken || declaration.initializer ? '?' : '';
+      return `${parameter.name}${optional}: ${declaration.type?.getText() ?? textOf(checker.getTypeOfSymbol(parameter))}`;
+    }),
+    result: (signature.declaration?.type as ts.TypeNode).getText().replace(/\s+/g, ' '),
+  }));
+}
+
+/** The same with the options of asynchronous calls and a promise. */
+function asynchronous({ inputs, parameters, result }: Declared): Declared {
+  const withOptions = parameters.map((text) =>
+    text.startsWith('options') ? `${text.replace(' = {}', '')} & AsyncOptions` : text,
+  );
+  return { inputs, parameters: withOptions, result: `Promise<${result}>` };
+}
+
+const slim = new Map(exportsOf('slim.ts').map((symbol) => [symbol.name, symbol]));
+const worker = new Map(exportsOf('worker/index.ts').map((symbol) => [symbol.name, symbol]));
+const membersOf = (symbol: ts.Symbol) =>
+  new Map(
+    checker
+      .getPropertiesOfType(checker.getDeclaredTypeOfSymbol(symbol))
+      .map((member) => [member.name, member]),
+  );
+
+/** Every function and method that has an asynchronous form. */
+const pairs: [name: string, now: ts.Symbol, later: ts.Symbol][] = [];
+for (const [name, symbol] of slim) {
+  const later = slim.get(`${name}Async`);
+  if (later && name !== 'tidy') pairs.push([name, symbol, later]);
+  if (!(symbol.flags & ts.SymbolFlags.Class)) continue;
+  const members = membersOf(symbol);
+  for (const [method, member] of members) {
+    const later = members.get(`${method}Async`);
+    if (later) pairs.push([`${name}.${method}`, member, later]);
+  }
+}
+
+const remote = await createWorkerRuntime();
+afterAll(() => remote.dispose());
+
+describe('forms of an operation', () => {
+  it('are found', () => {
+    const names = pairs.map(([name]) => name);
+    for (const name of ['softmax', 'topKeys', 'MultiHeadAttention.forward', 'KeyValueCache.append']) {
+      expect(names).toContain(name);
+    }
+    expect(pairs.length).toBeGreaterThanOrEqual(13);
+  });
+
+  it.each(pairs)('%s: the asynchronous one differs by its options and its promise alone', (_, now, later) => {
+    const expected = declaredForms(now).map(asynchronous);
+    expect(expected.length).toBeGreaterThan(0);
+    expect(declaredForms(later)).toEqual(expected);
+  });
+
+  it.each(pairs)('%s: the one in a worker takes the same inputs', (name, now) => {
+    const [kind, method] = name.split('.') as [string, string | undefined];
+    const members = membersOf(worker.get(method ? `Worker${kind}` : 'WorkerRuntime')!);
+    const declared = members.get(method ?? kind);
+    expect(declared, `${name} in a worker`).toBeDefined();
+    const inputs = (symbol: ts.Symbol) =>
+      checker
+        .getTypeOfSymbol(symbol)
+        .getCallSignatures()
+        .map((signature) =>
+          signature.parameters
+            .map((parameter) => parameter.name)
+            .filter((name) => !/^(options|more)/.test(name)),
+        )
+        .sort((a, b) => a.length - b.length || (a < b ? -1 : 1));
+    // `count` is one of the further parameters of what looks into an attention.
+    const expected = inputs(now).map((names) => names.filter((input) => !(input === 'count' && !method)));
+    expect(inputs(declared!)).toEqual(expected);
+  });
+
+  it('a worker runtime has what is declared of it, and nothing else', () => {
+    const methods = Object.keys(remote);
+    const declared = [...membersOf(worker.get('WorkerRuntime')!).values()]
+      .filter((member) => member.flags & ts.SymbolFlags.Property && member.name !== 'info')
+      .map(({ name }) => name)
+      .filter((name) => !name.startsWith('#'));
+    expect(methods.sort()).toEqual(declared.filter((name) => name !== 'disposed').sort());
+  });
+});
