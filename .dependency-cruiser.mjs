@@ -4,7 +4,7 @@
  * The rooms of src/ from the top down. A room imports from the rows below its own; rooms of one row do not know each other.
  * Imports of types count too: they are what a room knows of.
  */
-const sources = [
+export const sources = [
   ['index.ts', 'benchmark/'],
   ['slim.ts'],
   ['layers/'],
@@ -16,7 +16,7 @@ const sources = [
 ];
 
 /** The same of assembly/, whose first row are the entries of packs. */
-const kernels = [
+export const kernels = [
   ['attention.ts', 'benchmark.ts'],
   ['attention/', 'softmax/', 'peak.ts'],
   ['cache/'],
