@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util';
 import { peerNames } from './peers/names.mjs';
 import { workloads } from './suite/workloads.mjs';
 
-export const ALL_BUILDS = ['simd', 'relaxed'];
+const ALL_BUILDS = ['simd', 'relaxed'];
 
 export const help = `Usage: npm run bench [-- options]      or: node bench/main.mjs [options]
 

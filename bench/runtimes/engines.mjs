@@ -34,7 +34,7 @@ const benchmark = here('../main.mjs');
  * @param {string} name @param {string} program @param {string[]} [before] arguments in front of the script's
  * @returns {Engine}
  */
-export const processEngine = (name, program, before = []) => ({
+const processEngine = (name, program, before = []) => ({
   name,
   whyMissing: () => (existsSync(program) ? undefined : `${name} is not installed`),
   async run({ workloads, quick, peers, file, seconds }) {

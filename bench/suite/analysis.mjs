@@ -42,7 +42,7 @@ export const factorOver = (entry, other) => (other ? summarizeRatios(times(entry
  *
  * @param {Entry} entry
  */
-export const costs = ({ rounds = [] }) =>
+const costs = ({ rounds = [] }) =>
   rounds.map(({ milliseconds, limit }) => (limit === null ? milliseconds : milliseconds * limit));
 
 /** @param {Entry} entry */

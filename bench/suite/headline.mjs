@@ -20,7 +20,7 @@ const middle = (values) =>
   );
 
 /** Two digits. @param {number} value */
-export const short = (value) => String(Number(value.toPrecision(2)));
+const short = (value) => String(Number(value.toPrecision(2)));
 
 /** @param {readonly Result[]} results */
 const steady = (results) => results.filter(({ workload }) => STEADY.includes(workload.group));

@@ -13,7 +13,7 @@ const MAGIC = [0x57, 0x41, 0x54, 0x54, 0x4e, 0x4b, 0x56] as const;
 const VERSION = 1;
 const PREAMBLE = 12;
 
-export interface SequenceHeader {
+interface SequenceHeader {
   readonly length: number;
   readonly dropped: number;
   /** Numbers of pages. Sequences that share a page name the same number. */

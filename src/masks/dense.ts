@@ -7,8 +7,7 @@ import { contiguousStrides, readShape, sizeOf } from '../runtime/layout.js';
 import { Mask, recorded } from './mask.js';
 import type { MaskContext } from './mask.js';
 
-/** @internal */
-export class DenseMask extends Mask {
+class DenseMask extends Mask {
   readonly perBatch: boolean;
   readonly perHead: boolean;
   readonly data: Uint8Array;

@@ -37,7 +37,7 @@ export interface AsyncOptions {
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
-export const ASYNC_NAMES = { signal: 1, onProgress: 1, scope: 1 } satisfies NamesOf<AsyncOptions>;
+const ASYNC_NAMES = { signal: 1, onProgress: 1, scope: 1 } satisfies NamesOf<AsyncOptions>;
 
 /** Runs an operation to its end. */
 export function callNow<Inputs extends readonly unknown[], Options extends object, Result>(

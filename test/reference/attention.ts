@@ -4,10 +4,10 @@
 export type NumericArray = ArrayLike<number>;
 
 /** One value for every batch row, or one per batch row. */
-export type PerBatch = number | readonly number[];
+type PerBatch = number | readonly number[];
 
 /** A function of batch row, query head, query and key. */
-export type ScoreFunction<Result> = (batch: number, head: number, query: number, key: number) => Result;
+type ScoreFunction<Result> = (batch: number, head: number, query: number, key: number) => Result;
 
 /** Contiguous query [B,Hq,S,D], key [B,Hk,T,D] and value [B,Hk,T,Dv]. */
 export interface AttentionInputs {
@@ -49,7 +49,7 @@ export interface AttentionOptions {
 }
 
 /** The scores [B,Hq,S,T] at three points of their way. */
-export interface ScoreStages {
+interface ScoreStages {
   /** scale * q.k of every pair, also of those that a mask removes later. */
   scaled: Float64Array;
   /** After the softcap, still of every pair. */

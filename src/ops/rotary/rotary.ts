@@ -50,7 +50,7 @@ export function rotaryTables(options: RotaryOptions & { rotaryDim: number }, len
 }
 
 /** The rows of those tables for some positions, in a text of `length` tokens: for positions far out. */
-export function rotaryRows(
+function rotaryRows(
   options: RotaryOptions & { rotaryDim: number },
   positions: Int32Array,
   length: number,

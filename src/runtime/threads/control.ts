@@ -35,5 +35,5 @@ export const WORD = {
   args: 72,
 } as const;
 
-export const MOST_ARGUMENTS = 16;
+const MOST_ARGUMENTS = 16;
 export const CONTROL_BYTES = 4 * (WORD.args + MOST_ARGUMENTS);

@@ -5,7 +5,7 @@ import { serve } from '../../platform/parent.js';
 import { WORD } from './control.js';
 
 /** The first message to a worker. */
-export interface StartMessage {
+interface StartMessage {
   /** Of the packs, in their order. */
   readonly modules: readonly WebAssembly.Module[];
   readonly memory: WebAssembly.Memory;
@@ -17,7 +17,7 @@ export interface StartMessage {
 }
 
 /** A later message: one more pack. */
-export interface PackMessage {
+interface PackMessage {
   readonly module: WebAssembly.Module;
 }
 
