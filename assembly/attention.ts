@@ -14,6 +14,10 @@ export { packColumns, packRows } from './gemm/pack';
 export { product, productScratchBytes } from './gemm/product';
 export { rowOverFourPanels, twoRowsOverTwoPanels } from './gemm/row';
 
+// Rows
+export { copyElements } from './rows/copy';
+export { meansOverHeads } from './rows/mean';
+
 // Softmax
 export { softmaxRows, softmaxScratchBytes } from './softmax/softmax';
 

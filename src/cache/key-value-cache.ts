@@ -328,7 +328,7 @@ export class KeyValueCache extends Disposable {
     if (this.#rotary && q.size > 0) {
       const first = sequences.map((sequence, row) => sequence.length - counts[row]!);
       const placed = this.#rotary.place(scope, positionsAfter(first, length), batch, length);
-      q = scope.temporary(q.shape).set(q.toFloat32Array());
+      q = scope.copyOf(q);
       rotateInPlace(scope, q, placed, this.#rotary.rotaryDim, this.#rotary.interleaved);
     }
     return this.attendRows(scope, layer, q, counts, options);

@@ -7,7 +7,7 @@
 //
 // The heads are then read where they lie in the rows of that product, and written where the output projection reads.
 
-import { PANEL } from '../../build/kernels.js';
+import { MEAN_BLOCK, PANEL } from '../../build/kernels.js';
 import { attend, checkValue } from '../ops/attention/scaled-dot-product-attention.js';
 import type { AttentionResult } from '../ops/attention/scaled-dot-product-attention.js';
 import { SCORE_NAMES } from '../ops/attention/options.js';
@@ -684,18 +684,14 @@ function project(scope: CallScope, jobs: readonly Job[]): Tensor<'float32'>[] {
 function averageHeads(scope: CallScope, weights: Tensor<'float32'>): Tensor<'float32'> {
   const [batch, heads, queries, keys] = weights.shape as [number, number, number, number];
   const mean = scope.make([batch, queries, keys]);
-  scope.then(() => {
-    const source = weights.data;
-    const target = mean.data;
-    const size = queries * keys;
-    for (let b = 0; b < batch; b++) {
-      for (let i = 0; i < size; i++) {
-        let sum = 0;
-        for (let h = 0; h < heads; h++) sum += source[(b * heads + h) * size + i]!;
-        target[b * size + i] = sum / heads;
-      }
-    }
-    weights.dispose();
+  const size = queries * keys;
+  scope.run({
+    kernel: 'meansOverHeads',
+    args: [weights.address, mean.address, heads, size],
+    tiles: batch * Math.ceil(size / MEAN_BLOCK),
+    scratchBytes: MEAN_BLOCK * 8,
+    cost: 20 * weights.size,
   });
+  scope.then(() => weights.dispose());
   return mean;
 }

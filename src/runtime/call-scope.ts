@@ -5,7 +5,8 @@ import { checkRuntime, checkTensor, dataAndShape, nameArgument } from './inputs.
 import type { TensorLike } from './inputs.js';
 import { shareElements } from './overlap.js';
 import type { Runtime } from './runtime.js';
-import { isTensor } from './tensor.js';
+import { copyWork } from './strided.js';
+import { elementBytes, isTensor } from './tensor.js';
 import type { DataType, Tensor } from './tensor.js';
 import type { TensorScope } from './tidy.js';
 import { runTiles } from './tiles.js';
@@ -135,11 +136,24 @@ export class CallScope {
 
   /** The tensor, or a copy that lives as long as the call if its elements do not lie one after the other. */
   contiguous<Type extends DataType>(tensor: Tensor<Type>): Tensor<Type> {
-    return tensor.contiguous ? tensor : this.#keep(tensor.copy(this.#lender));
+    return tensor.contiguous ? tensor : this.copyOf(tensor);
   }
 
   get #lender(): this | undefined {
     return this.lasting ? undefined : this;
+  }
+
+  /** A copy of the elements, one after the other, that lives as long as the call. Only kernels may read it: they wait their turn. */
+  copyOf<Type extends DataType>(tensor: Tensor<Type>): Tensor<Type> {
+    const copy = this.temporary(tensor.shape, tensor.dtype);
+    this.copy(tensor, copy);
+    return copy;
+  }
+
+  /** Copies elements in order of the shape to a contiguous tensor, or joins masks with the one that lies there. */
+  copy(source: Tensor, target: Tensor, joins = false): void {
+    const place = (words: readonly number[]) => this.integers(words);
+    this.run(copyWork(source, elementBytes(source.dtype), target.address, joins, place));
   }
 
   #keep<Type extends DataType>(tensor: Tensor<Type>): Tensor<Type> {

@@ -4,6 +4,7 @@ import { Allocator, ALIGNMENT } from './allocator.js';
 import type { MemoryStatistics } from './allocator.js';
 import { kindOf } from './elements.js';
 import { AttentionError } from './errors.js';
+import type { Kernels } from './kernels.js';
 import { LeakWatch } from './leaks.js';
 import type { TensorLeak } from './leaks.js';
 import type { TensorScope } from './tidy.js';
@@ -55,6 +56,8 @@ export class LinearMemory {
   #allocator: Allocator | undefined;
   #words: { readonly integers: Int32Array; readonly floats: Float32Array } | undefined;
 
+  /** Those of attention. */
+  kernels: Kernels | undefined;
   /** To which tensors belong that are made now. */
   scope: TensorScope | undefined;
   /** Where tensors are watched. */

@@ -205,6 +205,7 @@ export class Runtime {
     this.#packs = new Map([['attention', kernels]]);
     this.#info = info;
     this.#threads = threads;
+    memory.kernels = kernels;
     runtimes.set(memory, this);
   }
 

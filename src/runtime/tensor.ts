@@ -6,6 +6,7 @@ import { checkNumbers, narrowed } from './elements.js';
 import { AttentionError, dataTypeError, describe, invalidArgument, shapeError } from './errors.js';
 import { contiguousStrides, layoutOf, plainLayout, readShape, sameShape, sizeOf } from './layout.js';
 import type { LinearMemory } from './memory.js';
+import { copyWork } from './strided.js';
 
 /** Element kinds: 32-bit floats, 32-bit integers, and bytes that are 0 or not (masks). */
 export type DataType = 'float32' | 'int32' | 'bool';
@@ -223,20 +224,27 @@ export class Tensor<Type extends DataType = DataType> {
    * @throws AttentionError OUT_OF_MEMORY, DISPOSED
    */
   toContiguous(): Tensor<Type> {
-    const copy = this.copy();
-    this.memory.scope?.add(copy);
-    return copy;
-  }
-
-  /** @internal {@link toContiguous}, kept or of memory that is lent. */
-  copy(lender?: Lender): Tensor<Type> {
     this.#check();
-    const copy = makeTensor(this.memory, this.shape, this.dtype, lender);
-    this.#copyTo(copy.data);
-    return copy;
+    const { memory } = this;
+    let table = 0;
+    const place = (words: readonly number[]) => {
+      table = memory.allocate(4 * words.length);
+      memory.words.integers.set(words, table >>> 2);
+      return table;
+    };
+    try {
+      const work = copyWork(this, elementBytes(this.dtype), 0, false, place);
+      const copy = makeTensor(memory, this.shape, this.dtype);
+      work.args[3] = copy.address;
+      memory.kernels!.copyElements(...work.args, 0, 0, work.tiles);
+      memory.scope?.add(copy);
+      return copy;
+    } finally {
+      if (table) memory.free(table);
+    }
   }
 
-  #copyTo<Target extends TensorData>(target: Target): Target {
+  #copyTo(target: Float32Array): Float32Array {
     const source = this.#block;
     const { length, stride } = lastAxis(this.shape, this.strides);
     let at = 0;

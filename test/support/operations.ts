@@ -18,6 +18,8 @@ import {
   MultiHeadAttention,
   receivedWeight,
   receivedWeightAsync,
+  rotaryEmbedding,
+  rotaryEmbeddingAsync,
   scaledDotProductAttention,
   scaledDotProductAttentionAsync,
   softmax,
@@ -68,6 +70,25 @@ export function operations(
     returnLogSumExp: true,
     returnStatistics: true,
   } as const;
+  const across = [
+    tensor(batch, 4, 24, length).transpose(2, 3),
+    tensor(batch, 2, 24, keys).transpose(2, 3),
+    tensor(keys, 20, 2, batch).transpose(0, 3).transpose(1, 2).transpose(2, 3),
+  ] as const;
+  const kept = (...shape: number[]) =>
+    runtime.tensor(
+      Uint8Array.from(tensor(...shape).data as Float32Array, (x) => (x > -1 ? 1 : 0)),
+      shape,
+    );
+  const masked = {
+    mask: [
+      kept(4, length, keys),
+      kept(keys),
+      kept(batch, 1, length, 1),
+      tensor(keys, length).transpose(0, 1),
+    ],
+    bias: tensor(4, 1, keys),
+  };
   const packed = [tensor(length, 4, 16), tensor(length, 2, 16), tensor(length, 2, 16)] as const;
   const sequences = { cumulativeQueries: [0, length >> 2, length >> 2, length], causal: true };
   const parts = [0, keys >> 1].map((from) =>
@@ -99,6 +120,18 @@ export function operations(
     attention: [
       () => scaledDotProductAttention(q, k, v, all),
       (o) => scaledDotProductAttentionAsync(q, k, v, { ...all, ...o }),
+    ],
+    'attention across strides': [
+      () => scaledDotProductAttention(...across),
+      (o) => scaledDotProductAttentionAsync(...across, o),
+    ],
+    'attention with masks': [
+      () => scaledDotProductAttention(q, k, v, masked),
+      (o) => scaledDotProductAttentionAsync(q, k, v, { ...masked, ...o }),
+    ],
+    'rotary embedding': [
+      () => rotaryEmbedding(across[0], { offset: 3 }),
+      (o) => rotaryEmbeddingAsync(across[0], { offset: 3, ...o }),
     ],
     weights: [
       () => attentionWeights(q, k, options),

@@ -17,8 +17,6 @@ import type { Parameters } from './parameters.js';
 import { distanceTables } from './distance-bias.js';
 
 const LOG2_E = Math.LOG2E;
-/** The largest float32. */
-const LARGEST_FLOAT = (2 - 2 ** -23) * 2 ** 127;
 /** Kernels multiply by log2(e): beyond this a factor would overflow. */
 const LARGEST_FACTOR = 2 ** 127;
 /** Beyond this scores divided by a softcap would lose digits, or overflow. */
@@ -282,8 +280,7 @@ function placeMask(scope: CallScope, argument: string, tensor: Tensor, sizes: Si
   const shape = strides.map((stride, axis) =>
     axis === 3 ? sizes.keys : stride === 0 ? 1 : [sizes.batch, sizes.heads, sizes.queries][axis]!,
   );
-  const expanded = tensor.withLayout(shape, strides);
-  const copy = scope.temporary(shape, tensor.dtype).set(expanded.toFloat32Array());
+  const copy = scope.copyOf(tensor.withLayout(shape, strides));
   return {
     address: copy.address,
     strides: copy.strides.map((stride, axis) => (shape[axis] === 1 ? 0 : stride)),
@@ -297,15 +294,8 @@ function placeBooleanMasks(
   masks: readonly Tensor[],
 ): void {
   if (masks.length === 0) return;
-  const placed =
-    masks.length === 1
-      ? placeMask(scope, 'mask', masks[0]!, sizes)
-      : placeMask(
-          scope,
-          'mask',
-          combine(scope, 'mask', masks, sizes, (a, b) => a * b),
-          sizes,
-        );
+  const mask = masks.length === 1 ? masks[0]! : combine(scope, 'mask', masks, sizes);
+  const placed = placeMask(scope, 'mask', mask, sizes);
   parameters.booleanMask = placed.address;
   parameters.booleanMaskBatchStride = placed.strides[0]!;
   parameters.booleanMaskHeadStride = placed.strides[1]!;
@@ -325,7 +315,7 @@ function placeBiases(
   if (first) {
     for (const [name, tensor] of floats) broadcastStrides(name, tensor, sizes);
     const all = floats.map(([, tensor]) => tensor);
-    const tensor = two ? combine(scope, argument, all, sizes, addMasks) : first[1];
+    const tensor = two ? combine(scope, argument, all, sizes) : first[1];
     const placed = placeMask(scope, argument, tensor, sizes);
     parameters.bias = placed.address;
     parameters.biasBatchStride = placed.strides[0]! * 4;
@@ -341,29 +331,14 @@ function placeBiases(
   }
 }
 
-/** -Infinity removes, whatever is added to it; the sum of two finite values is finite. */
-function addMasks(a: number, b: number): number {
-  if (a === -Infinity || b === -Infinity) return -Infinity;
-  const sum = a + b;
-  return a === Infinity || b === Infinity ? sum : Math.max(-LARGEST_FLOAT, Math.min(sum, LARGEST_FLOAT));
-}
-
 /** Several dense masks as one, of the broadcast shape of them all. */
-function combine(
-  scope: CallScope,
-  argument: string,
-  tensors: readonly Tensor[],
-  sizes: Sizes,
-  join: (a: number, b: number) => number,
-): Tensor {
+function combine(scope: CallScope, argument: string, tensors: readonly Tensor[], sizes: Sizes): Tensor {
   const strides = tensors.map((tensor) => broadcastStrides(argument, tensor, sizes));
   const full = [sizes.batch, sizes.heads, sizes.queries, sizes.keys];
   const shape = full.map((length, axis) => (axis === 3 || strides.some((s) => s[axis] !== 0) ? length : 1));
-  const parts = tensors.map((tensor, i) => tensor.withLayout(shape, strides[i]!).toFloat32Array());
-  const joined = parts[0]!;
-  for (const part of parts.slice(1))
-    for (let i = 0; i < joined.length; i++) joined[i] = join(joined[i]!, part[i]!);
-  return scope.temporary(shape, tensors[0]!.dtype).set(joined);
+  const joined = scope.temporary(shape, tensors[0]!.dtype);
+  tensors.forEach((tensor, i) => scope.copy(tensor.withLayout(shape, strides[i]!), joined, i > 0));
+  return joined;
 }
 
 function placeSinks(

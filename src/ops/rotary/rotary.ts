@@ -170,7 +170,8 @@ function rotate(
       received: `strides ${describe(x.strides)}`,
     });
   }
-  const target = inPlace ? x : scope.make(x.shape).set(x.toFloat32Array());
+  const target = inPlace ? x : scope.make(x.shape);
+  if (!inPlace) scope.copy(x, target);
   if (target.size > 0)
     rotateInPlace(
       scope,

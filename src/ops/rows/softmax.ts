@@ -70,9 +70,9 @@ function softmaxAlong(scope: CallScope, input: TensorLike, givenAxis = -1): Tens
     return result;
   }
   const lines = x.transpose(axis, last);
-  const moved = scope.temporary(lines.shape).set(lines.toFloat32Array());
+  const moved = scope.copyOf(lines);
   runSoftmax(scope, moved, moved);
-  scope.then(() => result.set(moved.transpose(axis, last).toFloat32Array()));
+  scope.copy(moved.transpose(axis, last), result);
   return result;
 }
 
