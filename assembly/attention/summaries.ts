@@ -24,7 +24,7 @@ export function columnTiles(parameters: usize): i32 {
   return p.batch * p.keyHeads * ((p.keys + KEY_BLOCK - 1) / KEY_BLOCK);
 }
 
-/** output[batch, head, key] = sum over queries [queryFrom, queryTo) of the weights. Output rows are heads: see outputHeadStride. */
+/** output[batch, head, key] = sum over queries [queryFrom, queryTo) of the weights; heads are those of the region. */
 export function columnSums(parameters: usize, scratch: usize, tileFrom: i32, tileTo: i32): void {
   const p = changetype<AttentionParameters>(parameters);
   layOut(p, scratch);
@@ -38,15 +38,17 @@ export function columnSums(parameters: usize, scratch: usize, tileFrom: i32, til
     w.keyHead = tileHead % p.keyHeads;
     w.batch = tileHead / p.keyHeads;
     const count = min(KEY_BLOCK, p.keys - keyFrom);
-    const headFrom = w.keyHead * group;
-    for (let head = headFrom; head < headFrom + group; head++) {
+    const headFrom = max(p.headFrom, w.keyHead * group);
+    const headTo = min(p.headTo, (w.keyHead + 1) * group);
+    if (headFrom >= headTo) continue;
+    for (let head = headFrom; head < headTo; head++) {
       memory.fill(columnOutput(p, w, head, keyFrom), 0, <usize>count << 2);
     }
     openKeys(p, w, keyFrom, count);
     for (let queryBlock = p.queryFrom / perBlock; queryBlock * perBlock < p.queryTo; queryBlock++) {
       const queryFrom = max(p.queryFrom, queryBlock * perBlock);
       const queryTo = min(p.queryTo, (queryBlock + 1) * perBlock);
-      loadRows(p, w, headFrom, headFrom + group, queryFrom, queryTo);
+      loadRows(p, w, headFrom, headTo, queryFrom, queryTo);
       if (!readBlock(p, w, queryBlock, perBlock, keyFrom, count)) continue;
       for (let row = 0; row < w.rows; row += tileRows()) addColumns(p, w, row, min(tileRows(), w.rows - row), keyFrom, count);
     }
@@ -56,7 +58,7 @@ export function columnSums(parameters: usize, scratch: usize, tileFrom: i32, til
 // @ts-ignore: decorator
 @inline
 function columnOutput(p: AttentionParameters, w: Workspace, head: i32, keyFrom: i32): usize {
-  return p.output + <usize>w.batch * p.outputBatchStride + <usize>head * p.outputHeadStride + (<usize>keyFrom << 2);
+  return p.output + <usize>w.batch * p.outputBatchStride + <usize>(head - p.headFrom) * p.outputHeadStride + (<usize>keyFrom << 2);
 }
 
 function addColumns(p: AttentionParameters, w: Workspace, row: i32, rows: i32, keyFrom: i32, count: i32): void {
@@ -82,7 +84,7 @@ function addColumns(p: AttentionParameters, w: Workspace, row: i32, rows: i32, k
   }
 }
 
-/** output[batch, head, query] = -sum w ln w, in nats; 0 for a row without keys. */
+/** output[batch, head, query] = -sum w ln w, in nats; 0 for a row without keys. Heads and queries are those of the region. */
 export function entropies(parameters: usize, scratch: usize, tileFrom: i32, tileTo: i32): void {
   summarizeRows(parameters, scratch, tileFrom, tileTo, false);
 }
@@ -107,8 +109,12 @@ function summarizeRows(parameters: usize, scratch: usize, tileFrom: i32, tileTo:
     const tileHead = index / blocks;
     w.keyHead = tileHead % p.keyHeads;
     w.batch = tileHead / p.keyHeads;
-    const queryFrom = queryBlock * perBlock;
-    loadRows(p, w, w.keyHead * group, (w.keyHead + 1) * group, queryFrom, min(p.queries, queryFrom + perBlock));
+    const headFrom = max(p.headFrom, w.keyHead * group);
+    const headTo = min(p.headTo, (w.keyHead + 1) * group);
+    const queryFrom = max(p.queryFrom, queryBlock * perBlock);
+    const queryTo = min(p.queryTo, (queryBlock + 1) * perBlock);
+    if (headFrom >= headTo || queryFrom >= queryTo) continue;
+    loadRows(p, w, headFrom, headTo, queryFrom, queryTo);
     for (let row = 0; row < w.rows; row++) {
       if (top) startTop(p, rowOutput(p, w, row));
       else store<f32>(w.sum + (<usize>row << 2), 0);
@@ -129,8 +135,8 @@ function summarizeRows(parameters: usize, scratch: usize, tileFrom: i32, tileTo:
 // @ts-ignore: decorator
 @inline
 function rowOutput(p: AttentionParameters, w: Workspace, row: i32): usize {
-  const head = load<i32>(w.rowHead + (<usize>row << 2));
-  const query = load<i32>(w.rowQuery + (<usize>row << 2));
+  const head = load<i32>(w.rowHead + (<usize>row << 2)) - p.headFrom;
+  const query = load<i32>(w.rowQuery + (<usize>row << 2)) - p.queryFrom;
   return p.output + <usize>w.batch * p.outputBatchStride + <usize>head * p.outputHeadStride + <usize>query * p.outputRowStride;
 }
 
