@@ -18,7 +18,7 @@ export const sources = [
 /** The same of assembly/, whose first row are the entries of packs. */
 export const kernels = [
   ['attention.ts', 'benchmark.ts'],
-  ['attention/', 'softmax/', 'rows/', 'peak.ts'],
+  ['attention/', 'rows/', 'softmax/', 'peak.ts'],
   ['cache/'],
   ['gemm/', 'positions/'],
   ['math/', 'memory.ts', 'range-decoder.ts'],

@@ -1,4 +1,4 @@
-// Finds an attention layer in a checkpoint, whatever its authors called and packed its projections.
+// Finds an attention layer in a checkpoint, however its authors named and packed its projections.
 
 import { AttentionError, describe, invalidArgument, shapeError } from '../runtime/errors.js';
 import { biasParts, readProjections, weightParts } from './projections.js';
@@ -31,7 +31,7 @@ export interface FoundLayer {
  *   deeper inside, as long as it is the only one there. Default: the whole checkpoint, which must then hold
  *   one attention.
  * @throws AttentionError `INVALID_ARGUMENT` if no scheme fits, more than one does, several layers are
- *   possible, a bias is there for a layer without biases, or a tensor is not one; `INVALID_SHAPE`,
+ *   possible, there is a bias for a layer without biases, or a tensor is not one; `INVALID_SHAPE`,
  *   `INVALID_DTYPE` for a tensor of another shape or kind; `UNSUPPORTED` if the checkpoint's layer has a part
  *   that this one cannot have.
  */

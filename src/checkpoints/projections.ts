@@ -31,7 +31,7 @@ export interface ProjectionLayout {
 export interface Projection {
   /** [out, in], row-major. */
   readonly weight: Float32Array;
-  /** [out]; there exactly if the layer has biases, zeros where the checkpoint has none. */
+  /** [out]; present exactly if the layer has biases; zeros where the checkpoint has none. */
   readonly bias?: Float32Array;
 }
 

@@ -13,7 +13,7 @@ export interface StateDictTensor {
   readonly data?: unknown;
   /** The shape, outermost axis first; or `dims`. */
   readonly shape?: readonly number[] | undefined;
-  /** The shape, as libraries of ONNX call it. */
+  /** The shape, by the name that ONNX libraries use. */
   readonly dims?: readonly number[] | undefined;
 }
 

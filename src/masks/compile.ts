@@ -1,14 +1,14 @@
-// Turns a mask into what the kernels read: an interval of keys a query where that says it all, and for the rest a table
+// Turns a mask into what the kernels read: one interval of keys per query where that says it all, and for the rest a table
 // over blocks with bits for the mixed ones.
 //
 //   table  i32 [batch variants][head variants][query blocks][key blocks]: 0 empty, 1 full, else 2 + index of its bits
-//   bits   per mixed block: 16 bytes a query, bit j for key j of the block
+//   bits   per mixed block: 16 bytes per query, bit j for key j of the block
 
 import { KEY_BLOCK } from '../../build/kernels.js';
 import { AndMask } from './combine.js';
 import type { Block, Interval, Mask, MaskContext } from './mask.js';
 
-const BYTES_A_ROW = KEY_BLOCK / 8;
+const BYTES_PER_ROW = KEY_BLOCK / 8;
 
 export interface Intervals {
   /** [batch or 1][heads or 1][queries] each. */
@@ -20,9 +20,9 @@ export interface Intervals {
 
 export interface BlockTable {
   readonly entries: Int32Array;
-  /** Bits of the mixed blocks, `bytesABlock` each. */
+  /** Bits of the mixed blocks, `bytesPerBlock` each. */
   readonly bits: Uint8Array;
-  readonly bytesABlock: number;
+  readonly bytesPerBlock: number;
   readonly queryBlocks: number;
   readonly keyBlocks: number;
   readonly perBatch: boolean;
@@ -124,7 +124,7 @@ function compileTable(mask: AndMask, context: MaskContext, queriesInBlock: numbe
   const heads = mask.perHead ? context.heads : 1;
   const queryBlocks = Math.max(1, Math.ceil(context.queries / queriesInBlock));
   const keyBlocks = Math.ceil(context.keys / KEY_BLOCK);
-  const bytesABlock = queriesInBlock * BYTES_A_ROW;
+  const bytesPerBlock = queriesInBlock * BYTES_PER_ROW;
   const entries = new Int32Array(batches * heads * queryBlocks * keyBlocks);
   const mixed: Uint8Array[] = [];
   let at = 0;
@@ -146,7 +146,7 @@ function compileTable(mask: AndMask, context: MaskContext, queriesInBlock: numbe
             entries[at] = 1;
             continue;
           }
-          const bits = new Uint8Array(bytesABlock);
+          const bits = new Uint8Array(bytesPerBlock);
           fillBits(mask, context, block, block.queryFrom, block.keyFrom, bits);
           if (bits.every((byte) => byte === 0)) continue;
           entries[at] = 2 + mixed.length;
@@ -155,9 +155,9 @@ function compileTable(mask: AndMask, context: MaskContext, queriesInBlock: numbe
       }
     }
   }
-  const bits = new Uint8Array(mixed.length * bytesABlock);
-  mixed.forEach((block, index) => bits.set(block, index * bytesABlock));
-  return { entries, bits, bytesABlock, queryBlocks, keyBlocks, perBatch, perHead: mask.perHead };
+  const bits = new Uint8Array(mixed.length * bytesPerBlock);
+  mixed.forEach((block, index) => bits.set(block, index * bytesPerBlock));
+  return { entries, bits, bytesPerBlock, queryBlocks, keyBlocks, perBatch, perHead: mask.perHead };
 }
 
 /** Asks for halves of a mixed block as long as that may save asking for each pair. */
@@ -206,7 +206,7 @@ function fillPairs(
     for (let j = block.keyFrom; j < block.keyTo; j++) {
       if (!mask.keeps(context, block.batch, block.head, i, j)) continue;
       const bit = j - keyOrigin;
-      bits[(i - queryOrigin) * BYTES_A_ROW + (bit >> 3)]! |= 1 << (bit & 7);
+      bits[(i - queryOrigin) * BYTES_PER_ROW + (bit >> 3)]! |= 1 << (bit & 7);
     }
   }
 }
@@ -214,7 +214,7 @@ function fillPairs(
 function fillAll(block: Block, queryOrigin: number, keyOrigin: number, bits: Uint8Array): void {
   for (let i = block.queryFrom; i < block.queryTo; i++) {
     for (let bit = block.keyFrom - keyOrigin; bit < block.keyTo - keyOrigin; bit++) {
-      bits[(i - queryOrigin) * BYTES_A_ROW + (bit >> 3)]! |= 1 << (bit & 7);
+      bits[(i - queryOrigin) * BYTES_PER_ROW + (bit >> 3)]! |= 1 << (bit & 7);
     }
   }
 }

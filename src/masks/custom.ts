@@ -6,10 +6,10 @@ import { invalidArgument } from '../runtime/errors.js';
 import { Mask } from './mask.js';
 import type { Block, BlockAnswer, MaskContext } from './mask.js';
 
-/** A mask of one's own. */
+/** A mask that a function defines. */
 export interface CustomMask {
   /**
-   * Whether a query keeps a key: indices in the call, from 0, whatever `queryOffset` or `causal` say of positions. Must
+   * Whether a query keeps a key: indices in the call, from 0, whatever `queryOffset` or `causal` say about positions. Must
    * always give the same answer.
    */
   readonly keeps: (batch: number, head: number, query: number, key: number) => boolean;

@@ -13,7 +13,7 @@ export type Documents =
       readonly ids: IntegerList;
     }
   | {
-      /** The same, a list a batch row. */
+      /** The same, one list per batch row. */
       readonly ids: readonly IntegerList[];
     }
   | {
@@ -107,7 +107,7 @@ function runsOf(ids: Int32Array): { begins: Int32Array; ends: Int32Array } | und
  * Queries keep the keys of their own document: packed sequences that must not see each other. Positions are those of the
  * call, as for `causal()`.
  *
- * @param documents `ids`: one integer a position (one list, or one a batch row); or `cumulativeLengths`:
+ * @param documents `ids`: one integer per position (one list, or one per batch row); or `cumulativeLengths`:
  *   [0, end of the first, ..., number of keys]
  * @throws AttentionError INVALID_ARGUMENT
  *

@@ -38,7 +38,7 @@ abstract class IntervalMask extends Mask {
   }
 }
 
-/** How the last query stands to the last key where their numbers differ. */
+/** How queries line up with keys where there are more of one than of the other. */
 export type CausalAlignment = 'upper-left' | 'lower-right';
 
 class CausalMask extends IntervalMask {
@@ -64,10 +64,10 @@ class CausalMask extends IntervalMask {
 
 /**
  * Query i keeps keys up to its own position. Without an alignment, positions are those of the call: with as many
- * queries as keys nothing more is needed, and otherwise the call has to say them (`queryOffset`).
+ * queries as keys nothing more is needed; otherwise the call has to give them (`queryOffset`).
  *
  * @param alignment 'upper-left': query i is at key i (PyTorch's is_causal); 'lower-right': the last query is at the last
- *   key of its row, `keyLengths` minded (FlashAttention). Whatever the positions of the call are.
+ *   key of its row that is not padding (FlashAttention), whatever the positions of the call.
  * @throws AttentionError INVALID_ARGUMENT
  *
  * @example
@@ -82,11 +82,11 @@ export function causal(alignment?: CausalAlignment): Mask {
   return recorded(new CausalMask(alignment), 'causal', alignment);
 }
 
-/** Keys beside the own one that a query keeps on each side; absent is unbounded. */
+/** Keys that a query keeps on each side besides its own; absent means unbounded. */
 export interface Window {
-  /** Keys before the own one. */
+  /** Keys before its own. */
   readonly left?: number | undefined;
-  /** Keys after the own one. */
+  /** Keys after its own. */
   readonly right?: number | undefined;
 }
 
@@ -111,15 +111,15 @@ class SlidingWindowMask extends IntervalMask {
 }
 
 /**
- * Query at position p keeps keys p - left to p + right: that many beside the own one (FlashAttention, ONNX).
- * A window w of Hugging Face or onnxruntime counts the own key: left = w - 1. Positions are those of the call, as for
+ * Query at position p keeps keys p - left to p + right: that many besides its own (FlashAttention, ONNX).
+ * A window w of Hugging Face or onnxruntime includes the query's own key: left = w - 1. Positions are those of the call, as for
  * `causal()`.
  *
  * @throws AttentionError INVALID_ARGUMENT
  *
  * @example
  * ```js
- * scaledDotProductAttention(q, k, v, { mask: slidingWindow({ left: 2, right: 0 }) }); // three keys: the own one, and two before
+ * scaledDotProductAttention(q, k, v, { mask: slidingWindow({ left: 2, right: 0 }) }); // three keys: its own and the two before
  * ```
  */
 export function slidingWindow(window: Window): Mask {
@@ -139,7 +139,7 @@ function checkSide(argument: string, side: number | undefined): number {
   throw invalidArgument(`window.${argument}`, 'an integer >= 0, or undefined for unbounded', side);
 }
 
-/** Keys below a length, given per batch row (or one for all). */
+/** Keys below a length, one per batch row or one for all. */
 class LengthMask extends IntervalMask {
   readonly perBatch: boolean;
   readonly lengths: Int32Array;
@@ -154,7 +154,7 @@ class LengthMask extends IntervalMask {
   override check(sizes: MaskSizes): void {
     const lengths = integers(this.argument, this.lengths, 0, sizes.keys);
     if (lengths.length !== 1 && lengths.length !== sizes.batch) {
-      throw shapeError(this.argument, `one length, or one a batch row (${sizes.batch})`, this.lengths);
+      throw shapeError(this.argument, `one length, or one per batch row (${sizes.batch})`, this.lengths);
     }
   }
   interval(_context: MaskContext, batch: number, _head: number, _query: number, into: Interval): boolean {
@@ -173,7 +173,7 @@ class LengthMask extends IntervalMask {
 /**
  * Keys at or beyond a batch row's length are removed (padding on the right). Lengths must be within 0..keys.
  *
- * @throws AttentionError INVALID_ARGUMENT; where it is used, INVALID_SHAPE for other than one length or one a batch row
+ * @throws AttentionError INVALID_ARGUMENT; where it is used, INVALID_SHAPE for other than one length or one per batch row
  *
  * @example
  * ```js
@@ -187,7 +187,7 @@ export function keyLengths(lengths: IntegerList): Mask {
 /**
  * Every query keeps the first `lengths[b]` keys. For a prefix language model: `or(causal(), prefix(lengths))`.
  *
- * @throws AttentionError INVALID_ARGUMENT; where it is used, INVALID_SHAPE for other than one length or one a batch row
+ * @throws AttentionError INVALID_ARGUMENT; where it is used, INVALID_SHAPE for other than one length or one per batch row
  *
  * @example
  * ```js

@@ -88,7 +88,7 @@ export abstract class Mask {
   /** Throws if the mask does not fit the call. */
   check(_sizes: MaskSizes): void {}
 
-  /** @internal Key from which on all are padding in a batch row; Infinity where the mask knows of none. */
+  /** @internal First key of a batch row's padding; Infinity if the mask knows of none. */
   length(_batch: number): number {
     return Infinity;
   }

@@ -88,7 +88,7 @@ export function strided(stride: number): Mask {
   return recorded(new StridedMask(stride), 'strided', stride);
 }
 
-/** Rows of blocks of queries by columns of blocks of keys; with a leading axis, one layout a head. */
+/** Rows of blocks of queries by columns of blocks of keys; with a leading axis, one layout per head. */
 export type BlockLayout =
   readonly (readonly (boolean | number)[])[] | readonly (readonly (readonly (boolean | number)[])[])[];
 
@@ -150,7 +150,7 @@ function isLayout(value: unknown): boolean {
  * Keeps the blocks whose entry is true. Blocks go by the indices of queries and keys in the call, not by positions.
  *
  * @param layout    [ceil(queries / blockSize)][ceil(keys / blockSize)], or that for each head
- * @param blockSize queries and keys a block
+ * @param blockSize queries and keys per block
  * @throws AttentionError INVALID_ARGUMENT
  *
  * @example

@@ -1,4 +1,4 @@
-// Kernel packs: modules of kernels over a runtime's one memory. *attention* is always there; others are brought by the entries
+// Kernel packs: modules of kernels over a runtime's one memory. *attention* is always there; others come with the entries
 // that need them, and loaded before use, because compiling is asynchronous and operations are not.
 
 import type { Packs } from '../../build/kernels.js';

@@ -18,7 +18,7 @@ export interface RuntimeOptions {
   /** Most bytes of linear memory, up to 4 GiB (the default). */
   readonly maximumMemory?: number | undefined;
   /**
-   * Threads that share long work: a number, 'auto' (one a processor, 8 at most), or more about them. Default 1, because
+   * Threads that share long work: a number, 'auto' (one per processor, at most 8), or more about them. Default 1, because
    * starting workers takes longer than many programs attend. Results are the same bits for any number.
    */
   readonly threads?: 'auto' | number | ThreadOptions | undefined;

@@ -151,7 +151,7 @@ function chooseBuild(
   }
   if (build) return { build, reason: 'asked for' };
   if (deterministic) return { build: 'simd', reason: 'deterministic results were asked for' };
-  if (!wasm?.relaxed) return { build: 'simd', reason: 'the relaxed build was not brought' };
+  if (!wasm?.relaxed) return { build: 'simd', reason: 'the relaxed build was not supplied' };
   if (!features.compiles) {
     return { build: 'simd', reason: 'nothing may be compiled here, so relaxed SIMD could not be tried' };
   }

@@ -1,4 +1,4 @@
-// What the kernels may be brought as, and how that becomes a module of this very version.
+// The forms in which kernels may be supplied, and how each becomes a module of this very version.
 
 import { identity } from '../../build/identity.js';
 import { AttentionError, invalidArgument } from './errors.js';
@@ -142,7 +142,7 @@ function compilingForbidden(cause: unknown): AttentionError {
   return new AttentionError({
     code: 'UNSUPPORTED',
     message:
-      `this page or engine forbids to compile WebAssembly: a Content-Security-Policy needs 'wasm-unsafe-eval' in ` +
+      `this page or engine forbids compiling WebAssembly: a Content-Security-Policy needs 'wasm-unsafe-eval' in ` +
       `script-src, an edge runtime a compiled module (wasm-attention/slim): ${String((cause as Error)?.message ?? cause)}`,
     cause,
   });

@@ -49,7 +49,7 @@ export function supportPage(rows, found, machine) {
 
 Written by \`npm run test:matrix\`: the package is packed, installed into a project of its own and run there.
 
-- **loads**: a layer answers; \`UNSUPPORTED\` is the typed error that is right where the page forbids to compile WebAssembly.
+- **loads**: a layer answers; \`UNSUPPORTED\` is the typed error that is right where the page forbids compiling WebAssembly.
 - **build**, **threads**: what \`createRuntime({ threads: 2 })\` chose; \`runtime.info\` gives the reasons.
 - **same bits**: the \`simd\` build's results over a seeded suite have the hashes recorded in \`test/bits.json\`.
 - **time**: from before \`createRuntime\` to the first answer of a small layer, once, on a shared machine (${machine}); an

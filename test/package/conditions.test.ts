@@ -68,9 +68,9 @@ describe('a build that a program brings', () => {
     runtime.dispose();
   });
 
-  it('is simd, with the reason, where relaxed was not brought', async () => {
+  it('is simd, with the reason, where relaxed was not supplied', async () => {
     const runtime = await createRuntime({ wasm: { simd } });
-    expect(runtime.info).toMatchObject({ build: 'simd', reason: 'the relaxed build was not brought' });
+    expect(runtime.info).toMatchObject({ build: 'simd', reason: 'the relaxed build was not supplied' });
     runtime.dispose();
   });
 });
@@ -121,7 +121,7 @@ describe('an engine', () => {
     );
   });
 
-  it('that forbids to compile runs a module that was compiled before, as edge runtimes do', async () => {
+  it('that forbids compiling runs a module compiled beforehand, as edge runtimes do', async () => {
     const change = `import { readFileSync } from 'node:fs';
       const compiled = new WebAssembly.Module(readFileSync(${JSON.stringify(fileURLToPath(dist('simd.wasm')))}));
       WebAssembly.Module = new Proxy(WebAssembly.Module, { construct() { throw new Error('blocked'); } });

@@ -245,7 +245,9 @@ function placeIntervals(scope: CallScope, parameters: Parameters, sizes: Sizes, 
 function placeTable(scope: CallScope, parameters: Parameters, table: BlockTable): void {
   const bits = scope.allocate(table.bits.length);
   new Uint8Array(scope.runtime.linearMemory.buffer, bits, table.bits.length).set(table.bits);
-  const entries = table.entries.map((entry) => (entry < 2 ? entry : bits + (entry - 2) * table.bytesABlock));
+  const entries = table.entries.map((entry) =>
+    entry < 2 ? entry : bits + (entry - 2) * table.bytesPerBlock,
+  );
   const variantBytes = table.queryBlocks * table.keyBlocks * 4;
   const heads = table.perHead ? table.entries.length / (table.queryBlocks * table.keyBlocks) : 1;
   parameters.blocks = scope.integers(entries);

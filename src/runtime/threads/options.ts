@@ -8,7 +8,7 @@ import type { WorkerSource } from '../../platform/workers.js';
 
 /** How many threads, whether they must be, and where their workers come from. */
 export interface ThreadOptions {
-  /** Threads in all, the calling one included; 'auto' (default): one a processor, 8 at most. */
+  /** Threads in all, the calling one included; 'auto' (default): one per processor, at most 8. */
   readonly count?: 'auto' | number | undefined;
   /** True makes it an error if there cannot be as many; default false: one thread then, and `runtime.info` says why. */
   readonly required?: boolean | undefined;

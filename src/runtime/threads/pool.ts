@@ -9,7 +9,7 @@ import { spawn } from './spawn.js';
 import type { Thread } from './spawn.js';
 import type { WorkerSource } from '../../platform/workers.js';
 
-/** Claims a thread makes of a work, about: many, so that all end together; few, so that claiming costs nothing. */
+/** About how many claims each thread makes of a work: many, so that all end together; few, so that claiming costs nothing. */
 const CLAIMS = 16;
 /** Milliseconds that an idle worker, and a caller without tiles left, spin before they sleep. */
 const SPIN_TIME = 0.05;

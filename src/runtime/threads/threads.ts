@@ -16,7 +16,7 @@ export interface ThreadsOptions {
   readonly worker: WorkerSource | undefined;
 }
 
-/** Workers that end by themselves are replaced so many times; after that something is wrong that repeating will not mend. */
+/** Workers that end by themselves are replaced so many times; beyond that something is wrong that repeating will not cure. */
 const MOST_RESTARTS = 3;
 
 export class Threads {

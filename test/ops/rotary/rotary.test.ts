@@ -1,37 +1,16 @@
-// Positions: rotary embedding against float64, frequencies against their formulas, elementary functions against Math.
+// Rotary embedding against float64, frequencies against their formulas.
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
-  addPositions,
-  alibiSlopes,
   MultiHeadAttention,
-  relativeBucket,
   rotaryEmbedding,
   rotaryFrequencies,
   scaledDotProductAttention,
-  sinusoidalEncoding,
 } from 'wasm-attention';
-import { logarithm, power, sineAndCosine } from '../../../src/math/elementary.js';
 import { referenceMultiHead, referenceRotary } from '../../reference/attention.js';
 import { Random } from '../../reference/random.js';
 import { eachBuild } from '../../support/runtimes.js';
-
-describe('elementary functions', () => {
-  it('are within their stated errors', () => {
-    const random = new Random(1);
-    for (let i = 0; i < 20_000; i++) {
-      const x = (random.uniform() - 0.5) * 2 ** (random.integer(0, 40) / 2);
-      const { sine, cosine } = sineAndCosine(x);
-      expect(Math.abs(sine - Math.sin(x))).toBeLessThan(3e-16);
-      expect(Math.abs(cosine - Math.cos(x))).toBeLessThan(3e-16);
-      const y = random.uniform() * 1e5 + 1e-5;
-      expect(Math.abs(logarithm(y) - Math.log(y))).toBeLessThan(1e-15 * Math.max(1, Math.abs(Math.log(y))));
-      const exponent = random.uniform() * 4 - 2;
-      expect(Math.abs(power(y, exponent) / y ** exponent - 1)).toBeLessThan(2e-14);
-    }
-  });
-});
 
 describe('frequencies', () => {
   const of = (scaling?: Parameters<typeof rotaryFrequencies>[0]['scaling'], length?: number) =>
@@ -192,39 +171,5 @@ await eachBuild('rotary embedding', (runtime) => {
       expect(Math.abs(y - expected.output[i]!)).toBeLessThan(1e-5);
     });
     layer.dispose();
-  });
-});
-
-describe('absolute and relative positions', () => {
-  it('sinusoidal encoding', () => {
-    const table = sinusoidalEncoding(50, 7, { offset: 3 });
-    for (let i = 0; i < 50; i++) {
-      for (let c = 0; c < 7; c++) {
-        const angle = (i + 3) / 10000 ** ((c - (c % 2)) / 7);
-        expect(table[i * 7 + c]).toBeCloseTo(c % 2 ? Math.cos(angle) : Math.sin(angle), 6);
-      }
-    }
-    const x = addPositions(
-      new Float32Array(8),
-      Float32Array.of(1, 2, 3, 4),
-      { batch: 2, length: 2, dim: 2 },
-      [1, 0],
-    );
-    expect(Array.from(x)).toEqual([3, 4, 1, 2, 3, 4, 1, 2]);
-    expect(() => addPositions(x, x, { batch: 2, length: 2, dim: 2 }, [9, 0])).toThrow(
-      /positions\[0\]: expected/,
-    );
-  });
-
-  it('slopes of ALiBi and buckets of T5', () => {
-    expect(Array.from(alibiSlopes(8))).toEqual([1, 2, 3, 4, 5, 6, 7, 8].map((h) => 2 ** -h));
-    expect(Array.from(alibiSlopes(3), (s) => Math.fround(s))).toEqual([2 ** -4, 2 ** -8, 2 ** -2]);
-    const buckets = [0, -1, -7, -8, -16, -127, -1000, 1, 7, 8, 127].map((d) =>
-      relativeBucket(d, 32, 128, true),
-    );
-    expect(buckets).toEqual([0, 1, 7, 8, 10, 15, 15, 17, 23, 24, 31]);
-    expect([0, 5, -5, -15, -16, -127].map((d) => relativeBucket(d, 32, 128, false))).toEqual([
-      0, 0, 5, 15, 16, 31,
-    ]);
   });
 });
