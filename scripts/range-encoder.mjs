@@ -1,22 +1,40 @@
-// A range encoder: the other half of assembly/range-decoder.ts. The cheapest way through copies and bytes by estimated prices, as
-// decisions under learnt probabilities, as the digits of one number.
+// A range encoder: the other half of assembly/range-decoder.ts. The cheapest way through copies and bytes, as decisions under
+// learnt probabilities, as the digits of one number. What decisions cost is known when a way was chosen: the first way is
+// chosen by estimates, each further one by what the decisions of the way before it cost.
 
-/** Most places with the same three bytes that are looked at, and the longest copy. */
+/** Most places with the same three bytes that are looked at, the longest copy, and the longest that is also tried shorter. */
 const PLACES = 3000;
 const LONGEST = 4000;
+const CUT = 40;
+/** Ways that are tried: later ones save less than a byte in a thousand. */
+const WAYS = 6;
 
-/** Bits that things take, about; tried for what makes the kernels smallest. */
-const PRICE = {
-  byte: 6,
-  copyAgain: (length) => 3 + 1.4 * Math.log2(length),
-  copy: (length, distance) => 7.5 + 1.4 * Math.log2(length) + 1.1 * Math.log2(distance),
+/** Bits that things take, about. */
+const ESTIMATE = {
+  byte: () => 6,
+  copyAgain: (_, length) => 3 + 1.4 * Math.log2(length),
+  copy: (_, length, distance) => 7.5 + 1.4 * Math.log2(length) + 1.1 * Math.log2(distance),
 };
 
 /** The digits, a byte each, of which assembly/range-decoder.ts makes the bytes again. */
 export function encode(bytes) {
+  const instructions = instructionsOf(bytes);
+  const copies = copiesOf(bytes);
+  let shortest;
+  let prices = ESTIMATE;
+  for (let way = 0; way < WAYS; way++) {
+    const made = decisions(bytes, instructions, cheapestSteps(bytes, copies, prices));
+    const digits = digitsOf(made);
+    if (!shortest || digits.length < shortest.length) shortest = digits;
+    prices = pricesOf(made, bytes, instructions);
+  }
+  return shortest;
+}
+
+function digitsOf(made) {
   const { write, end } = digits();
   const learnt = new Map();
-  for (const { place, answer } of decisions(bytes, cheapestSteps(bytes))) {
+  for (const { place, answer } of made) {
     const { expected, seen } = learnt.get(place) ?? { expected: 2048, seen: 0 };
     write(expected, answer);
     const change = ((answer ? 4072 : 24) - expected) >> (32 - Math.clz32(seen + 1));
@@ -25,27 +43,84 @@ export function encode(bytes) {
   return end();
 }
 
+/** Bits that steps take if each decision costs what it did on average at its place. */
+function pricesOf(made, bytes, instructions) {
+  const counts = new Map();
+  for (const { place, answer } of made) {
+    const count = counts.get(place) ?? [0.4, 0.4];
+    count[answer]++;
+    counts.set(place, count);
+  }
+  const bits = (place, answer) => {
+    const count = counts.get(place);
+    return count ? Math.log2((count[0] + count[1]) / count[answer]) : 1;
+  };
+  const known = new Map();
+  const numberBits = (kind, value) => {
+    const key = kind * 2 ** 20 + value;
+    let sum = known.get(key);
+    if (sum === undefined) {
+      sum = 0;
+      decideNumber(kind, value, (place, answer) => (sum += bits(place, answer)));
+      known.set(key, sum);
+    }
+    return sum;
+  };
+  const copyBits = (at, copied, elsewhere) => bits(instructions[at], 1) + bits(copied, elsewhere);
+  return {
+    byte(at) {
+      let sum = bits(instructions[at], 0);
+      decideByte(instructions[at], bytes[at], (place, answer) => (sum += bits(place, answer)));
+      return sum;
+    },
+    copyAgain: (at, length, _, copied) => copyBits(at, copied, 0) + numberBits(NUMBERS * 2, length),
+    copy: (at, length, distance, copied) =>
+      copyBits(at, copied, 1) + numberBits(NUMBERS, distance) + numberBits(NUMBERS * 3, length),
+  };
+}
+
 /** The cheapest steps { length, distance } from begin to end; of distance 0 for a byte of its own. */
-function cheapestSteps(bytes) {
-  const earlier = earlierPlaces(bytes);
+function cheapestSteps(bytes, copies, prices) {
   const ways = Array.from({ length: bytes.length + 1 }, () => ({
     price: Infinity,
     length: 0,
     distance: 0,
     last: 0,
+    copied: 0,
   }));
   ways[0].price = 0;
   for (let at = 0; at < bytes.length; at++) {
-    const { price, last } = ways[at];
+    const { price, last, copied } = ways[at];
     const offer = (length, distance, more) => {
       const way = ways[at + length];
-      if (price + more < way.price)
-        Object.assign(way, { price: price + more, length, distance, last: distance || last });
+      if (price + more >= way.price) return;
+      const next = distance ? 1 + +(distance !== last) : 0;
+      Object.assign(way, { price: price + more, length, distance, last: distance || last, copied: next });
     };
-    offer(1, 0, PRICE.byte);
-    for (let length = last && same(bytes, at, at - last); length > 0; length--) {
-      offer(length, last, PRICE.copyAgain(length));
+    offer(1, 0, prices.byte(at));
+    for (const length of lengths(1, last && same(bytes, at, at - last))) {
+      offer(length, last, prices.copyAgain(at, length, last, copied));
     }
+    for (const { distance, from, to } of copies[at]) {
+      for (const length of lengths(from, to))
+        offer(length, distance, prices.copy(at, length, distance, copied));
+    }
+  }
+  const steps = [];
+  for (let at = bytes.length; at > 0; at -= ways[at].length) steps.push(ways[at]);
+  return steps.reverse();
+}
+
+function* lengths(from, to) {
+  for (let length = from; length < Math.min(to, CUT); length++) yield length;
+  if (to >= from) yield to;
+}
+
+/** For every place, the lengths that can be copied there, each from the nearest place: { distance, from, to }. */
+function copiesOf(bytes) {
+  const earlier = earlierPlaces(bytes);
+  return Array.from(bytes, (_, at) => {
+    const copies = [];
     let longest = 2;
     for (
       let place = earlier[at], looked = 0;
@@ -53,12 +128,11 @@ function cheapestSteps(bytes) {
       place = earlier[place], looked++
     ) {
       const length = same(bytes, at, place);
-      while (longest < length) offer(++longest, at - place, PRICE.copy(longest, at - place));
+      if (length > longest) copies.push({ distance: at - place, from: longest + 1, to: length });
+      longest = Math.max(longest, length);
     }
-  }
-  const steps = [];
-  for (let at = bytes.length; at > 0; at -= ways[at].length) steps.push(ways[at]);
-  return steps.reverse();
+    return copies;
+  });
 }
 
 /** For every place the nearest before it with the same three bytes, or -1. */
@@ -80,50 +154,65 @@ function same(bytes, at, place) {
   return length;
 }
 
+/** Where probabilities are, as in the decoder. */
+const NUMBERS = 2048;
+const BYTES = 4 * NUMBERS;
+
 /** The decisions of the decoder in its order, each with the place of its probability: mirrors it line by line. */
-function decisions(bytes, steps) {
+function decisions(bytes, instructions, steps) {
   const made = [];
   const decide = (place, answer) => made.push({ place, answer });
-  const number = (kind, value) => {
-    const size = 31 - Math.clz32(value);
-    for (let bit = 4; bit > 0; bit--) decide(kind + ((16 + size) >> bit), (size >> (bit - 1)) & 1);
-    for (let bit = size; bit > 0; bit--) {
-      const upper = value >> bit;
-      decide(kind + 64 * size + (upper < 16 ? 16 + upper : 32 + bit), (value >> (bit - 1)) & 1);
-    }
-  };
   let at = 0;
   let last = 0;
   let copied = 0;
-  let opcode = 0;
-  let left = 0;
   for (const { length, distance } of steps) {
-    const place = 8192 + ((4 * opcode + left) << 8);
+    const place = instructions[at];
     decide(place, +(distance > 0));
     if (distance > 0) {
       const elsewhere = +(distance !== last);
       decide(copied, elsewhere);
-      if (elsewhere) number(2048, distance);
+      if (elsewhere) decideNumber(NUMBERS, distance, decide);
       last = distance;
       copied = 1 + elsewhere;
-      number(2048 * (1 + copied), length);
+      decideNumber(NUMBERS * (1 + copied), length, decide);
     } else {
       copied = 0;
-      const node = 256 + bytes[at];
-      for (let bit = 8; bit > 0; bit--) decide(place + (node >> bit), (node >> (bit - 1)) & 1);
+      decideByte(place, bytes[at], decide);
     }
-    for (const end = at + length; at < end; at++) {
-      const byte = bytes[at];
-      if (left === 0) {
-        opcode = byte;
-        left = operands(byte);
-      } else {
-        if (byte < 128) left--;
-        if (opcode > 0xfc) opcode = 256 + ((opcode + byte) & 255);
-      }
-    }
+    at += length;
   }
   return made;
+}
+
+function decideNumber(kind, value, decide) {
+  const size = 31 - Math.clz32(value);
+  for (let bit = 4; bit > 0; bit--) decide(kind + ((16 + size) >> bit), (size >> (bit - 1)) & 1);
+  for (let bit = size; bit > 0; bit--) {
+    const upper = value >> bit;
+    decide(kind + 64 * size + (upper < 16 ? 16 + upper : 32 + bit), (value >> (bit - 1)) & 1);
+  }
+}
+
+function decideByte(place, byte, decide) {
+  const node = 256 + byte;
+  for (let bit = 8; bit > 0; bit--) decide(place + (node >> bit), (node >> (bit - 1)) & 1);
+}
+
+/** For every byte the place of what is learnt of the instruction it belongs to, and of the operand it is. */
+function instructionsOf(bytes) {
+  let opcode = 0;
+  let left = 0;
+  return Array.from(bytes, (byte) => {
+    const place = BYTES + ((4 * opcode + left) << 8);
+    if (left === 0) {
+      opcode = byte;
+      left = operands(byte);
+    } else {
+      if (byte < 128) left--;
+      if (opcode > 0xfc) opcode = 256 + ((opcode + byte) & 255);
+    }
+    return place;
+  });
 }
 
 function operands(opcode) {
