@@ -44,37 +44,37 @@ export { pageHeadBytes } from './cache/page';
 export { rotary } from './positions/rotary';
 
 // Exported so that the optimiser keeps each of them a function of its own: inlined into their caller they spill.
-export { exp2Row, exp2Rows } from './math/exp2';
-export function tile1(a: usize, panel: usize, c: usize, depth: i32): void {
-  microKernel<Rows1>(a, panel, c, depth);
+export { exp2Rows, expRow } from './math/exp2';
+export function tile1(a: usize, panel: usize, c: usize, depth: i32, adding: bool): void {
+  microKernel<Rows1>(a, panel, c, depth, adding);
 }
-export function tile2(a: usize, panel: usize, c: usize, depth: i32): void {
-  microKernel<Rows2>(a, panel, c, depth);
+export function tile2(a: usize, panel: usize, c: usize, depth: i32, adding: bool): void {
+  microKernel<Rows2>(a, panel, c, depth, adding);
 }
-export function tile3(a: usize, panel: usize, c: usize, depth: i32): void {
-  microKernel<Rows3>(a, panel, c, depth);
+export function tile3(a: usize, panel: usize, c: usize, depth: i32, adding: bool): void {
+  microKernel<Rows3>(a, panel, c, depth, adding);
 }
-export function tile4(a: usize, panel: usize, c: usize, depth: i32): void {
-  microKernel<Rows4>(a, panel, c, depth);
+export function tile4(a: usize, panel: usize, c: usize, depth: i32, adding: bool): void {
+  microKernel<Rows4>(a, panel, c, depth, adding);
 }
-export function tile5(a: usize, panel: usize, c: usize, depth: i32): void {
-  microKernel<Rows5>(a, panel, c, depth);
+export function tile5(a: usize, panel: usize, c: usize, depth: i32, adding: bool): void {
+  microKernel<Rows5>(a, panel, c, depth, adding);
 }
-export function tile6(a: usize, panel: usize, c: usize, depth: i32): void {
-  if (ASC_FEATURE_RELAXED_SIMD) microKernel<Rows6>(a, panel, c, depth);
+export function tile6(a: usize, panel: usize, c: usize, depth: i32, adding: bool): void {
+  if (ASC_FEATURE_RELAXED_SIMD) microKernel<Rows6>(a, panel, c, depth, adding);
 }
-export function fourTiles(a: usize, panel: usize, c: usize, depth: i32): void {
-  if (ASC_FEATURE_RELAXED_SIMD) fourMicroKernels<Rows6>(a, panel, c, depth);
-  else fourMicroKernels<Rows5>(a, panel, c, depth);
+export function fourTiles(a: usize, panel: usize, c: usize, depth: i32, adding: bool): void {
+  if (ASC_FEATURE_RELAXED_SIMD) fourMicroKernels<Rows6>(a, panel, c, depth, adding);
+  else fourMicroKernels<Rows5>(a, panel, c, depth, adding);
 }
-export function twoPanels4(a: usize, panel: usize, panelStride: usize, c: usize, depth: i32): void {
-  panels<Rows4>(a, panel, panelStride, c, depth);
+export function twoPanels4(a: usize, panel: usize, panelStride: usize, c: usize, depth: i32, adding: bool): void {
+  panels<Rows4>(a, panel, panelStride, c, depth, adding);
 }
-export function twoPanels5(a: usize, panel: usize, panelStride: usize, c: usize, depth: i32): void {
-  panels<Rows5>(a, panel, panelStride, c, depth);
+export function twoPanels5(a: usize, panel: usize, panelStride: usize, c: usize, depth: i32, adding: bool): void {
+  panels<Rows5>(a, panel, panelStride, c, depth, adding);
 }
-export function twoPanels6(a: usize, panel: usize, panelStride: usize, c: usize, depth: i32): void {
-  if (ASC_FEATURE_RELAXED_SIMD) panels<Rows6>(a, panel, panelStride, c, depth);
+export function twoPanels6(a: usize, panel: usize, panelStride: usize, c: usize, depth: i32, adding: bool): void {
+  if (ASC_FEATURE_RELAXED_SIMD) panels<Rows6>(a, panel, panelStride, c, depth, adding);
 }
 export function integerTiles1(
   a: usize, aStride: usize, panel: usize, panelStride: usize, depth: i32, tiles: i32, c: usize, cStride: usize, steps: usize,

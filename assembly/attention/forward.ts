@@ -165,14 +165,15 @@ function addValues(w: Workspace, row: i32, rows: i32, from: i32, to: i32): void 
   let sums = w.sums + <usize>row * w.sumRowBytes;
   for (let channel = 0; channel < w.valueDim; channel += PIECE, sums += ROW_BYTES, values += panelBytes * (PIECE / PANEL)) {
     const channels = min(PIECE, w.valueDim - channel);
-    productPiece(w, rows, weights, values, KEY_BLOCK, channels / PANEL, w.piece, to - from);
+    productPiece(w, rows, weights, values, KEY_BLOCK, channels / PANEL, w.piece, to - from, PIECE, false);
     for (let r = 0; r < rows; r++) {
       const scale = v128.load32_splat(w.scales + (<usize>r << 2));
       let piece = w.piece + <usize>r * ROW_BYTES;
       const target = sums + <usize>r * w.sumRowBytes;
       const end = target + (<usize>channels << 2);
-      for (let at = target; at < end; at += 16, piece += 16) {
+      for (let at = target; at < end; at += 32, piece += 32) {
         v128.store(at, multiplyAdd(v128.load(at), scale, v128.load(piece)));
+        v128.store(at, multiplyAdd(v128.load(at, 16), scale, v128.load(piece, 16)), 16);
       }
     }
   }

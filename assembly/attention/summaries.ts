@@ -7,7 +7,7 @@
 
 import { tileRows } from '../gemm/tile';
 import { naturalLogarithm } from '../math/logarithm';
-import { exp2Row } from '../math/exp2';
+import { exp2Row, exp2Scalar } from '../math/exp2';
 import { horizontalSum } from '../math/vector';
 import { openKeys } from './blocks';
 import { readBlock } from './masks';
@@ -206,11 +206,7 @@ function finishEntropies(p: AttentionParameters, w: Workspace): void {
 
 /** 2^sink / sum. */
 function sinkShare(sink: f64, sum: f64, w: Workspace): f64 {
-  v128.store(w.zeros, f32x4.splat(<f32>sink));
-  exp2Row(w.zeros, w.zeros + 16, 0, w.constants);
-  const power = <f64>load<f32>(w.zeros);
-  memory.fill(w.zeros, 0, 16);
-  return power / sum;
+  return <f64>exp2Scalar(<f32>sink, w.constants) / sum;
 }
 
 function startTop(p: AttentionParameters, output: usize): void {

@@ -20,22 +20,23 @@ export function rowsTogether(): i32 {
  * @param a     rows of `depth` floats, ROW_BYTES apart
  * @param panel `panels` panels, `panelStride` bytes apart, of which the first `depth` rows are at hand
  * @param c     rows of `panels` times 8 floats, ROW_BYTES apart
+ * @param adding C += A B
  */
 export function multiplyPiece(
-  rows: i32, a: usize, panel: usize, panelStride: usize, panels: i32, c: usize, depth: i32,
+  rows: i32, a: usize, panel: usize, panelStride: usize, panels: i32, c: usize, depth: i32, adding: bool,
 ): void {
   const together = rowsTogether();
   for (; rows >= together; rows -= together) {
     for (let p = 0, b = panel, out = c; p < panels; p++, b += panelStride, out += PANEL_BYTES) {
-      if (ASC_FEATURE_RELAXED_SIMD) fourTiles<Rows6>(a, b, out, depth);
-      else fourTiles<Rows5>(a, b, out, depth);
+      if (ASC_FEATURE_RELAXED_SIMD) fourTiles<Rows6>(a, b, out, depth, adding);
+      else fourTiles<Rows5>(a, b, out, depth, adding);
     }
     a += <usize>together * ROW_BYTES;
     c += <usize>together * ROW_BYTES;
   }
   for (let count = (rows + tileRows() - 1) / tileRows(); count > 0; count--) {
     const size = (rows + count - 1) / count;
-    rowTile(size, a, panel, panelStride, c, c + <usize>panels * PANEL_BYTES, depth);
+    rowTile(size, a, panel, panelStride, c, c + <usize>panels * PANEL_BYTES, depth, adding);
     a += <usize>size * ROW_BYTES;
     c += <usize>size * ROW_BYTES;
     rows -= size;
@@ -43,16 +44,16 @@ export function multiplyPiece(
 }
 
 /** At most `tileRows` rows: columns from `c` to `end`. */
-function rowTile(rows: i32, a: usize, panel: usize, panelStride: usize, c: usize, end: usize, depth: i32): void {
+function rowTile(rows: i32, a: usize, panel: usize, panelStride: usize, c: usize, end: usize, depth: i32, adding: bool): void {
   if (rows == 1) {
     for (; c + 4 * PANEL_BYTES <= end; c += 4 * PANEL_BYTES, panel += 4 * panelStride) {
-      rowOverFourPanels(a, panel, panelStride, c, depth);
+      rowOverFourPanels(a, panel, panelStride, c, depth, adding);
     }
   } else if (rows != 3) {
     for (; c + 2 * PANEL_BYTES <= end; c += 2 * PANEL_BYTES, panel += 2 * panelStride) {
-      if (rows == 2) twoRowsOverTwoPanels(a, panel, panelStride, c, depth);
-      else twoPanelsOf(rows, a, panel, panelStride, c, depth);
+      if (rows == 2) twoRowsOverTwoPanels(a, panel, panelStride, c, depth, adding);
+      else twoPanelsOf(rows, a, panel, panelStride, c, depth, adding);
     }
   }
-  for (; c < end; c += PANEL_BYTES, panel += panelStride) tileOf(rows, a, panel, c, depth);
+  for (; c < end; c += PANEL_BYTES, panel += panelStride) tileOf(rows, a, panel, c, depth, adding);
 }

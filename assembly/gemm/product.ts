@@ -120,7 +120,7 @@ function someRows(
   piece: usize, pieceBytes: usize, rows: i32, depth: i32, panel: usize, panelStride: usize, count: i32, z: usize,
 ): void {
   for (; depth > 0; depth -= PIECE) {
-    multiplyPiece(rows, piece, panel, panelStride, count, z, min(PIECE, depth));
+    multiplyPiece(rows, piece, panel, panelStride, count, z, min(PIECE, depth), false);
     piece += pieceBytes;
     panel += <usize>PIECE * PANEL_BYTES;
     z += PART_BYTES;

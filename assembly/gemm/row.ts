@@ -6,7 +6,7 @@ import { multiplyAdd } from '../math/vector';
 import { PANEL_BYTES, ROW_BYTES } from './tile';
 
 /** C[0][0..32) from four panels, `panelStride` bytes apart. */
-export function rowOverFourPanels(a: usize, panel: usize, panelStride: usize, c: usize, depth: i32): void {
+export function rowOverFourPanels(a: usize, panel: usize, panelStride: usize, c: usize, depth: i32, adding: bool): void {
   let panel1 = panel + panelStride;
   let panel2 = panel1 + panelStride;
   let panel3 = panel2 + panelStride;
@@ -29,18 +29,29 @@ export function rowOverFourPanels(a: usize, panel: usize, panelStride: usize, c:
     c7 = multiplyAdd(x, v128.load(panel3, 16), c7);
     panel3 += PANEL_BYTES;
   }
-  v128.store(c, c0);
-  v128.store(c, c1, 16);
-  v128.store(c, c2, 32);
-  v128.store(c, c3, 48);
-  v128.store(c, c4, 64);
-  v128.store(c, c5, 80);
-  v128.store(c, c6, 96);
-  v128.store(c, c7, 112);
+  if (adding) {
+    v128.store(c, f32x4.add(v128.load(c, 112), c7), 112);
+    v128.store(c, f32x4.add(v128.load(c, 96), c6), 96);
+    v128.store(c, f32x4.add(v128.load(c, 80), c5), 80);
+    v128.store(c, f32x4.add(v128.load(c, 64), c4), 64);
+    v128.store(c, f32x4.add(v128.load(c, 48), c3), 48);
+    v128.store(c, f32x4.add(v128.load(c, 32), c2), 32);
+    v128.store(c, f32x4.add(v128.load(c, 16), c1), 16);
+    v128.store(c, f32x4.add(v128.load(c), c0));
+  } else {
+    v128.store(c, c0);
+    v128.store(c, c1, 16);
+    v128.store(c, c2, 32);
+    v128.store(c, c3, 48);
+    v128.store(c, c4, 64);
+    v128.store(c, c5, 80);
+    v128.store(c, c6, 96);
+    v128.store(c, c7, 112);
+  }
 }
 
 /** C[0..2)[0..16) from two panels, `panelStride` bytes apart; rows of A and C as in `tile`. */
-export function twoRowsOverTwoPanels(a: usize, panel: usize, panelStride: usize, c: usize, depth: i32): void {
+export function twoRowsOverTwoPanels(a: usize, panel: usize, panelStride: usize, c: usize, depth: i32, adding: bool): void {
   let panel1 = panel + panelStride;
   const end = panel + <usize>depth * PANEL_BYTES;
   const zero = f32x4.splat(0);
@@ -64,12 +75,23 @@ export function twoRowsOverTwoPanels(a: usize, panel: usize, panelStride: usize,
     c3 = multiplyAdd(x, b3, c3);
     d3 = multiplyAdd(y, b3, d3);
   }
-  v128.store(c, c0);
-  v128.store(c, c1, 16);
-  v128.store(c, c2, 32);
-  v128.store(c, c3, 48);
-  v128.store(c, d0, ROW_BYTES);
-  v128.store(c, d1, ROW_BYTES + 16);
-  v128.store(c, d2, ROW_BYTES + 32);
-  v128.store(c, d3, ROW_BYTES + 48);
+  if (adding) {
+    v128.store(c, f32x4.add(v128.load(c, ROW_BYTES + 48), d3), ROW_BYTES + 48);
+    v128.store(c, f32x4.add(v128.load(c, ROW_BYTES + 32), d2), ROW_BYTES + 32);
+    v128.store(c, f32x4.add(v128.load(c, ROW_BYTES + 16), d1), ROW_BYTES + 16);
+    v128.store(c, f32x4.add(v128.load(c, ROW_BYTES), d0), ROW_BYTES);
+    v128.store(c, f32x4.add(v128.load(c, 48), c3), 48);
+    v128.store(c, f32x4.add(v128.load(c, 32), c2), 32);
+    v128.store(c, f32x4.add(v128.load(c, 16), c1), 16);
+    v128.store(c, f32x4.add(v128.load(c), c0));
+  } else {
+    v128.store(c, c0);
+    v128.store(c, c1, 16);
+    v128.store(c, c2, 32);
+    v128.store(c, c3, 48);
+    v128.store(c, d0, ROW_BYTES);
+    v128.store(c, d1, ROW_BYTES + 16);
+    v128.store(c, d2, ROW_BYTES + 32);
+    v128.store(c, d3, ROW_BYTES + 48);
+  }
 }

@@ -14,7 +14,7 @@
 //
 // Each element is one chain of multiply-adds in ascending k, so its bits do not depend on the number of rows in its tile.
 // Chains have at most PIECE steps, because their rounding errors grow with the length: a longer product is cut at
-// multiples of PIECE, and the sums of its pieces are added one after the other, outside.
+// multiples of PIECE, and the sums of its pieces are added one after the other: outside, or by a tile that adds to C.
 //
 // Rows lie at a constant distance, so that all of them are one pointer and the constants in the instructions: without
 // fused multiply-add what binds is the number of instructions. A and C share that distance on purpose: V8 then computes
@@ -48,9 +48,10 @@ export function tileRows(): i32 {
   return ASC_FEATURE_RELAXED_SIMD ? 6 : 5;
 }
 
+/** C = the chains; with `adding` C += the chains. */
 // @ts-ignore: decorator
 @inline
-function chains<Rows>(a: usize, panel: usize, end: usize, c: usize): void {
+function chains<Rows>(a: usize, panel: usize, end: usize, c: usize, adding: bool): void {
   const zero = f32x4.splat(0);
   let c00 = zero, c01 = zero, c10 = zero, c11 = zero, c20 = zero, c21 = zero;
   let c30 = zero, c31 = zero, c40 = zero, c41 = zero, c50 = zero, c51 = zero;
@@ -91,81 +92,104 @@ function chains<Rows>(a: usize, panel: usize, end: usize, c: usize): void {
     a += 4;
   }
 
-  v128.store(c, c00);
-  v128.store(c, c01, 16);
-  if (offsetof<Rows>() > 1) {
-    v128.store(c, c10, ROW_BYTES);
-    v128.store(c, c11, ROW_BYTES + 16);
-  }
-  if (offsetof<Rows>() > 2) {
-    v128.store(c, c20, 2 * ROW_BYTES);
-    v128.store(c, c21, 2 * ROW_BYTES + 16);
-  }
-  if (offsetof<Rows>() > 3) {
-    v128.store(c, c30, 3 * ROW_BYTES);
-    v128.store(c, c31, 3 * ROW_BYTES + 16);
-  }
-  if (offsetof<Rows>() > 4) {
-    v128.store(c, c40, 4 * ROW_BYTES);
-    v128.store(c, c41, 4 * ROW_BYTES + 16);
-  }
-  if (offsetof<Rows>() > 5) {
-    v128.store(c, c50, 5 * ROW_BYTES);
-    v128.store(c, c51, 5 * ROW_BYTES + 16);
+  if (adding) {
+    // From the last row to the first: in the other order V8 11 turns the loop round too, and spills three accumulators.
+    if (offsetof<Rows>() > 5) {
+      v128.store(c, f32x4.add(v128.load(c, 5 * ROW_BYTES + 16), c51), 5 * ROW_BYTES + 16);
+      v128.store(c, f32x4.add(v128.load(c, 5 * ROW_BYTES), c50), 5 * ROW_BYTES);
+    }
+    if (offsetof<Rows>() > 4) {
+      v128.store(c, f32x4.add(v128.load(c, 4 * ROW_BYTES + 16), c41), 4 * ROW_BYTES + 16);
+      v128.store(c, f32x4.add(v128.load(c, 4 * ROW_BYTES), c40), 4 * ROW_BYTES);
+    }
+    if (offsetof<Rows>() > 3) {
+      v128.store(c, f32x4.add(v128.load(c, 3 * ROW_BYTES + 16), c31), 3 * ROW_BYTES + 16);
+      v128.store(c, f32x4.add(v128.load(c, 3 * ROW_BYTES), c30), 3 * ROW_BYTES);
+    }
+    if (offsetof<Rows>() > 2) {
+      v128.store(c, f32x4.add(v128.load(c, 2 * ROW_BYTES + 16), c21), 2 * ROW_BYTES + 16);
+      v128.store(c, f32x4.add(v128.load(c, 2 * ROW_BYTES), c20), 2 * ROW_BYTES);
+    }
+    if (offsetof<Rows>() > 1) {
+      v128.store(c, f32x4.add(v128.load(c, ROW_BYTES + 16), c11), ROW_BYTES + 16);
+      v128.store(c, f32x4.add(v128.load(c, ROW_BYTES), c10), ROW_BYTES);
+    }
+    v128.store(c, f32x4.add(v128.load(c, 16), c01), 16);
+    v128.store(c, f32x4.add(v128.load(c), c00));
+  } else {
+    v128.store(c, c00);
+    v128.store(c, c01, 16);
+    if (offsetof<Rows>() > 1) {
+      v128.store(c, c10, ROW_BYTES);
+      v128.store(c, c11, ROW_BYTES + 16);
+    }
+    if (offsetof<Rows>() > 2) {
+      v128.store(c, c20, 2 * ROW_BYTES);
+      v128.store(c, c21, 2 * ROW_BYTES + 16);
+    }
+    if (offsetof<Rows>() > 3) {
+      v128.store(c, c30, 3 * ROW_BYTES);
+      v128.store(c, c31, 3 * ROW_BYTES + 16);
+    }
+    if (offsetof<Rows>() > 4) {
+      v128.store(c, c40, 4 * ROW_BYTES);
+      v128.store(c, c41, 4 * ROW_BYTES + 16);
+    }
+    if (offsetof<Rows>() > 5) {
+      v128.store(c, c50, 5 * ROW_BYTES);
+      v128.store(c, c51, 5 * ROW_BYTES + 16);
+    }
   }
 }
 
-/** One tile. @param depth number of k steps, at least 1 */
-export function tile<Rows>(a: usize, panel: usize, c: usize, depth: i32): void {
-  chains<Rows>(a, panel, panel + <usize>depth * PANEL_BYTES, c);
+/**
+ * One tile.
+ *
+ * @param depth  steps of k, at least 1
+ * @param adding C += A B
+ */
+export function tile<Rows>(a: usize, panel: usize, c: usize, depth: i32, adding: bool): void {
+  chains<Rows>(a, panel, panel + <usize>depth * PANEL_BYTES, c, adding);
 }
 
 /**
  * Four tiles one below the other, written out: a call and the start of its chains cost as much as eight steps of k. A loop
  * over tiles would do in V8 13, but V8 11 unrolls loops inside of loops, and what it makes of this one spills.
  */
-export function fourTiles<Rows>(a: usize, panel: usize, c: usize, depth: i32): void {
+export function fourTiles<Rows>(a: usize, panel: usize, c: usize, depth: i32, adding: bool): void {
   const end = panel + <usize>depth * PANEL_BYTES;
   const step = <usize>offsetof<Rows>() * ROW_BYTES;
-  chains<Rows>(a, panel, end, c);
+  chains<Rows>(a, panel, end, c, adding);
   a += step;
   c += step;
-  chains<Rows>(a, panel, end, c);
+  chains<Rows>(a, panel, end, c, adding);
   a += step;
   c += step;
-  chains<Rows>(a, panel, end, c);
-  chains<Rows>(a + step, panel, end, c + step);
+  chains<Rows>(a, panel, end, c, adding);
+  chains<Rows>(a + step, panel, end, c + step, adding);
 }
 
 /** One tile's rows times two panels side by side, `panelStride` bytes apart. */
-export function twoPanels<Rows>(a: usize, panel: usize, panelStride: usize, c: usize, depth: i32): void {
+export function twoPanels<Rows>(a: usize, panel: usize, panelStride: usize, c: usize, depth: i32, adding: bool): void {
   const bytes = <usize>depth * PANEL_BYTES;
-  chains<Rows>(a, panel, panel + bytes, c);
+  chains<Rows>(a, panel, panel + bytes, c, adding);
   panel += panelStride;
-  chains<Rows>(a, panel, panel + bytes, c + PANEL_BYTES);
+  chains<Rows>(a, panel, panel + bytes, c + PANEL_BYTES, adding);
 }
 
 /** `tile` for a row count known at run time, 1 to 6. */
-export function tileOf(rows: i32, a: usize, panel: usize, c: usize, depth: i32): void {
-  if (ASC_FEATURE_RELAXED_SIMD && rows == 6) tile<Rows6>(a, panel, c, depth);
-  else if (rows == 5) tile<Rows5>(a, panel, c, depth);
-  else if (rows == 4) tile<Rows4>(a, panel, c, depth);
-  else if (rows == 3) tile<Rows3>(a, panel, c, depth);
-  else if (rows == 2) tile<Rows2>(a, panel, c, depth);
-  else tile<Rows1>(a, panel, c, depth);
+export function tileOf(rows: i32, a: usize, panel: usize, c: usize, depth: i32, adding: bool): void {
+  if (ASC_FEATURE_RELAXED_SIMD && rows == 6) tile<Rows6>(a, panel, c, depth, adding);
+  else if (rows == 5) tile<Rows5>(a, panel, c, depth, adding);
+  else if (rows == 4) tile<Rows4>(a, panel, c, depth, adding);
+  else if (rows == 3) tile<Rows3>(a, panel, c, depth, adding);
+  else if (rows == 2) tile<Rows2>(a, panel, c, depth, adding);
+  else tile<Rows1>(a, panel, c, depth, adding);
 }
 
 /** `twoPanels` for a row count known at run time, 4 to 6. */
-export function twoPanelsOf(rows: i32, a: usize, panel: usize, panelStride: usize, c: usize, depth: i32): void {
-  if (ASC_FEATURE_RELAXED_SIMD && rows == 6) twoPanels<Rows6>(a, panel, panelStride, c, depth);
-  else if (rows == 5) twoPanels<Rows5>(a, panel, panelStride, c, depth);
-  else twoPanels<Rows4>(a, panel, panelStride, c, depth);
-}
-
-/** sums += piece, `bytes` of each, a multiple of 4: the next piece of some rows' chains, or the bias at the end. */
-export function addPiece(sums: usize, piece: usize, bytes: usize): void {
-  const end = sums + bytes;
-  const whole = sums + (bytes & ~15);
-  for (; sums < whole; sums += 16, piece += 16) v128.store(sums, f32x4.add(v128.load(sums), v128.load(piece)));
-  for (; sums < end; sums += 4, piece += 4) store<f32>(sums, load<f32>(sums) + load<f32>(piece));
+export function twoPanelsOf(rows: i32, a: usize, panel: usize, panelStride: usize, c: usize, depth: i32, adding: bool): void {
+  if (ASC_FEATURE_RELAXED_SIMD && rows == 6) twoPanels<Rows6>(a, panel, panelStride, c, depth, adding);
+  else if (rows == 5) twoPanels<Rows5>(a, panel, panelStride, c, depth, adding);
+  else twoPanels<Rows4>(a, panel, panelStride, c, depth, adding);
 }
