@@ -42,6 +42,7 @@ export { pageHeadBytes } from './cache/page';
 
 // Positions
 export { rotary } from './positions/rotary';
+export { rotaryTables } from './positions/tables';
 
 // Exported so that the optimiser keeps each of them a function of its own: inlined into their caller they spill.
 export { exp2Rows, expRow } from './math/exp2';

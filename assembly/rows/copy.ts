@@ -3,13 +3,11 @@
 //   target   [outer axes][rows][columns], columns one after the other
 //   tile     COPY_ROWS x COPY_COLUMNS of the rows and columns at one place of the outer axes
 //
-// Where neighbours in the source are neighbours along the rows of the target, four by four elements are transposed at a time:
-// a cache line of the source is read once for all the rows it reaches.
+// Where neighbours in the source are neighbours along the rows of the target, four by four elements are transposed at a time.
 
-/** Rows of a tile: a cache line of floats, where they are neighbours in the source. */
-export const COPY_ROWS: i32 = 16;
-/** Columns of a tile: 64 kB of floats. */
-export const COPY_COLUMNS: i32 = 1024;
+/** Rows and columns of a tile: 64 kB of floats. Of 4 to 64 rows 8 transpose fastest. */
+export const COPY_ROWS: i32 = 8;
+export const COPY_COLUMNS: i32 = 2048;
 /** The largest float: where sums of finite ones end. */
 const LARGEST: f32 = 3.4028234663852886e38;
 

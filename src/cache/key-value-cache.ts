@@ -191,7 +191,7 @@ export class KeyValueCache extends Disposable {
     if (options.rotary !== undefined) {
       checkObject('rotary', options.rotary);
       checkRotaryDim(options.rotary.rotaryDim, headDim);
-      this.#rotary = new LayerRotary(runtime, options.rotary, headDim);
+      this.#rotary = new LayerRotary(options.rotary, headDim);
     }
     this.#rotaryOptions = options.rotary;
     const headBytes = runtime.kernels.pageHeadBytes(headDim, valueHeadDim, STORAGE_CODES[storage]);

@@ -230,7 +230,7 @@ export class MultiHeadAttention extends Disposable {
     const { scale, temperature, softcap, causal, window, alibi, relativePositionBias, sinks } = options;
     if (options.rotary !== undefined) {
       checkObject('rotary', options.rotary);
-      this.#rotary = new LayerRotary(runtime, options.rotary, this.layout.headDim);
+      this.#rotary = new LayerRotary(options.rotary, this.layout.headDim);
     }
     this.#scores = { scale, temperature, softcap, causal, window, alibi, relativePositionBias, sinks };
   }

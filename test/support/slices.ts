@@ -4,7 +4,7 @@ import { vi } from 'vitest';
 import type { AsyncOptions, Runtime } from 'wasm-attention';
 
 /**
- * How often each kernel is called by an asynchronous call, on a clock on which everything takes longer than a slice: a kernel
+ * How often each kernel is called by an asynchronous call, on a clock on which everything takes far longer than a slice: a kernel
  * that runs over tiles is called once for each of them, and the event loop turns between. The call is made twice, because how
  * fast kernels are is learnt.
  */
@@ -16,7 +16,7 @@ export async function kernelCalls(
   const own = { ...kernels };
   const calls: Record<string, number> = {};
   let time = performance.now();
-  const clock = vi.spyOn(performance, 'now').mockImplementation(() => (time += 1000));
+  const clock = vi.spyOn(performance, 'now').mockImplementation(() => (time += 1e6));
   try {
     await call({});
     for (const [name, kernel] of Object.entries(own)) {

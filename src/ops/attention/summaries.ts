@@ -296,15 +296,13 @@ function findTopKeys(
     found = new TopKeys(new Float32Array(length), new Int32Array(length));
     return { output, parameters: { ...placeRows(output, 2 * count), count }, kernel: 'topKeys' };
   });
-  scope.then(() => unpackTop(packed, count, found));
+  const { length } = found.keys;
+  const apart = scope.temporary([2, length]);
+  scope.copy(packed.withLayout([2, length / count, count], [count, 2 * count, 1]), apart);
+  scope.then(() => {
+    const { buffer } = apart.data;
+    found.weights.set(apart.data.subarray(0, length));
+    found.keys.set(new Int32Array(buffer, apart.address + 4 * length, length));
+  });
   return found;
-}
-
-/** Rows of weights and, as words, the keys they belong to. */
-function unpackTop({ data }: Tensor<'float32'>, count: number, { weights, keys }: TopKeys): void {
-  const words = new Int32Array(data.buffer, data.byteOffset, data.length);
-  for (let at = 0; at < weights.length; at += count) {
-    weights.set(data.subarray(2 * at, 2 * at + count), at);
-    keys.set(words.subarray(2 * at + count, 2 * (at + count)), at);
-  }
 }

@@ -1,9 +1,9 @@
 // Rotary embedding of a layer or a cache: tables of cos and sin that grow with the longest position seen.
 
-import { checkRotaryDim, placeRows, readPositions, rotaryTables } from './rotary.js';
+import { checkRotaryDim, placeRows, readPositions, runTables } from './rotary.js';
 import type { PlacedRotary, Positions, RotaryOptions } from './rotary.js';
+import { computeFrequencies } from './frequencies.js';
 import type { CallScope } from '../../runtime/call-scope.js';
-import type { Runtime } from '../../runtime/runtime.js';
 import type { Tensor } from '../../runtime/tensor.js';
 
 /** Positions the tables may have; rows for later ones are computed in each call, so that memory stays bounded. */
@@ -12,18 +12,16 @@ const MOST_ROWS = 1 << 16;
 export class LayerRotary {
   readonly rotaryDim: number;
   readonly interleaved: boolean;
-  readonly #runtime: Runtime;
   readonly #options: RotaryOptions & { rotaryDim: number };
-  #length = 0;
-  #cos: Tensor | undefined;
-  #sin: Tensor | undefined;
+  /** [cos and sin, positions, pairs] */
+  #tables: Tensor | undefined;
+  #disposed = false;
 
-  constructor(runtime: Runtime, options: RotaryOptions, headDim: number) {
-    this.#runtime = runtime;
+  constructor(options: RotaryOptions, headDim: number) {
     this.rotaryDim = checkRotaryDim(options.rotaryDim, headDim);
     this.interleaved = options.interleaved ?? false;
     this.#options = { ...options, rotaryDim: this.rotaryDim };
-    rotaryTables(this.#options, 1);
+    computeFrequencies({ ...this.#options, length: 1 });
   }
 
   /** What rotations at these positions read; lives as long as the scope. */
@@ -32,32 +30,37 @@ export class LayerRotary {
     const positionsBatchStride = given.perRow ? length * 4 : 0;
     if (given.highest >= MOST_ROWS)
       return { ...placeRows(scope, this.#options, given), positionsBatchStride };
-    this.#grow(given.highest + 1);
-    const [cos, sin] = [scope.use(this.#cos!).address, scope.use(this.#sin!).address];
-    return { positions: scope.integers(given.all), positionsBatchStride, cos, sin };
+    const tables = scope.use(this.#tablesOf(scope, given.highest + 1));
+    const cos = tables.address;
+    return {
+      positions: scope.integers(given.all),
+      positionsBatchStride,
+      cos,
+      sin: cos + tables.strides[0]! * 4,
+    };
   }
 
   dispose(): void {
-    this.#cos?.dispose();
-    this.#sin?.dispose();
-    this.#length = 0;
+    this.#disposed = true;
+    this.#tables?.dispose();
   }
 
-  /** By doubling, so that a growing text costs little. A dynamic scaling changes every entry with the length. */
-  #grow(length: number): void {
+  /** Those there are, or longer ones, which others see when they are computed: calls may wait for their turn, or fail. */
+  #tablesOf(scope: CallScope, length: number): Tensor {
     const dynamic = this.#options.scaling?.type === 'dynamic';
-    if (dynamic ? length === this.#length : length <= this.#length) return;
-    const target = dynamic ? length : Math.min(MOST_ROWS, Math.max(length, 2 * this.#length, 64));
-    const { cos, sin } = rotaryTables(this.#options, target);
-    const newCos = this.#runtime.copyOf(cos);
-    let newSin: Tensor;
-    try {
-      newSin = this.#runtime.copyOf(sin);
-    } catch (error) {
-      newCos.dispose();
-      throw error;
-    }
-    this.dispose();
-    [this.#cos, this.#sin, this.#length] = [newCos, newSin, target];
+    const known = this.#tables;
+    const held = known && !known.disposed ? known.shape[1]! : 0;
+    // A dynamic scaling changes every entry with the length.
+    if (known && (dynamic ? length === held : length <= held)) return known;
+    // By doubling, so that a growing text costs little.
+    const rows = dynamic ? length : Math.min(MOST_ROWS, Math.max(length, 2 * held, 64));
+    const made = scope.makeApart([2, rows, this.rotaryDim / 2]);
+    runTables(scope, this.#options, length, 0, rows, made.address);
+    scope.then(() => {
+      this.#tables?.dispose();
+      this.#tables = made;
+      if (this.#disposed) made.dispose();
+    });
+    return made;
   }
 }

@@ -9,9 +9,9 @@ import { checkDataType } from '../../runtime/inputs.js';
 import type { CallScope } from '../../runtime/call-scope.js';
 import type { TensorLike } from '../../runtime/inputs.js';
 import type { Operation } from '../../runtime/operation.js';
+import { shareElements } from '../../runtime/overlap.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { Tensor } from '../../runtime/tensor.js';
-import { sineAndCosine } from '../../math/elementary.js';
 import { computeFrequencies } from './frequencies.js';
 import type { RotaryScaling } from './frequencies.js';
 
@@ -33,42 +33,6 @@ export const ROTARY_NAMES = {
   scaling: 1,
   interleaved: 1,
 } satisfies NamesOf<RotaryOptions>;
-
-/** cos and sin of positions 0.. as [positions][pairs]. */
-export interface RotaryTables {
-  readonly cos: Float32Array;
-  readonly sin: Float32Array;
-}
-
-/** cos and sin of positions [0, length), in float32 from float64 angles. */
-export function rotaryTables(options: RotaryOptions & { rotaryDim: number }, length: number): RotaryTables {
-  return rotaryRows(
-    options,
-    Int32Array.from({ length }, (_, position) => position),
-    length,
-  );
-}
-
-/** The rows of those tables for some positions, in a text of `length` tokens: for positions far out. */
-function rotaryRows(
-  options: RotaryOptions & { rotaryDim: number },
-  positions: Int32Array,
-  length: number,
-): RotaryTables {
-  const { frequencies, attentionFactor } = computeFrequencies({ ...options, length });
-  const pairs = frequencies.length;
-  const cos = new Float32Array(positions.length * pairs);
-  const sin = new Float32Array(positions.length * pairs);
-  let at = 0;
-  for (const position of positions) {
-    for (let i = 0; i < pairs; i++, at++) {
-      const { sine, cosine } = sineAndCosine(position * frequencies[i]!);
-      cos[at] = cosine * attentionFactor;
-      sin[at] = sine * attentionFactor;
-    }
-  }
-  return { cos, sin };
-}
 
 /** Position of each token, for all batch rows or each. */
 export type Positions = IntegerList | readonly IntegerList[];
@@ -154,14 +118,14 @@ function rotate(
   const rotaryDim = checkRotaryDim(options.rotaryDim, x.shape[rank - 1]!);
   const [batch, , length] = [1, 1, ...x.shape].slice(-4) as [number, number, number, number];
   const given = readPositions(options, batch, length);
+  const inPlace = options.inPlace && x === input;
   const placed = options.tables
     ? {
         positions: scope.integers(given.all),
-        ...givenTables(scope, options.tables, rotaryDim / 2, given.highest),
+        ...givenTables(scope, options.tables, rotaryDim / 2, given.highest, inPlace ? x : undefined),
       }
     : placeRows(scope, { ...options, rotaryDim }, given);
   const positionsBatchStride = given.perRow ? length * 4 : 0;
-  const inPlace = options.inPlace && x === input;
   if (inPlace && x.shape[rank - 1]! > 1 && x.strides[rank - 1] !== 1) {
     throw new AttentionError({
       code: 'INVALID_SHAPE',
@@ -275,6 +239,7 @@ function givenTables(
   tables: NonNullable<RotaryEmbeddingOptions['tables']>,
   pairs: number,
   highest: number,
+  written: Tensor | undefined,
 ): { cos: number; sin: number } {
   const place = (argument: string, table: TensorLike): number => {
     const tensor = scope.tensor(argument, table);
@@ -286,6 +251,14 @@ function givenTables(
       !tensor.contiguous
     ) {
       throw shapeError(argument, `contiguous [more than ${highest} positions, ${pairs}]`, tensor.shape);
+    }
+    if (written?.sharesBlock(tensor) && shareElements(written, tensor)) {
+      throw new AttentionError({
+        code: 'INVALID_ARGUMENT',
+        argument,
+        expected: 'memory that the input, which is rotated in place, does not lie in',
+        received: 'a part of the input, or what overlaps one',
+      });
     }
     return tensor.address;
   };
@@ -300,7 +273,38 @@ export function placeRows(
 ): { positions: number; cos: number; sin: number } {
   const distinct = [...new Set(all)];
   const rowOf = new Map(distinct.map((position, row) => [position, row]));
-  const { cos, sin } = rotaryRows(options, Int32Array.from(distinct), highest + 1);
   const rows = all.map((position) => rowOf.get(position)!);
-  return { positions: scope.integers(rows), cos: scope.floats(cos), sin: scope.floats(sin) };
+  const tableBytes = distinct.length * options.rotaryDim * 2;
+  const cos = scope.allocate(2 * tableBytes);
+  runTables(scope, options, highest + 1, scope.integers(distinct), distinct.length, cos);
+  return { positions: scope.integers(rows), cos, sin: cos + tableBytes };
+}
+
+/**
+ * @internal Computes tables at an address, [cos and sin, rows, rotaryDim / 2] of float32 from float64 angles, in a text of
+ * `length` tokens.
+ *
+ * @param positions address of i32 positions of the rows; 0 where they count from 0
+ */
+export function runTables(
+  scope: CallScope,
+  options: RotaryOptions & { rotaryDim: number },
+  length: number,
+  positions: number,
+  rows: number,
+  cos: number,
+): void {
+  const { frequencies, attentionFactor } = computeFrequencies({ ...options, length });
+  const pairs = frequencies.length;
+  const address = scope.allocate(8 * (pairs + 1));
+  const doubles = new Float64Array(scope.runtime.linearMemory.buffer, address, pairs + 1);
+  doubles.set(frequencies);
+  doubles[pairs] = attentionFactor;
+  scope.run({
+    kernel: 'rotaryTables',
+    args: [cos, cos + rows * pairs * 4, positions, address, pairs],
+    tiles: rows,
+    scratchBytes: 0,
+    cost: 500 * rows * pairs,
+  });
 }

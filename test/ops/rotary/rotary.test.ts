@@ -127,6 +127,61 @@ await eachBuild('rotary embedding', (runtime) => {
     expect(() => rotaryEmbedding(x, { offset: -1 })).toThrow(/offset: expected/);
   });
 
+  it('refuses tables that a rotation in place would write to', () => {
+    const memory = runtime.tensor(new Random(4).array(64, 'normal'), [64]);
+    const [x, table] = [memory.slice(0, 0, 32).reshape([4, 8]), memory.slice(0, 32, 48).reshape([4, 4])];
+    const overlapping = memory.slice(0, 20, 36).reshape([4, 4]);
+    const before = memory.toFloat32Array();
+    for (const [tables, argument] of [
+      [{ cos: overlapping, sin: table }, 'tables.cos'],
+      [{ cos: table, sin: overlapping }, 'tables.sin'],
+    ] as const) {
+      const expected = expect.objectContaining({ code: 'INVALID_ARGUMENT', argument }) as Error;
+      expect(() => rotaryEmbedding(x, { tables, inPlace: true })).toThrow(expected);
+      expect(memory.data).toEqual(before);
+      rotaryEmbedding(x, { tables }).dispose(); // a copy is another matter
+    }
+    const expected = rotaryEmbedding(x, { tables: { cos: table, sin: table } });
+    rotaryEmbedding(x, { tables: { cos: table, sin: table }, inPlace: true });
+    expect(x.data).toEqual(expected.data);
+    for (const one of [memory, expected]) one.dispose();
+  });
+
+  it('has tables of the bits that float64 arithmetic in JavaScript gives, at any position', () => {
+    const cases = fc.record({
+      pairs: fc.integer({ min: 1, max: 9 }),
+      base: fc.double({ min: 0.01, max: 1e6, noNaN: true }),
+      positions: fc.array(fc.oneof(fc.nat(20), fc.nat(70_000), fc.nat(2 ** 31 - 2)), {
+        minLength: 1,
+        maxLength: 12,
+      }),
+      scaling: fc.option(fc.constantFrom({ type: 'yarn', factor: 4, originalLength: 4096 } as const)),
+    });
+    fc.assert(
+      fc.property(cases, ({ pairs, base, positions, scaling }) => {
+        const options = { rotaryDim: 2 * pairs, base, ...(scaling && { scaling }) };
+        const { frequencies, attentionFactor } = rotaryFrequencies(options);
+        // (1, 0) in all pairs: what comes out are the tables.
+        const shape = [positions.length, 2 * pairs];
+        const data = Float32Array.from({ length: 2 * pairs * positions.length }, (_, i) =>
+          Number(i % 2 === 0),
+        );
+        const { data: rotated } = rotaryEmbedding(
+          { data, shape },
+          { ...options, positions, interleaved: true, runtime },
+        );
+        const expected = positions.flatMap((position) =>
+          Array.from(frequencies, (frequency) => {
+            const { sine, cosine } = sineAndCosine(position * frequency);
+            return [Math.fround(cosine * attentionFactor), Math.fround(sine * attentionFactor)];
+          }).flat(),
+        );
+        expect(Array.from(rotated)).toEqual(expected);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
   it('is what a layer with rotary does', () => {
     const [embedDim, heads, length] = [24, 3, 9];
     const random = new Random(6);
