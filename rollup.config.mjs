@@ -139,7 +139,7 @@ const inlineWorker = (files = {}) => {
       if (!id.endsWith(marker)) return null;
       const entry = id.slice(1, -marker.length);
       const bundle = await rollup({ input: entry, onwarn, plugins: plugins() });
-      const { output } = await bundle.generate({ format: 'iife', banner });
+      const { output } = await bundle.generate({ format: 'iife' });
       await bundle.close();
       sources.set(basename(entry, '.ts'), output[0].code);
       return `export default ${JSON.stringify(output[0].code)};`;
@@ -147,7 +147,7 @@ const inlineWorker = (files = {}) => {
     generateBundle({ format }) {
       if (format !== 'es') return;
       for (const [module, fileName] of Object.entries(files)) {
-        this.emitFile({ type: 'asset', fileName, source: sources.get(module) });
+        this.emitFile({ type: 'asset', fileName, source: `${banner}\n${sources.get(module)}` });
       }
     },
   };
@@ -215,7 +215,7 @@ const onwarn = (warning) => {
 const fileOf = (id) => {
   const path = relative('.', id);
   if (Object.values(entries).includes(path)) return undefined;
-  if (path.startsWith('build/embedded-')) return basename(path, '.ts');
+  if (/^build\/(encoded|embedded)-/.test(path)) return basename(path, '.ts');
   if (path === 'src/embedded.ts' || path === 'build/range-decoder.ts') return 'embedded';
   return 'core';
 };

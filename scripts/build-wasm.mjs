@@ -3,7 +3,8 @@
 //
 //   kernels.ts            signatures, parameter blocks, constants (interface.mjs)
 //   identity.ts           which kernels these are
-//   embedded-<pack>.ts    the builds of a pack as text (embedded.mjs), and range-decoder.ts, which all of them need
+//   embedded-<pack>.ts    the builds of a pack as text (embedded.mjs), which is encoded-<pack>.ts, and range-decoder.ts, which all of
+//                         them need
 
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -11,7 +12,7 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import asc from 'assemblyscript/asc';
 import binaryen from 'assemblyscript/binaryen';
-import { decoderText, embeddedText } from './embedded.mjs';
+import { decoderText, embeddedTexts } from './embedded.mjs';
 import { deriveInterface } from './interface.mjs';
 import { checkModules, signed } from './wasm-module.mjs';
 
@@ -47,13 +48,13 @@ export async function buildWasm() {
     { name: 'build/kernels.ts', contents: await deriveInterface(packs, compileApart, apart) },
     { name: 'build/identity.ts', contents: identityText(identity, heapBase) },
     { name: 'build/range-decoder.ts', contents: decoderText(decoder) },
-    ...Object.keys(packs).map((pack) => ({
-      name: `build/embedded-${pack}.ts`,
-      contents: embeddedText(
-        builds.filter((build) => build.pack === pack),
-        decoder,
-      ),
-    })),
+    ...Object.keys(packs).flatMap((pack) => {
+      const ofPack = builds.filter((build) => build.pack === pack);
+      return Object.entries(embeddedTexts(pack, ofPack, decoder)).map(([kind, contents]) => ({
+        name: `build/${kind}-${pack}.ts`,
+        contents,
+      }));
+    }),
   ];
   for (const { name, contents, start = performance.now() } of files) {
     await mkdir(dirname(name), { recursive: true });
@@ -89,8 +90,11 @@ async function compile(what, entry, options, sources = {}) {
  */
 function finished(contents, apart) {
   const module = binaryen.readBinary(contents);
-  const { SIMD128, RelaxedSIMD, MutableGlobals, SignExt, NontrappingFPToInt, BulkMemory } = binaryen.Features;
-  module.setFeatures(SIMD128 | RelaxedSIMD | MutableGlobals | SignExt | NontrappingFPToInt | BulkMemory);
+  const { SIMD128, RelaxedSIMD, MutableGlobals, SignExt, NontrappingFPToInt, BulkMemory, BulkMemoryOpt } =
+    binaryen.Features;
+  module.setFeatures(
+    SIMD128 | RelaxedSIMD | MutableGlobals | SignExt | NontrappingFPToInt | BulkMemory | BulkMemoryOpt,
+  );
   for (const name of apart) {
     if (!module.getExport(name))
       throw new Error(`asconfig.json: nothing exports ${name}, which should be kept apart`);

@@ -42,7 +42,13 @@ it('holds what users need and nothing else', () => {
       ...docs,
       ...['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'],
       ...ofEach(['benchmark', 'core', 'index', 'slim', 'worker-runtime'], ['mjs', 'cjs', 'd.mts', 'd.cts']),
-      ...ofEach(['embedded', 'embedded-attention', 'embedded-benchmark'], ['mjs', 'cjs']),
+      ...ofEach(
+        [
+          'embedded',
+          ...['attention', 'benchmark'].flatMap((pack) => [`embedded-${pack}`, `encoded-${pack}`]),
+        ],
+        ['mjs', 'cjs'],
+      ),
       ...ofPacks.map((name) => name.replace('dist/', 'dist/imported-')),
       ...ofPacks.map((name) => name.replace('attention', 'index')),
       ...['thread.js', 'worker.mjs'].map((name) => `dist/${name}`),
