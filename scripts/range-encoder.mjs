@@ -6,6 +6,8 @@
 const PLACES = 3000;
 const LONGEST = 4000;
 const CUT = 40;
+/** The farthest place that a number of the decoder, of 16 bits, can tell. */
+const FARTHEST = 2 ** 16 - 1;
 /** Ways that are tried: later ones save less than a byte in a thousand. */
 const WAYS = 6;
 
@@ -124,7 +126,7 @@ function copiesOf(bytes) {
     let longest = 2;
     for (
       let place = earlier[at], looked = 0;
-      place >= 0 && looked < PLACES;
+      place >= 0 && at - place <= FARTHEST && looked < PLACES;
       place = earlier[place], looked++
     ) {
       const length = same(bytes, at, place);

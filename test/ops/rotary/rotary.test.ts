@@ -11,6 +11,7 @@ import {
 import { referenceMultiHead, referenceRotary } from '../../reference/attention.js';
 import { Random } from '../../reference/random.js';
 import { eachBuild } from '../../support/runtimes.js';
+import { sineAndCosine } from '../../../src/math/elementary.js';
 
 describe('frequencies', () => {
   const of = (scaling?: Parameters<typeof rotaryFrequencies>[0]['scaling'], length?: number) =>
