@@ -93,10 +93,10 @@ function storeKey(head: usize, row: usize, dim: i32, storage: i32, slot: i32): v
     const end = row + (<usize>dim << 2);
     for (; row < end; row += 16) {
       const half = halfOfFloat(v128.load(row));
-      store<u16>(at, <u16>i32x4.extract_lane(half, 0));
-      if (row + 4 < end) store<u16>(at, <u16>i32x4.extract_lane(half, 1), 16);
-      if (row + 8 < end) store<u16>(at, <u16>i32x4.extract_lane(half, 2), 32);
-      if (row + 12 < end) store<u16>(at, <u16>i32x4.extract_lane(half, 3), 48);
+      v128.store16_lane(at, half, 0);
+      if (row + 4 < end) v128.store16_lane(at, half, 2, 16);
+      if (row + 8 < end) v128.store16_lane(at, half, 4, 32);
+      if (row + 12 < end) v128.store16_lane(at, half, 6, 48);
       at += 64;
     }
   } else {

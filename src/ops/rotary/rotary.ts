@@ -305,6 +305,6 @@ export function runTables(
     args: [cos, cos + rows * pairs * 4, positions, address, pairs],
     tiles: rows,
     scratchBytes: 0,
-    cost: 500 * rows * pairs,
+    cost: 1000 * rows * pairs,
   });
 }
