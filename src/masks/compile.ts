@@ -147,7 +147,7 @@ function compileTable(mask: AndMask, context: MaskContext, queriesInBlock: numbe
             continue;
           }
           const bits = new Uint8Array(bytesPerBlock);
-          fillBits(mask, context, block, block.queryFrom, block.keyFrom, bits);
+          fillMixed(mask, context, block, block, bits);
           if (bits.every((byte) => byte === 0)) continue;
           entries[at] = 2 + mixed.length;
           mixed.push(bits);
@@ -160,19 +160,17 @@ function compileTable(mask: AndMask, context: MaskContext, queriesInBlock: numbe
   return { entries, bits, bytesPerBlock, queryBlocks, keyBlocks, perBatch, perHead: mask.perHead };
 }
 
-/** Asks for halves of a mixed block as long as that may save asking for each pair. */
-function fillBits(
-  mask: Mask,
-  context: MaskContext,
-  block: Block,
-  queryOrigin: number,
-  keyOrigin: number,
-  bits: Uint8Array,
-): void {
+/**
+ * The bits of a mixed block, or of a part of one. Asks for halves of it as long as that may save asking for each pair.
+ *
+ * @param whole the block that the bits are of
+ */
+function fillMixed(mask: Mask, context: MaskContext, block: Block, whole: Block, bits: Uint8Array): void {
   const queries = block.queryTo - block.queryFrom;
   const keys = block.keyTo - block.keyFrom;
   if (queries <= 4 && keys <= 8) {
-    fillPairs(mask, context, block, queryOrigin, keyOrigin, bits);
+    const { batch, head } = block;
+    fill(block, whole, bits, (query, key) => mask.keeps(context, batch, head, query, key));
     return;
   }
   const middleQuery = block.queryFrom + (queries >> 1);
@@ -189,32 +187,21 @@ function fillBits(
         ];
   for (const half of halves) {
     const answer = mask.block(context, half);
-    if (answer === 'full') fillAll(half, queryOrigin, keyOrigin, bits);
-    else if (answer === 'mixed') fillBits(mask, context, half, queryOrigin, keyOrigin, bits);
+    if (answer === 'full') fill(half, whole, bits, () => true);
+    else if (answer === 'mixed') fillMixed(mask, context, half, whole, bits);
   }
 }
 
-function fillPairs(
-  mask: Mask,
-  context: MaskContext,
+function fill(
   block: Block,
-  queryOrigin: number,
-  keyOrigin: number,
+  whole: Block,
   bits: Uint8Array,
+  keeps: (query: number, key: number) => boolean,
 ): void {
-  for (let i = block.queryFrom; i < block.queryTo; i++) {
-    for (let j = block.keyFrom; j < block.keyTo; j++) {
-      if (!mask.keeps(context, block.batch, block.head, i, j)) continue;
-      const bit = j - keyOrigin;
-      bits[(i - queryOrigin) * BYTES_PER_ROW + (bit >> 3)]! |= 1 << (bit & 7);
-    }
-  }
-}
-
-function fillAll(block: Block, queryOrigin: number, keyOrigin: number, bits: Uint8Array): void {
-  for (let i = block.queryFrom; i < block.queryTo; i++) {
-    for (let bit = block.keyFrom - keyOrigin; bit < block.keyTo - keyOrigin; bit++) {
-      bits[(i - queryOrigin) * BYTES_PER_ROW + (bit >> 3)]! |= 1 << (bit & 7);
+  for (let query = block.queryFrom; query < block.queryTo; query++) {
+    for (let key = block.keyFrom; key < block.keyTo; key++) {
+      const bit = key - whole.keyFrom;
+      if (keeps(query, key)) bits[(query - whole.queryFrom) * BYTES_PER_ROW + (bit >> 3)]! |= 1 << (bit & 7);
     }
   }
 }

@@ -41,24 +41,28 @@ abstract class IntervalMask extends Mask {
 /** How queries line up with keys where there are more of one than of the other. */
 export type CausalAlignment = 'upper-left' | 'lower-right';
 
-class CausalMask extends IntervalMask {
+/** As many keys on each side of a query's position: that of the call, or where an alignment puts the query. */
+class BandMask extends IntervalMask {
   readonly perBatch = true;
   override readonly positional = true;
   override readonly needsPositions: boolean;
-  constructor(readonly alignment: CausalAlignment | undefined) {
+  constructor(
+    readonly left: number,
+    readonly right: number,
+    readonly alignment?: CausalAlignment,
+  ) {
     super();
     this.needsPositions = alignment === undefined;
   }
   interval(context: MaskContext, batch: number, _head: number, query: number, into: Interval): boolean {
-    const offset =
-      this.alignment === undefined
-        ? context.offset(batch)
-        : this.alignment === 'upper-left'
-          ? 0
-          : context.length(batch) - context.queries;
-    into.begin = 0;
-    into.end = query + offset + 1;
+    const position = query + this.#offset(context, batch);
+    into.begin = position - this.left;
+    into.end = position + this.right + 1;
     return true;
+  }
+  #offset(context: MaskContext, batch: number): number {
+    if (this.alignment === undefined) return context.offset(batch);
+    return this.alignment === 'upper-left' ? 0 : context.length(batch) - context.queries;
   }
 }
 
@@ -79,7 +83,7 @@ export function causal(alignment?: CausalAlignment): Mask {
   if (alignment !== undefined && alignment !== 'upper-left' && alignment !== 'lower-right') {
     throw invalidArgument('alignment', "'upper-left' or 'lower-right'", alignment);
   }
-  return recorded(new CausalMask(alignment), 'causal', alignment);
+  return recorded(new BandMask(Infinity, 0, alignment), 'causal', alignment);
 }
 
 /** Keys that a query keeps on each side besides its own; absent means unbounded. */
@@ -91,24 +95,6 @@ export interface Window {
 }
 
 export const WINDOW_NAMES = { left: 1, right: 1 } satisfies NamesOf<Window>;
-
-class SlidingWindowMask extends IntervalMask {
-  readonly perBatch = true;
-  override readonly positional = true;
-  override readonly needsPositions = true;
-  constructor(
-    readonly left: number,
-    readonly right: number,
-  ) {
-    super();
-  }
-  interval(context: MaskContext, batch: number, _head: number, query: number, into: Interval): boolean {
-    const position = query + context.offset(batch);
-    into.begin = position - this.left;
-    into.end = position + this.right + 1;
-    return true;
-  }
-}
 
 /**
  * Query at position p keeps keys p - left to p + right: that many besides its own (FlashAttention, ONNX).
@@ -126,11 +112,7 @@ export function slidingWindow(window: Window): Mask {
   checkObject('window', window, '{ left, right }');
   checkOptions(window, WINDOW_NAMES, {}, 'window');
   const { left, right } = window;
-  return recorded(
-    new SlidingWindowMask(checkSide('left', left), checkSide('right', right)),
-    'slidingWindow',
-    window,
-  );
+  return recorded(new BandMask(checkSide('left', left), checkSide('right', right)), 'slidingWindow', window);
 }
 
 function checkSide(argument: string, side: number | undefined): number {

@@ -1,6 +1,7 @@
 // Whether there can be threads here, and how many.
 
 import { nodeModule } from './node.js';
+import { hasWorkers } from './workers.js';
 
 /** Processors this program may use, at least 1. */
 export function processors(): number {
@@ -16,7 +17,5 @@ export function whyNoThreads(): string | undefined {
   if (typeof SharedArrayBuffer === 'undefined') return 'there is no SharedArrayBuffer here';
   // workerd may have Node's module, whose Worker throws.
   const isWorkerd = globalThis.navigator?.userAgent === 'Cloudflare-Workers';
-  if (isWorkerd || (!nodeModule('node:worker_threads') && typeof Worker === 'undefined'))
-    return 'there are no workers here';
-  return undefined;
+  return isWorkerd || !hasWorkers() ? 'there are no workers here' : undefined;
 }

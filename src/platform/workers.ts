@@ -20,6 +20,11 @@ export type WorkerSource = string | URL | (() => WorkerLike | Promise<WorkerLike
 /** What debuggers call workers. */
 const NAME = 'wasm-attention';
 
+/** Whether there are workers of either kind. */
+export function hasWorkers(): boolean {
+  return nodeModule('node:worker_threads') !== undefined || typeof Worker !== 'undefined';
+}
+
 /** Whether a worker can come from it. */
 export function isWorkerSource(source: unknown): source is WorkerSource {
   return typeof source === 'string' || typeof source === 'function' || source instanceof URL;
@@ -30,7 +35,7 @@ export function isWorkerSource(source: unknown): source is WorkerSource {
  *
  * @param script what it runs if there is no source: a classic script
  * @param type   of the file that a source names, in browsers
- * @throws Error where there are no workers, or whatever the function throws
+ * @throws Error where there are no workers or none may be started, or whatever the function throws
  */
 export function makeWorker(
   source: WorkerSource | undefined,
@@ -40,7 +45,6 @@ export function makeWorker(
   if (typeof source === 'function') return source();
   const threads = nodeModule('node:worker_threads');
   if (threads) return new threads.Worker(source || script, { eval: !source, name: NAME });
-  if (typeof Worker === 'undefined') throw new Error('this platform has no workers');
   if (source) return new Worker(source, { type, name: NAME });
   const address = URL.createObjectURL(new Blob([script], { type: 'text/javascript' }));
   // Not at once: browsers differ in when they read what the address names.
@@ -72,7 +76,7 @@ export function listenTo<Message>(
     // Without a message the script itself could not be had.
     const reason = on
       ? String(value)
-      : 'its script could not be loaded (address, or Content-Security-Policy worker-src)';
+      : 'its script could not be loaded (address, or Content-Security-Policy)';
     failed(value?.message || reason, on ? value : value.error);
   });
   listen?.('exit', ended);

@@ -1,7 +1,7 @@
 // Starting the worker of a runtime: from the script carried along, or from what the caller names.
 
 import { nodeModule } from '../platform/node.js';
-import { isWorkerSource, listenTo, makeWorker } from '../platform/workers.js';
+import { hasWorkers, isWorkerSource, listenTo, makeWorker } from '../platform/workers.js';
 import type { WorkerLike, WorkerSource } from '../platform/workers.js';
 import { AttentionError, describe, invalidArgument } from '../runtime/errors.js';
 
@@ -21,6 +21,7 @@ export async function startWorker(
     throw invalidArgument('worker', 'an address or a function that returns a worker', source);
   }
   try {
+    if (typeof source !== 'function' && !hasWorkers()) throw new Error('this platform has no workers');
     const worker = await makeWorker(located(source), script, 'module');
     const isWorker = listenTo(worker, {
       message,
