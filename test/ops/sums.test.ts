@@ -99,12 +99,8 @@ await eachBuild('sums', (runtime) => {
       Float32Array,
       Float32Array,
     ];
-    const tensors = [query, key, value].map((data) => ({ data, shape: [1, 1, length, dim] })) as [
-      TensorLike,
-      TensorLike,
-      TensorLike,
-    ];
-    const { output } = scaledDotProductAttention(...tensors, { ...options, runtime });
+    const [q, k, v] = [query, key, value].map((data) => ({ data, shape: [1, 1, length, dim] }));
+    const { output } = scaledDotProductAttention(q!, k!, v!, { ...options, runtime });
     const reach = options.window ? 255 : length;
     const expected = exactAttention(query, key, value, dim, (row) =>
       options.causal ? [Math.max(0, row - reach), row + 1] : [0, length],
