@@ -24,7 +24,7 @@ export async function buildWasm() {
     for (const target of Object.keys(targets)) {
       const start = performance.now();
       const name = `build/${wasmName(pack, target)}`;
-      const options = ['--config', 'asconfig.json', '--target', target];
+      const options = ['--config', 'asconfig.json', '--target', target, '--debug'];
       const compiled = await compile(name, entry, options);
       builds.push({ pack, target, name, start, contents: finished(compiled, apart[pack] ?? []) });
     }
@@ -86,7 +86,8 @@ async function compile(what, entry, options, sources = {}) {
 
 /**
  * The module without exports that were there for the optimiser alone (`apart` in asconfig.json): it inlines what has one caller,
- * and an export is another one. What nothing uses then goes too; functions and locals stand in order of use, for small numbers.
+ * and an export is another one. What nothing uses then goes too. Functions stand in order of their names, which makes those
+ * neighbours that one source became and the builds alike, locals in order of use; names of functions go.
  */
 function finished(contents, apart) {
   const module = binaryen.readBinary(contents);
@@ -100,7 +101,8 @@ function finished(contents, apart) {
       throw new Error(`asconfig.json: nothing exports ${name}, which should be kept apart`);
     module.removeExport(name);
   }
-  module.runPasses(['remove-unused-module-elements', 'reorder-functions', 'reorder-locals']);
+  module.runPasses(['remove-unused-module-elements', 'reorder-functions-by-name', 'reorder-locals']);
+  binaryen.setDebugInfo(false);
   const finished = module.emitBinary();
   module.dispose();
   return finished;

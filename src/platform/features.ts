@@ -16,17 +16,18 @@ export interface Features {
   readonly fusedMultiplyAdd: boolean;
 }
 
-const HEADER = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00];
-
 /** (func (export "f") (param f32 f32 f32) (result f32)): lane 0 of `instruction` on the three splatted parameters. */
 function probeModule(instruction: readonly number[]): Uint8Array<ArrayBuffer> {
   const splats = [0x20, 0, 0xfd, 0x13, 0x20, 1, 0xfd, 0x13, 0x20, 2, 0xfd, 0x13];
   const body = [0, ...splats, ...instruction, 0xfd, 0x1f, 0, 0x0b];
-  const type = [0x01, 0x08, 1, 0x60, 3, 0x7d, 0x7d, 0x7d, 1, 0x7d];
-  const functions = [0x03, 0x02, 1, 0];
-  const exported = [0x07, 0x05, 1, 1, 0x66, 0, 0];
-  const code = [0x0a, body.length + 2, 1, body.length, ...body];
-  return new Uint8Array([...HEADER, ...type, ...functions, ...exported, ...code]);
+  return Uint8Array.of(
+    ...[0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00], // header
+    ...[0x01, 0x08, 1, 0x60, 3, 0x7d, 0x7d, 0x7d, 1, 0x7d], // type
+    ...[0x03, 0x02, 1, 0], // functions
+    ...[0x07, 0x05, 1, 1, 0x66, 0, 0], // exports
+    ...[0x0a, body.length + 2, 1, body.length], // code
+    ...body,
+  );
 }
 
 function floatOfBits(bits: number): number {

@@ -57,12 +57,13 @@ export async function createRuntime(
   const wanted = readThreads(options.threads);
   const report = readLeakReport(options.reportLeaks);
   const packs = readPacks(wasm, options.packs);
-  const alone = (why: string) => createAlone(info, packs, new LinearMemory(maximum, report), why);
+  const alone = (reason: string) =>
+    create(info, packs, new LinearMemory(maximum, report), { count: 1, reason, worker: undefined });
   if (wanted.count === 1) return alone(wanted.reason);
   try {
     const why = whyNoThreads();
     if (why) throw new Error(why);
-    return await createThreaded(info, packs, new LinearMemory(maximum, report, true), wanted);
+    return await create(info, packs, new LinearMemory(maximum, report, true), wanted);
   } catch (cause) {
     const why = (cause as Error).message;
     if (!wanted.required) return alone(why);
@@ -85,28 +86,16 @@ function readPacks(wasm: WasmSources | undefined, packs: readonly KernelPack[] =
   return [{ name: 'attention', wasm: wasm! }, ...checkPacks(packs)];
 }
 
-async function createAlone(
+async function create(
   info: BuildInfo,
   [attention, ...others]: WantedPacks,
   memory: LinearMemory,
-  threadsReason: string,
+  { count, reason, worker }: Omit<WantedThreads, 'required'>,
 ): Promise<Runtime> {
   memory.start(HEAP_BASE);
-  const { kernels } = await loadKernels(attention, info.build, memory.memory, false);
-  const all = { ...info, threads: 1, threadsReason };
-  return withPacks(new Runtime(memory, kernels as Kernels, all, undefined), others);
-}
-
-async function createThreaded(
-  info: BuildInfo,
-  [attention, ...others]: WantedPacks,
-  memory: LinearMemory,
-  wanted: WantedThreads,
-): Promise<Runtime> {
-  memory.start(HEAP_BASE);
-  const { kernels, module } = await loadKernels(attention, info.build, memory.memory, true);
-  const { count, reason, worker } = wanted;
-  const threads = await Threads.start({ module, memory: memory.memory, count, reason, worker });
+  const { kernels, module } = await loadKernels(attention, info.build, memory.memory, count > 1);
+  const threads =
+    count > 1 ? await Threads.start({ module, memory: memory.memory, count, reason, worker }) : undefined;
   const all = { ...info, threads: count, threadsReason: reason };
   return withPacks(new Runtime(memory, kernels as Kernels, all, threads), others);
 }
@@ -150,17 +139,19 @@ function chooseBuild(
     });
   }
   if (build) return { build, reason: 'asked for' };
-  if (deterministic) return { build: 'simd', reason: 'deterministic results were asked for' };
-  if (!wasm?.relaxed) return { build: 'simd', reason: 'the relaxed build was not supplied' };
-  if (!features.compiles) {
-    return { build: 'simd', reason: 'nothing may be compiled here, so relaxed SIMD could not be tried' };
-  }
-  if (!features.relaxedMultiplyAdd) return { build: 'simd', reason: 'this engine has no relaxed SIMD' };
-  if (!features.relaxedDot) return { build: 'simd', reason: 'this engine has no relaxed product of bytes' };
-  if (!features.fusedMultiplyAdd) {
-    return { build: 'simd', reason: "this engine's relaxed multiply-add is not fused, so it gains nothing" };
-  }
-  return { build: 'relaxed', reason: 'this engine has a fused multiply-add' };
+  const why = deterministic ? 'deterministic results were asked for' : whyNotRelaxed(wasm, features);
+  return why === undefined
+    ? { build: 'relaxed', reason: 'this engine has a fused multiply-add' }
+    : { build: 'simd', reason: why };
+}
+
+function whyNotRelaxed(wasm: WasmSources | undefined, features: Features): string | undefined {
+  if (!wasm?.relaxed) return 'the relaxed build was not supplied';
+  if (!features.compiles) return 'nothing may be compiled here, so relaxed SIMD could not be tried';
+  if (!features.relaxedMultiplyAdd) return 'this engine has no relaxed SIMD';
+  if (!features.relaxedDot) return 'this engine has no relaxed product of bytes';
+  if (features.fusedMultiplyAdd) return undefined;
+  return "this engine's relaxed multiply-add is not fused, so it gains nothing";
 }
 
 function checkMaximum(bytes: number | undefined): number {
