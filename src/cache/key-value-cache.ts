@@ -6,7 +6,7 @@
 
 import { appendTokens, PAGE_TOKENS, STORAGE_CODES } from '../ops/cache/append.js';
 import type { AppendRotary, CacheStorage } from '../ops/cache/append.js';
-import { attend, outputShape } from '../ops/attention/scaled-dot-product-attention.js';
+import { outputShape, runPlan } from '../ops/attention/scaled-dot-product-attention.js';
 import type { AttentionResult } from '../ops/attention/scaled-dot-product-attention.js';
 import { SCORE_NAMES } from '../ops/attention/options.js';
 import type { Asked, AttentionOptions, ScoreOptions } from '../ops/attention/options.js';
@@ -253,7 +253,7 @@ export class KeyValueCache extends Disposable {
   }
 
   /** @internal `append` as part of a call. */
-  appendInputs(
+  runAppend(
     scope: CallScope,
     layer: number,
     keys: TensorLike,
@@ -309,7 +309,7 @@ export class KeyValueCache extends Disposable {
   }
 
   /** @internal `attend` as part of a call. */
-  attendInput(
+  runAttend(
     scope: CallScope,
     layer: number,
     query: TensorLike,
@@ -577,7 +577,7 @@ export class KeyValueCache extends Disposable {
     const plan = planAttention(scope, query, inPages(headDim), placed, 4, this.#paged(sequences, keys));
     const values = inPages(valueHeadDim);
     if (options.output !== undefined) givenOutput(scope, options.output, outputShape(plan, values));
-    return attend(scope, plan, values, options);
+    return runPlan(scope, plan, values, options);
   }
 
   /** The pages of a layer as attention takes them. */
@@ -717,7 +717,7 @@ export const appendOperation: Operation<
   options: { lengths: 1 } satisfies NamesOf<AppendOptions>,
   runtime: runtimeOfCache,
   run: (scope, [cache, layer, keys, values], options) =>
-    cache.appendInputs(scope, layer, keys, values, options),
+    cache.runAppend(scope, layer, keys, values, options),
 };
 
 export const cacheAttendOperation: Operation<
@@ -739,7 +739,7 @@ export const cacheAttendOperation: Operation<
     SCORE_NAMES,
   ),
   runtime: runtimeOfCache,
-  run: (scope, [cache, layer, query], options) => cache.attendInput(scope, layer, query, options),
+  run: (scope, [cache, layer, query], options) => cache.runAttend(scope, layer, query, options),
 };
 
 /** Limits far beyond use, so that a wrong number is an error and not a program that hangs. */

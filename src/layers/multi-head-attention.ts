@@ -8,7 +8,7 @@
 // The heads are then read where they lie in the rows of that product, and written where the output projection reads.
 
 import { MEAN_BLOCK, PANEL } from '../../build/kernels.js';
-import { attend, checkValue } from '../ops/attention/scaled-dot-product-attention.js';
+import { checkValue, runPlan } from '../ops/attention/scaled-dot-product-attention.js';
 import type { AttentionResult } from '../ops/attention/scaled-dot-product-attention.js';
 import { SCORE_NAMES } from '../ops/attention/options.js';
 import type {
@@ -355,8 +355,8 @@ export class MultiHeadAttention extends Disposable {
       returnRecord: options.returnRecord,
     };
     const attended = options.cache
-      ? this.#attendCached(scope, options.cache, { query, key, value }, options, returned)
-      : this.#attend(scope, { query, key, value }, options, returned);
+      ? this.#overCache(scope, options.cache, { query, key, value }, options, returned)
+      : this.#overContext(scope, { query, key, value }, options, returned);
 
     const isBatched = batched(x);
     const result = scope.make(isBatched ? [batch, queries, outputDim] : [queries, outputDim]);
@@ -373,7 +373,7 @@ export class MultiHeadAttention extends Disposable {
     return new LayerResult(result, weights, attended);
   }
 
-  #attend(
+  #overContext(
     scope: CallScope,
     { query, key, value }: Heads,
     options: ForwardOptions,
@@ -388,10 +388,10 @@ export class MultiHeadAttention extends Disposable {
       rotateInPlace(scope, key, placed, rotaryDim, interleaved);
     }
     const plan = planAttention(scope, query, key, { ...this.#scores, ...withoutAbsent(options) }, 4);
-    return attend(scope, plan, value, returned);
+    return runPlan(scope, plan, value, returned);
   }
 
-  #attendCached(
+  #overCache(
     scope: CallScope,
     cache: KeyValueCache,
     { query, key, value }: Heads,

@@ -179,7 +179,7 @@ function planAndAttend(
   checkValue(v, k);
   const plan = planAttention(scope, q, k, options, rankOf(query));
   if (options.output !== undefined) givenOutput(scope, options.output, outputShape(plan, v));
-  return attend(scope, plan, v, options);
+  return runPlan(scope, plan, v, options);
 }
 
 /** @internal [batch, heads, queries, valueHeadDim], with as many axes as the caller's tensors. */
@@ -206,7 +206,7 @@ export function checkValue(value: Tensor, key: Tensor): void {
 }
 
 /** @internal Runs a plan. An `output` among the options has been checked. */
-export function attend(
+export function runPlan(
   scope: CallScope,
   plan: Plan,
   value: PlacedTensor,

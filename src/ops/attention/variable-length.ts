@@ -13,7 +13,7 @@ import type { Tensor } from '../../runtime/tensor.js';
 import { SCORE_NAMES } from './options.js';
 import type { AttentionOptions, ScoreOptions } from './options.js';
 import { planAttention } from './plan.js';
-import { attend } from './scaled-dot-product-attention.js';
+import { runPlan } from './scaled-dot-product-attention.js';
 
 /** Options of `variableLengthAttention`: where the sequences begin, and those of attention that make sense of each. */
 export interface VariableLengthOptions extends ScoreOptions, Pick<AttentionOptions, 'runtime'> {
@@ -107,7 +107,7 @@ function attendSequences(
     const values = sequence(v, keyBounds[i - 1]!, keyBounds[i]!);
     const place = sequence(output, queryBounds[i - 1]!, queryBounds[i]!);
     if (place.size === 0) continue;
-    attend(scope, planAttention(scope, queries, keys, rest, 4), values, { output: place });
+    runPlan(scope, planAttention(scope, queries, keys, rest, 4), values, { output: place });
   }
   return output;
 }
