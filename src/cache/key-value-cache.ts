@@ -716,8 +716,7 @@ export const appendOperation: Operation<
   inputs: ['cache', 'layer', 'keys', 'values'],
   options: { lengths: 1 } satisfies NamesOf<AppendOptions>,
   runtime: runtimeOfCache,
-  run: (scope, [cache, layer, keys, values], options) =>
-    cache.runAppend(scope, layer, keys, values, options),
+  run: (scope, [cache, layer, keys, values], options) => cache.runAppend(scope, layer, keys, values, options),
 };
 
 export const cacheAttendOperation: Operation<
