@@ -10,7 +10,6 @@ import {
   softmax,
   type ScaledDotProductAttentionOptions,
   type Tensor,
-  type TensorLike,
 } from 'wasm-attention';
 import { referenceLinear } from '../reference/attention.js';
 import { Random } from '../reference/random.js';
