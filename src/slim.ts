@@ -1,5 +1,5 @@
 /**
- * The public API of `wasm-attention/slim`, to which a program brings the kernels itself: exports only.
+ * The public API of `wasm-attention/slim`, to which a program supplies the kernels itself: exports only.
  *
  * @module wasm-attention/slim
  */

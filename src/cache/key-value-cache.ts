@@ -49,9 +49,9 @@ export interface KeyValueCacheOptions {
   readonly batch?: number | undefined;
   /** Heads of keys and values. */
   readonly numKeyValueHeads: number;
-  /** Channels a head of keys. */
+  /** Channels per head of keys. */
   readonly headDim: number;
-  /** Channels a head of values. Default headDim. */
+  /** Channels per head of values. Default headDim. */
   readonly valueHeadDim?: number | undefined;
   /** Most tokens of a sequence. Memory is taken as it is needed, a page of 128 tokens at a time. Not with `ring`. */
   readonly capacity?: number | undefined;
@@ -124,9 +124,9 @@ export interface KeyValueCacheLayout {
   readonly batch: number;
   /** Heads of keys and values. */
   readonly numKeyValueHeads: number;
-  /** Channels a head of keys. */
+  /** Channels per head of keys. */
   readonly headDim: number;
-  /** Channels a head of values. */
+  /** Channels per head of values. */
   readonly valueHeadDim: number;
   /** Most tokens of a sequence. */
   readonly capacity: number;
@@ -781,7 +781,7 @@ export function readCounts(lengths: IntegerList | undefined, batch: number, leng
   if (lengths === undefined) return new Int32Array(batch).fill(length);
   const counts = integers('lengths', lengths, 0, length);
   if (counts.length !== batch)
-    throw shapeError('lengths', `${batch} numbers, one a batch row`, [counts.length]);
+    throw shapeError('lengths', `${batch} numbers, one per batch row`, [counts.length]);
   return counts;
 }
 

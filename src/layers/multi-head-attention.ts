@@ -54,9 +54,9 @@ export interface MultiHeadAttentionOptions extends ScoreOptions {
   readonly numHeads: number;
   /** Key/value heads; must divide numHeads. Default numHeads. */
   readonly numKeyValueHeads?: number | undefined;
-  /** Channels a head of queries and keys. Default embedDim / numHeads. */
+  /** Channels per head of queries and keys. Default embedDim / numHeads. */
   readonly headDim?: number | undefined;
-  /** Channels a head of values. Default headDim. */
+  /** Channels per head of values. Default headDim. */
   readonly valueHeadDim?: number | undefined;
   /** Channels of the context that keys come from. Default embedDim. */
   readonly kdim?: number | undefined;

@@ -173,7 +173,7 @@ async function runSteps(
   onProgress?.({ done: total, total });
 }
 
-/** Cost a millisecond of each kernel, learnt from the clock. */
+/** Cost per millisecond of each kernel, learned from the clock. */
 const rates = new WeakMap<Runtime, Map<string, number>>();
 /** Where learning begins: low, because engines start with slow code. */
 const FIRST_RATE = 5e6;

@@ -28,7 +28,7 @@ export function sameShape(shape: readonly number[], other: readonly number[]): b
   return true;
 }
 
-/** A shape and its contiguous strides; those of tensors that callers see are frozen, lest one be moved over its neighbours. */
+/** A shape and its contiguous strides; those of tensors that callers see are frozen, so that none can be moved over its neighbours. */
 export interface Layout {
   readonly shape: readonly number[];
   readonly strides: readonly number[];

@@ -9,7 +9,7 @@ import type { WasmSources } from './wasm-source.js';
 
 /**
  * Kernels that a runtime can load beside those of attention, for the entry `wasm-attention/<name>`, which exports it as
- * `<name>`. With `wasm-attention/slim`, a program that brings the builds itself makes one:
+ * `<name>`. With `wasm-attention/slim`, a program that supplies the builds itself makes one:
  * `{ name: 'benchmark', wasm: { simd: '/benchmark-simd.wasm', relaxed: '/benchmark-relaxed.wasm' } }`.
  */
 export interface KernelPack {

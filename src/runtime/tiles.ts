@@ -17,7 +17,7 @@ interface Tiled<Pack extends PackName, Name extends TileKernels[Pack] & keyof Pa
   /** All arguments before scratch and range: addresses and integers. */
   readonly args: Readonly<Arguments<Packs[Pack][Name]>>;
   readonly tiles: number;
-  /** Tiles that a thread had better take together. Default 1. */
+  /** Tiles that a thread should take together. Default 1. */
   readonly grain?: number;
   /** For each thread. */
   readonly scratchBytes: number;

@@ -57,7 +57,7 @@ async function bring(source: unknown): Promise<WasmContent | undefined> {
   try {
     return await (typeof source === 'function' ? (source as () => Content)() : (source as Content));
   } catch (error) {
-    // What a program brings may compile something itself, as the embedded builds do to unpack themselves.
+    // What a program supplies may compile something itself, as the embedded builds do to unpack themselves.
     if (!(error instanceof WebAssembly.CompileError) || probeFeatures().compiles) throw error;
     throw compilingForbidden(error);
   }

@@ -227,7 +227,7 @@ describe('reference by hand', () => {
     expect(second).toEqual([0, 0, 0, 1, 0, 0, 0.5, 0.5, 0]);
   });
 
-  it('counts the keys of a window beside the own one', () => {
+  it('counts the keys of a window besides the one at the query', () => {
     const inputs = single([0, 0], [0, 0, 0, 0], [1, 2, 3, 4]);
     const visible = (options: AttentionOptions): number[] =>
       Array.from(referenceAttention(inputs, options).weights, (weight) => Number(weight > 0));

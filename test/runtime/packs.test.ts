@@ -156,7 +156,7 @@ it('may be a compiled module on one thread, and needs bytes for more', async () 
   expect(read(shared)).toBe(1 << 22);
 });
 
-it('may be brought by the program, beside the builds of attention', async () => {
+it('may be supplied by the program, beside the builds of attention', async () => {
   const runtime = await createSlimRuntime({
     wasm: { simd: file('simd.wasm') },
     packs: [packOf({ simd: bytes.simd })],

@@ -4,7 +4,7 @@
 //   (query 0 at key 0) or 'lower-right' (the last query at the last key of its row, which `keyLengths` may shorten).
 //   What needs positions that nobody gave is an error: the options causal, window, alibi and relativePositionBias, and
 //   masks that ask for them (Mask.needsPositions), alone or combined. Masks causal('upper-left') and causal('lower-right')
-//   bring their own; lengths and prefixes know none; dense, block-sparse and custom masks go by index.
+//   carry their own; lengths and prefixes know none; dense, block-sparse and custom masks go by index.
 
 import type { Mask } from '../../masks/mask.js';
 import { integers } from '../../runtime/checks.js';
@@ -52,7 +52,7 @@ function readQueryOffset(queryOffset: NonNullable<AttentionOptions['queryOffset'
   const list = typeof queryOffset === 'number' ? [queryOffset] : queryOffset;
   const offsets = integers('queryOffset', list, -(2 ** 31), 2 ** 31 - 1);
   if (offsets.length !== 1 && offsets.length !== batch) {
-    throw shapeError('queryOffset', `one position, or one a batch row (${batch})`, [offsets.length]);
+    throw shapeError('queryOffset', `one position, or one per batch row (${batch})`, [offsets.length]);
   }
   return Array.from({ length: batch }, (_, b) => offsets[offsets.length === 1 ? 0 : b]!);
 }

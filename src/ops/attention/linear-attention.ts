@@ -117,7 +117,7 @@ function attendLinearly(
   const lengths =
     options.keyLengths === undefined ? undefined : integers('keyLengths', options.keyLengths, 0, keys);
   if (lengths && lengths.length !== batch)
-    throw shapeError('keyLengths', `one length a batch row (${batch})`, [lengths.length]);
+    throw shapeError('keyLengths', `one length per batch row (${batch})`, [lengths.length]);
   const valueHeadDim = v.shape[3]!;
   const output = scope.make([batch, heads, queries, valueHeadDim]);
   if (output.size === 0) return output;

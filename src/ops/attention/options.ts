@@ -50,7 +50,7 @@ export interface AttentionOptions {
    * or by `queryOffset`; without them, and with another number of keys than queries, they are an error.
    */
   readonly causal?: boolean | 'upper-left' | 'lower-right' | undefined;
-  /** Keys beside the own one that are kept on each side. Positions as for `causal`. */
+  /** Keys kept on each side besides the query's own. Positions as for `causal`. */
   readonly window?: Window | undefined;
   /** Position of query 0 among the keys, for all or for each batch row (the length of a cache). May be negative. */
   readonly queryOffset?: number | IntegerList | undefined;
@@ -65,11 +65,11 @@ export interface AttentionOptions {
   readonly keyLengths?: IntegerList | undefined;
   /** float32, added to the score; broadcasts like a mask. */
   readonly bias?: TensorLike | undefined;
-  /** ALiBi, -slope * |distance|: true for the usual slopes, or one slope a head, or [batch][heads]; within +-2^64. */
+  /** ALiBi, -slope * |distance|: true for the usual slopes, or one slope per head, or [batch][heads]; within +-2^64. */
   readonly alibi?: boolean | Float32Array | readonly number[] | readonly (readonly number[])[] | undefined;
   /** Learned biases by the distance of key and query (T5). Default none. */
   readonly relativePositionBias?: RelativePositionBias | undefined;
-  /** One score a query head that joins the softmax's denominator without a value. */
+  /** One score per query head that joins the softmax's denominator without a value. */
   readonly sinks?: Float32Array | readonly number[] | undefined;
   /** Needed only if no input is a Tensor. */
   readonly runtime?: Runtime | undefined;

@@ -352,7 +352,7 @@ function placeSinks(
   if (sinks === undefined) return;
   const values = readNumbers('sinks', sinks);
   if (values.length !== sizes.heads || !values.every(Number.isFinite)) {
-    throw invalidArgument('sinks', `${sizes.heads} finite numbers, one a query head`, sinks);
+    throw invalidArgument('sinks', `${sizes.heads} finite numbers, one per query head`, sinks);
   }
   parameters.sinks = scope.floats(values);
 }

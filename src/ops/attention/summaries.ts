@@ -176,7 +176,7 @@ export class TopKeys {
  *
  * @param query   as given to `scaledDotProductAttention`
  * @param key     as given to `scaledDotProductAttention`
- * @param count   keys a row
+ * @param count   keys per row
  * @param options the same options as there, `statistics`
  * @throws AttentionError INVALID_SHAPE, INVALID_DTYPE, INVALID_ARGUMENT, OUT_OF_MEMORY, before anything is written
  *
@@ -255,7 +255,7 @@ function rowsShape({ batch }: Sizes, { headFrom, headTo, queryFrom, queryTo }: R
   return [batch, headTo - headFrom, queryTo - queryFrom];
 }
 
-/** The output as rows of some words a query. */
+/** The output as rows of some words per query. */
 function placeRows(output: Tensor, words: number): Parameters {
   const [, heads, queries] = output.shape as [number, number, number];
   const rowBytes = words * 4;

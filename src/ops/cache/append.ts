@@ -19,7 +19,7 @@ export const PAGE_TOKENS = KEY_BLOCK;
 
 /** Rotation of keys on their way in: tables, and a row of them for each token. */
 export interface AppendRotary {
-  /** Address of i32 rows of the tables, one a token. */
+  /** Address of i32 rows of the tables, one per token. */
   readonly positions: number;
   readonly cos: number;
   readonly sin: number;

@@ -91,7 +91,7 @@ const FREQUENCY_NAMES = {
 
 /** What rotations are made of. */
 export interface RotaryFrequencies {
-  /** Radians a position, one a pair of channels. */
+  /** Radians per position, one for each pair of channels. */
   readonly frequencies: Float64Array;
   /** Factor on cos and sin. */
   readonly attentionFactor: number;

@@ -42,7 +42,7 @@ export interface RotaryEmbeddingOptions extends RotaryOptions {
   readonly positions?: Positions | undefined;
   /** Position of the first token, where `positions` are not given: beside them it counts for nothing. Default 0. */
   readonly offset?: number | undefined;
-  /** Tables of one's own, [positions, rotaryDim / 2] each, in place of base and scaling. */
+  /** Your own tables, [positions, rotaryDim / 2] each, in place of base and scaling. */
   readonly tables?:
     | {
         /** Cosines, [positions, rotaryDim / 2]. */
