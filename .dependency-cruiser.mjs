@@ -18,9 +18,9 @@ export const sources = [
 /** The same of assembly/, whose first row are the entries of packs. */
 export const kernels = [
   ['attention.ts', 'benchmark.ts'],
-  ['attention/', 'rows/', 'softmax/', 'peak.ts'],
+  ['attention/', 'rows/', 'peak.ts'],
   ['cache/'],
-  ['gemm/', 'positions/'],
+  ['gemm/', 'rotary/'],
   ['math/', 'memory.ts', 'range-decoder.ts'],
 ];
 

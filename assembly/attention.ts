@@ -3,9 +3,6 @@
 
 import { twoPanels as panels, fourTiles as fourMicroKernels, tile as microKernel, Rows1, Rows2, Rows3, Rows4, Rows5, Rows6 } from './gemm/tile';
 import { integerTiles } from './attention/integers';
-import { AttentionParameters } from './attention/parameters';
-import { tileCount } from './attention/scores';
-import { headsTogether } from './attention/workspace';
 
 export { heapBase } from './memory';
 
@@ -17,9 +14,7 @@ export { rowOverFourPanels, twoRowsOverTwoPanels } from './gemm/row';
 // Rows
 export { copyElements } from './rows/copy';
 export { meansOverHeads } from './rows/mean';
-
-// Softmax
-export { softmaxRows, softmaxScratchBytes } from './softmax/softmax';
+export { softmaxRows, softmaxScratchBytes } from './rows/softmax';
 
 // Attention
 export { attentionForward } from './attention/forward';
@@ -27,22 +22,17 @@ export { attentionWeights } from './attention/weights';
 export { columnSums, columnTiles, entropies, topKeys } from './attention/summaries';
 export { mergeAttention } from './attention/merge';
 export { linearAttention, linearAttentionStateBytes } from './attention/linear';
-export { queriesPerBlock, workspaceBytes } from './attention/workspace';
-export function attentionTiles(parameters: usize): i32 {
-  return tileCount(changetype<AttentionParameters>(parameters));
-}
-/** Tiles that had better run in one call. */
-export function attentionGrain(parameters: usize): i32 {
-  return headsTogether(changetype<AttentionParameters>(parameters));
-}
+export { queriesPerBlock } from './attention/blocking';
+export { attentionGrain, attentionTiles } from './attention/tiles';
+export { workspaceBytes } from './attention/workspace';
 
 // Key/value cache
 export { appendScratchBytes, cacheAppend } from './cache/append';
 export { pageHeadBytes } from './cache/page';
 
 // Positions
-export { rotary } from './positions/rotary';
-export { rotaryTables } from './positions/tables';
+export { rotary } from './rotary/rotary';
+export { rotaryTables } from './rotary/tables';
 
 // Exported so that the optimiser keeps each of them a function of its own: inlined into their caller they spill.
 export { exp2Rows, expRow } from './math/exp2';

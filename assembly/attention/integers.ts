@@ -9,11 +9,12 @@
 //
 // Sums stay below 2^31: 127 * 16383 * 512 for weights, 127 * 8191 * headDim for queries (headDim <= INTEGER_DIM).
 
-import { quads, valuesOffset, WORDS_BYTES } from '../cache/page';
+import { INT8, KEY_BLOCK, quads, valuesOffset, WORDS_BYTES } from '../cache/page';
 import { horizontalMaximum, multiplyAdd } from '../math/vector';
 import { Rows1, Rows2, Rows3, Rows4 } from '../gemm/tile';
+import { pagesOf } from './blocking';
 import { AttentionParameters } from './parameters';
-import { KEY_BLOCK, SCORE_ROW_BYTES, Workspace } from './workspace';
+import { SCORE_ROW_BYTES, Workspace } from './workspace';
 
 const OFFSET: i32 = 8192;
 const QUERY_STEPS: f32 = 8191;
@@ -106,14 +107,14 @@ export function integerScores(p: AttentionParameters, w: Workspace, row: i32, co
 export function addIntegerValues(p: AttentionParameters, w: Workspace, row: i32, count: i32, from: i32, to: i32): void {
   for (let r = 0; r < count; r++) roundWeights(w, r, from, to);
   const depth = (to - from) >> 2;
-  const channels = quads(p.valueHeadDim);
+  const channels = quads(pagesOf(p).valueHeadDim);
   for (let r = 0; r < count; r += 4) {
     const rows = min(4, count - r);
     const weights = w.weightIntegers + <usize>r * WEIGHT_ROW_BYTES + (<usize>from << 1);
     const steps = w.weightSteps + (<usize>r << 2);
     const scales = w.scales + (<usize>r << 2);
     const sums = w.sums + <usize>(row + r) * w.sumRowBytes;
-    const values = w.page + valuesOffset(p.headDim, p.storage) + (<usize>from << 2);
+    const values = w.page + valuesOffset(p.headDim, INT8) + (<usize>from << 2);
     integerTilesOf(
       rows, weights, WEIGHT_ROW_BYTES, values, <usize>KEY_BLOCK << 2, depth, channels, sums, w.sumRowBytes, steps, scales, 0,
     );

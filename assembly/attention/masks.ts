@@ -1,28 +1,28 @@
 // What masks say about a block of keys, before anything of it is computed, and bit by bit where the block is mixed.
 //
-//   bits   16 bytes a row: bit j is set where key j of the block is kept
+//   bits   16 bytes per row: bit j is set where key j of the block is kept
 
-import { pageOf } from './blocks';
+import { KEY_BLOCK } from '../cache/page';
+import { pageOf } from './key-values';
 import { AttentionParameters } from './parameters';
-import { KEY_BLOCK, Workspace } from './workspace';
+import { Workspace } from './workspace';
 
 const EMPTY: i32 = 0;
 const FULL: i32 = 1;
 
-/** Looks at keys [keyFrom, keyFrom + count) for the rows at hand; false if none is kept. Sets w.hasBits, fills w.bits. */
-export function readBlock(p: AttentionParameters, w: Workspace, queryBlock: i32, queriesInBlock: i32, keyFrom: i32, count: i32): bool {
+/** Looks at the keys of the block at hand for the rows at hand; false if none is kept. Sets w.hasBits, fills w.bits. */
+export function readBlock(p: AttentionParameters, w: Workspace): bool {
   w.hasBits = 0;
-  if (p.pages && pageOf(p, w, keyFrom) == 0) return false;
-  if (p.blocks && !readBlockTable(p, w, queryBlock, queriesInBlock, keyFrom)) return false;
-  if (p.booleanMask && !readBooleanMask(p, w, keyFrom, count)) return false;
-  if (p.bias && removesAll(p, w, p.bias, p.biasBatchStride, p.biasHeadStride, p.biasRowStride, keyFrom, count)) return false;
-  return true;
+  if (p.pages && pageOf(p, w) == 0) return false;
+  if (p.blocks && !readBlockTable(p, w)) return false;
+  if (p.booleanMask && !readBooleanMask(p, w)) return false;
+  return !p.bias || !removesAll(p, w);
 }
 
 /** Heads that share a key/value head may differ in the table: a block is skipped only if it is empty for all of them. */
-function readBlockTable(p: AttentionParameters, w: Workspace, queryBlock: i32, queriesInBlock: i32, keyFrom: i32): bool {
+function readBlockTable(p: AttentionParameters, w: Workspace): bool {
   const keyBlocks = (p.keys + KEY_BLOCK - 1) / KEY_BLOCK;
-  const entry = p.blocks + <usize>w.batch * p.blocksBatchStride + (<usize>(queryBlock * keyBlocks + keyFrom / KEY_BLOCK) << 2);
+  const entry = p.blocks + <usize>w.batch * p.blocksBatchStride + (<usize>(w.queryBlock * keyBlocks + w.keyFrom / KEY_BLOCK) << 2);
   let empty = true;
   let full = true;
   for (let r = 0; r < w.rows; r++) {
@@ -32,7 +32,7 @@ function readBlockTable(p: AttentionParameters, w: Workspace, queryBlock: i32, q
     if (kind == EMPTY || kind == FULL) {
       v128.store(bits, i8x16.splat(kind == FULL ? -1 : 0));
     } else {
-      const query = load<i32>(w.rowQuery + (<usize>r << 2)) - queryBlock * queriesInBlock;
+      const query = load<i32>(w.rowQuery + (<usize>r << 2)) - w.queryBlock * w.queriesInBlock;
       v128.store(bits, v128.load(<usize>kind + (<usize>query << 4)));
     }
     empty = empty && kind == EMPTY;
@@ -42,8 +42,9 @@ function readBlockTable(p: AttentionParameters, w: Workspace, queryBlock: i32, q
   return !empty;
 }
 
-function readBooleanMask(p: AttentionParameters, w: Workspace, keyFrom: i32, count: i32): bool {
-  const base = p.booleanMask + <usize>w.batch * p.booleanMaskBatchStride + <usize>keyFrom;
+function readBooleanMask(p: AttentionParameters, w: Workspace): bool {
+  const count = w.keyCount;
+  const base = p.booleanMask + <usize>w.batch * p.booleanMaskBatchStride + <usize>w.keyFrom;
   const shared = p.booleanMaskHeadStride == 0 && p.booleanMaskRowStride == 0;
   // What a block of `count` keys looks like if all are kept; bits past it never count.
   const wholeLow: u64 = count >= 64 ? ~0 : ((<u64>1) << count) - 1;
@@ -89,17 +90,14 @@ function bitsOf(bytes: usize, count: i32): u64 {
   return bits;
 }
 
-/** Whether a float mask is -infinity for every row and key of the block. Stops at the first that is not. */
-function removesAll(
-  p: AttentionParameters, w: Workspace, mask: usize, batchStride: usize, headStride: usize, rowStride: usize,
-  keyFrom: i32, count: i32,
-): bool {
-  const base = mask + <usize>w.batch * batchStride + (<usize>keyFrom << 2);
+/** Whether the bias is -infinity for every row and key of the block. Stops at the first that is not. */
+function removesAll(p: AttentionParameters, w: Workspace): bool {
+  const base = p.bias + <usize>w.batch * p.biasBatchStride + (<usize>w.keyFrom << 2);
   for (let r = 0; r < w.rows; r++) {
     const head = load<i32>(w.rowHead + (<usize>r << 2));
     const query = load<i32>(w.rowQuery + (<usize>r << 2));
-    const row = base + <usize>head * headStride + <usize>query * rowStride;
-    for (let j = 0; j < count; j++) {
+    const row = base + <usize>head * p.biasHeadStride + <usize>query * p.biasRowStride;
+    for (let j = 0; j < w.keyCount; j++) {
       if (load<f32>(row + (<usize>j << 2)) != -Infinity) return false;
     }
   }

@@ -1,6 +1,7 @@
 // What a call of attention is: pointers, strides and sizes. Strides are bytes. A pointer of 0 means "none". Kernels only read
-// it. The build tells src/ops/attention/parameters.ts where each word is.
+// it. The build tells TypeScript where each word is (build/kernels.ts).
 
+/** What every kernel of attention reads: queries, keys, and what becomes of their scores. */
 @unmanaged
 export class AttentionParameters {
   // Tensors: element [batch, head, row, 0] lies at pointer + batch, head and row strides; the last axis is contiguous.
@@ -12,19 +13,6 @@ export class AttentionParameters {
   keyBatchStride: usize;
   keyHeadStride: usize;
   keyRowStride: usize;
-  value: usize;
-  valueBatchStride: usize;
-  valueHeadStride: usize;
-  valueRowStride: usize;
-  /** forward: [.., valueHeadDim]; weights: [.., keyTo - keyFrom] of the region. */
-  output: usize;
-  outputBatchStride: usize;
-  outputHeadStride: usize;
-  outputRowStride: usize;
-  /** [batch, queryHeads, queries, 2]: maximum and sum of the softmax, in powers of two. Written by forward. */
-  statistics: usize;
-  /** [batch, queryHeads, queries], natural. Written by forward. */
-  logSumExp: usize;
 
   batch: i32;
   queryHeads: i32;
@@ -32,7 +20,6 @@ export class AttentionParameters {
   queries: i32;
   keys: i32;
   headDim: i32;
-  valueHeadDim: i32;
 
   /** Factor on q: scale * log2(e), or scale / softcap where there is one. */
   scoreScale: f32;
@@ -46,6 +33,8 @@ export class AttentionParameters {
   rowEnd: usize;
   rowIntervalBatchStride: usize;
   rowIntervalHeadStride: usize;
+  /** Keys before this one are seen whatever rowBegin says (attention sinks of a sliding window). */
+  firstKeys: i32;
 
   /** One byte an element, 0 removes. */
   booleanMask: usize;
@@ -63,33 +52,69 @@ export class AttentionParameters {
   secondBiasHeadStride: usize;
   secondBiasRowStride: usize;
 
-  /** One float a query head, natural units: exp(sink) joins the denominator. */
+  /** One float per query head, natural units: exp(sink) joins the denominator. */
   sinks: usize;
 
-  /** i32 [query block][key block]: 0 empty, 1 full, else the address of bits, 16 bytes a query of the block. */
+  /** i32 [query block][key block]: 0 empty, 1 full, else the address of bits, 16 bytes per query of the block. */
   blocks: usize;
   blocksBatchStride: usize;
   blocksHeadStride: usize;
 
-  /** The part of the weights asked for; forward takes all. */
+  /** Keys and values in pages instead of tensors: PageParameters. */
+  pages: usize;
+}
+
+/** Keys and values in pages (cache/page.ts). */
+@unmanaged
+export class PageParameters {
+  /** i32 [batch][key block]: addresses, 0 where no page is held. */
+  table: usize;
+  batchStride: usize;
+  /** FLOAT32, FLOAT16 or INT8. */
+  storage: i32;
+  /** Channels of values: where the heads of a page begin depends on it. */
+  valueHeadDim: i32;
+  /** Bytes in use of all the memory: whether pages may still lie in a cache from the call before. */
+  memoryBytes: u32;
+}
+
+/** What the forward pass reads and writes besides. */
+@unmanaged
+export class ForwardParameters {
+  /** Unless there are pages. */
+  value: usize;
+  valueBatchStride: usize;
+  valueHeadStride: usize;
+  valueRowStride: usize;
+  valueHeadDim: i32;
+  output: usize;
+  outputBatchStride: usize;
+  outputHeadStride: usize;
+  outputRowStride: usize;
+  /** [batch, queryHeads, queries, 2]: maximum and sum of the softmax, in powers of two. */
+  statistics: usize;
+  /** [batch, queryHeads, queries], natural. */
+  logSumExp: usize;
+}
+
+/** Which of the weights are looked at, and where to what is seen of them goes. */
+@unmanaged
+export class RegionParameters {
+  /** Those of the forward pass. */
+  statistics: usize;
+  /** Element [batch, head, query] or [batch, head, key], counted from the region's corner. */
+  output: usize;
+  outputBatchStride: usize;
+  outputHeadStride: usize;
+  outputRowStride: usize;
   headFrom: i32;
   headTo: i32;
   queryFrom: i32;
   queryTo: i32;
   keyFrom: i32;
   keyTo: i32;
-  /** What `weights` does with a row of scores: see weights.ts. */
+  /** Of `attentionWeights`: SCORES or WEIGHTS. */
   mode: i32;
-  /** Keys a row for `topKeys`. */
+  /** Of `topKeys`: keys per row. */
   count: i32;
-
-  /** Keys and values in pages (cache/page.ts) instead of `key` and `value`: i32 [batch][key block], 0 where none is held. */
-  pages: usize;
-  pagesBatchStride: usize;
-  /** FLOAT32, FLOAT16 or INT8. */
-  storage: i32;
-  /** Keys before this one are seen whatever rowBegin says (attention sinks of a sliding window). */
-  firstKeys: i32;
-  /** Bytes in use of all the memory: whether pages may still lie in a cache from the call before. */
-  memoryBytes: u32;
 }

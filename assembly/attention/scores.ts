@@ -5,123 +5,25 @@
 
 import { multiplyPiece } from '../gemm/piece';
 import { PIECE, tileOf } from '../gemm/tile';
+import { LOG2_E } from '../math/exp2';
 import { tanh } from '../math/tanh';
 import { multiplyAdd } from '../math/vector';
-import { integerScores, roundQueries } from './integers';
+import { FAR_ROWS, PANELS_TOGETHER, SCORE_PIECE } from './blocking';
+import { integerScores } from './integers';
 import { AttentionParameters } from './parameters';
-import { KEY_BLOCK, queriesInBlock, SCORE_ROW_BYTES, Workspace } from './workspace';
+import { SCORE_ROW_BYTES, Workspace } from './workspace';
 
-const LOG2_E: f32 = 1.4426950408889634;
 /** The largest float: where scores end. */
 export const LARGEST: f32 = 3.4028234663852886e38;
 /** Smaller biases cannot carry a finite score beyond the largest float: half of the step there is 1.01e31. */
 const LARGE_BIAS: f32 = 5e30;
-/**
- * Channels of a piece of a score. A quarter of PIECE, because a score's error is an error of the weight it becomes, whole, and so
- * most of the error of the output: with heads of 64, half of PIECE errs 1.3 times as much and is 2 % faster. A change changes bits.
- */
-const SCORE_PIECE: i32 = PIECE / 4;
-/** Panels that take all pieces of a score before the next ones. */
-const PANELS_TOGETHER: i32 = 4;
-/** Rows that take pages from beyond the caches panel by panel: four rows over four panels side by side are 1.5 times slower. */
-const FAR_ROWS: i32 = 4;
-
-/** Loads queries [queryFrom, queryTo) of heads [headFrom, headTo) into the workspace, scaled, with each row's key interval. */
-export function loadRows(p: AttentionParameters, w: Workspace, headFrom: i32, headTo: i32, queryFrom: i32, queryTo: i32): void {
-  w.rows = 0;
-  addRows(p, w, headFrom, headTo, queryFrom, queryTo);
-}
-
-/** `loadRows` behind the rows that are there. */
-export function addRows(p: AttentionParameters, w: Workspace, headFrom: i32, headTo: i32, queryFrom: i32, queryTo: i32): void {
-  const headDim = p.headDim;
-  const first = w.rows;
-  const scale = p.scoreScale;
-  let row = <usize>first << 2;
-  for (let query = queryFrom; query < queryTo; query++) {
-    for (let head = headFrom; head < headTo; head++) {
-      const source =
-        p.query + <usize>w.batch * p.queryBatchStride + <usize>head * p.queryHeadStride + <usize>query * p.queryRowStride;
-      let target = w.queries + <usize>(row >> 2) * w.queryRowBytes;
-      for (let from = 0; from < headDim; from += PIECE, target += w.queryPieceBytes) {
-        scaleFloats(source + (<usize>from << 2), target, min(PIECE, headDim - from), scale);
-      }
-      store<i32>(w.rowQuery + row, query);
-      store<i32>(w.rowHead + row, head);
-      let begin = 0;
-      let end = p.keys;
-      if (p.rowBegin) {
-        const interval =
-          <usize>w.batch * p.rowIntervalBatchStride + <usize>head * p.rowIntervalHeadStride + (<usize>query << 2);
-        begin = load<i32>(p.rowBegin + interval);
-        end = load<i32>(p.rowEnd + interval);
-      }
-      store<i32>(w.begin + row, begin);
-      store<i32>(w.end + row, max(begin, end));
-      row += 4;
-    }
-  }
-  w.rows = <i32>(row >> 2);
-  if (w.quantized) roundQueries(p, w, first);
-}
-
-function scaleFloats(source: usize, target: usize, count: i32, scale: f32): void {
-  const scales = f32x4.splat(scale);
-  const end = source + (<usize>count << 2);
-  const whole = source + (<usize>(count & ~3) << 2);
-  for (; source < whole; source += 16, target += 16) v128.store(target, f32x4.mul(v128.load(source), scales));
-  for (; source < end; source += 4, target += 4) store<f32>(target, load<f32>(source) * scale);
-}
-
-/** Smallest begin of `count` i32 intervals that are not empty; `none` if all are. */
-export function firstKey(w: Workspace, row: i32, count: i32, none: i32): i32 {
-  let first = none;
-  for (let r = row; r < row + count; r++) {
-    const begin = load<i32>(w.begin + (<usize>r << 2));
-    if (begin < first && begin < load<i32>(w.end + (<usize>r << 2))) first = begin;
-  }
-  return first;
-}
-
-/** Largest end of the intervals that are not empty; 0 if all are. */
-export function lastKey(w: Workspace, row: i32, count: i32): i32 {
-  let last = 0;
-  for (let r = row; r < row + count; r++) {
-    const end = load<i32>(w.end + (<usize>r << 2));
-    if (end > last && end > load<i32>(w.begin + (<usize>r << 2))) last = end;
-  }
-  return last;
-}
-
-/** First kept key of a block by the bits of `count` rows; KEY_BLOCK if none is kept. */
-export function firstBit(w: Workspace, row: i32, count: i32): i32 {
-  const kept = unionOfBits(w, row, count);
-  const low = i64x2.extract_lane(kept, 0);
-  if (low) return <i32>ctz(low);
-  const high = i64x2.extract_lane(kept, 1);
-  return high ? 64 + <i32>ctz(high) : KEY_BLOCK;
-}
-
-/** The place after the last kept key of a block by the bits of `count` rows; 0 if none is kept. */
-export function lastBit(w: Workspace, row: i32, count: i32): i32 {
-  const kept = unionOfBits(w, row, count);
-  const high = i64x2.extract_lane(kept, 1);
-  if (high) return KEY_BLOCK - <i32>clz(high);
-  const low = i64x2.extract_lane(kept, 0);
-  return low ? 64 - <i32>clz(low) : 0;
-}
-
-function unionOfBits(w: Workspace, row: i32, count: i32): v128 {
-  let kept = i64x2.splat(0);
-  for (let r = row; r < row + count; r++) kept = v128.or(kept, v128.load(w.bits + (<usize>r << 4)));
-  return kept;
-}
 
 /**
- * Scores of rows [row, row + count) against keys [from, to) of the packed block that starts at key `keyFrom`, into
- * w.scores, SCORE_ROW_BYTES a row. Whole panels are written: the places beside [from, to) hold -infinity.
+ * Scores of rows [row, row + count) against keys [from, to) of the open block, into w.scores, SCORE_ROW_BYTES per row. Whole
+ * panels are written: the places beside [from, to) hold -infinity.
  */
-export function scoreRows(p: AttentionParameters, w: Workspace, row: i32, count: i32, keyFrom: i32, from: i32, to: i32): void {
+export function scoreRows(p: AttentionParameters, w: Workspace, row: i32, count: i32, from: i32, to: i32): void {
+  const keyFrom = w.keyFrom;
   const panelTo = (to + 7) >> 3;
   if (w.quantized) integerScores(p, w, row, count, from & ~7, panelTo << 3);
   else productScores(p, w, row, count, from >> 3, panelTo);
@@ -131,7 +33,7 @@ export function scoreRows(p: AttentionParameters, w: Workspace, row: i32, count:
   for (let r = 0; r < count; r++) {
     const scores = w.scores + <usize>r * SCORE_ROW_BYTES;
     const state = <usize>(row + r) << 2;
-    if (modified) modify(p, w, scores, load<i32>(w.rowQuery + state), load<i32>(w.rowHead + state), keyFrom, left, right, to);
+    if (modified) modify(p, w, scores, load<i32>(w.rowQuery + state), load<i32>(w.rowHead + state), left, right, to);
     if (w.hasBits) removeByBits(scores, w.bits + (<usize>(row + r) << 4), left, right);
     const first = min(right, max(left, p.firstKeys - keyFrom));
     removeOutside(scores, left, first, right, load<i32>(w.begin + state) - keyFrom, load<i32>(w.end + state) - keyFrom);
@@ -179,7 +81,7 @@ export function productPiece(
 }
 
 function modify(
-  p: AttentionParameters, w: Workspace, scores: usize, query: i32, head: i32, keyFrom: i32, from: i32, right: i32, to: i32,
+  p: AttentionParameters, w: Workspace, scores: usize, query: i32, head: i32, from: i32, right: i32, to: i32,
 ): void {
   if (p.softcap != 0) {
     const cap = f32x4.splat(p.softcap);
@@ -188,12 +90,13 @@ function modify(
       v128.store(at, f32x4.mul(tanh(v128.load(at), w.constants), cap));
     }
   }
-  if (p.bias) addBias(scores, biasRow(p, w, head, query) + (<usize>keyFrom << 2), p.biasScale, from, to);
+  const first = <usize>w.keyFrom << 2;
+  if (p.bias) addBias(scores, biasRow(p, w, head, query) + first, p.biasScale, from, to);
   if (p.secondBias) {
     const bias =
       p.secondBias + <usize>w.batch * p.secondBiasBatchStride + <usize>head * p.secondBiasHeadStride +
       <usize>query * p.secondBiasRowStride;
-    addTable(scores, bias + (<usize>keyFrom << 2), p.biasScale, from, to);
+    addTable(scores, bias + first, p.biasScale, from, to);
   }
 }
 
@@ -242,10 +145,10 @@ function biased(score: v128, added: v128, scales: v128, lowest: v128, minusInfin
 }
 
 /** Scores [from, to) that a large finite bias made infinite end at the largest float. For the `r`-th row of w.scores. */
-export function boundBiased(p: AttentionParameters, w: Workspace, row: i32, r: i32, keyFrom: i32, from: i32, to: i32): void {
+export function boundBiased(p: AttentionParameters, w: Workspace, row: i32, r: i32, from: i32, to: i32): void {
   if (!p.bias) return;
   const state = <usize>(row + r) << 2;
-  const bias = biasRow(p, w, load<i32>(w.rowHead + state), load<i32>(w.rowQuery + state)) + (<usize>keyFrom << 2);
+  const bias = biasRow(p, w, load<i32>(w.rowHead + state), load<i32>(w.rowQuery + state)) + (<usize>w.keyFrom << 2);
   const scores = w.scores + <usize>r * SCORE_ROW_BYTES;
   for (let j = from; j < to; j++) {
     const at = scores + (<usize>j << 2);
@@ -284,17 +187,4 @@ function removeByBits(scores: usize, bits: usize, from: i32, to: i32): void {
 function removeOutside(scores: usize, left: i32, first: i32, right: i32, begin: i32, end: i32): void {
   for (let j = first; j < min(begin, right); j++) store<f32>(scores + (<usize>j << 2), -Infinity);
   for (let j = max(end, left); j < right; j++) store<f32>(scores + (<usize>j << 2), -Infinity);
-}
-
-/** Tiles of a call: batch rows x key/value heads x query blocks. */
-export function tileCount(p: AttentionParameters): i32 {
-  const perBlock = queriesInBlock(p);
-  return p.batch * p.keyHeads * ((p.queries + perBlock - 1) / perBlock);
-}
-
-/** First key of the block that holds `key`. */
-// @ts-ignore: decorator
-@inline
-export function blockStart(key: i32): i32 {
-  return key & ~(KEY_BLOCK - 1);
 }

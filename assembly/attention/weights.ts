@@ -7,60 +7,46 @@
 // Each element is computed as in forward.ts, chain for chain, and depends on nothing but its row and key: asking for a
 // block gives the bits of that block of the whole.
 
+import { KEY_BLOCK } from '../cache/page';
 import { tileRows } from '../gemm/tile';
 import { exp2Row } from '../math/exp2';
-import { openKeys } from './blocks';
+import { blockStart } from './blocking';
+import { openKeys } from './key-values';
 import { readBlock } from './masks';
-import { AttentionParameters } from './parameters';
-import { blockStart, boundAbove, LARGEST, loadRows, scoreRows } from './scores';
-import { KEY_BLOCK, layOut, queriesInBlock, SCORE_ROW_BYTES, Workspace } from './workspace';
+import { AttentionParameters, RegionParameters } from './parameters';
+import { boundAbove, LARGEST, scoreRows } from './scores';
+import { openRegion, openTile } from './tiles';
+import { SCORE_ROW_BYTES, Workspace } from './workspace';
 
 export const SCORES: i32 = 0;
 export const WEIGHTS: i32 = 1;
 
-/** Runs tiles [tileFrom, tileTo) of `tileCount`; those outside the region do nothing. Output is indexed from the region's corner. */
-export function attentionWeights(parameters: usize, scratch: usize, tileFrom: i32, tileTo: i32): void {
+/** Runs tiles [tileFrom, tileTo) of `attentionTiles`. @param region RegionParameters */
+export function attentionWeights(parameters: usize, region: usize, scratch: usize, tileFrom: i32, tileTo: i32): void {
   const p = changetype<AttentionParameters>(parameters);
-  layOut(p, scratch);
-  const w = changetype<Workspace>(scratch);
-  const group = p.queryHeads / p.keyHeads;
-  const perBlock = queriesInBlock(p);
-  const blocks = (p.queries + perBlock - 1) / perBlock;
+  const wanted = changetype<RegionParameters>(region);
+  const w = openRegion(p, wanted, scratch);
   for (let index = tileFrom; index < tileTo; index++) {
-    const queryBlock = index % blocks;
-    const tileHead = index / blocks;
-    w.keyHead = tileHead % p.keyHeads;
-    w.batch = tileHead / p.keyHeads;
-    const headFrom = max(p.headFrom, w.keyHead * group);
-    const headTo = min(p.headTo, (w.keyHead + 1) * group);
-    const queryFrom = max(p.queryFrom, queryBlock * perBlock);
-    const queryTo = min(p.queryTo, min(p.queries, (queryBlock + 1) * perBlock));
-    if (headFrom >= headTo || queryFrom >= queryTo) continue;
-    loadRows(p, w, headFrom, headTo, queryFrom, queryTo);
-    for (let keyFrom = blockStart(p.keyFrom); keyFrom < p.keyTo; keyFrom += KEY_BLOCK) {
-      weightsOfBlock(p, w, queryBlock, perBlock, keyFrom);
-    }
+    openTile(p, w, index, index + 1);
+    if (w.rows == 0) continue;
+    for (w.keyFrom = blockStart(wanted.keyFrom); w.keyFrom < wanted.keyTo; w.keyFrom += KEY_BLOCK) weightsOfBlock(p, wanted, w);
   }
 }
 
-function weightsOfBlock(p: AttentionParameters, w: Workspace, queryBlock: i32, perBlock: i32, keyFrom: i32): void {
-  const from = max(0, p.keyFrom - keyFrom);
-  const count = min(KEY_BLOCK, min(p.keys, p.keyTo) - keyFrom);
-  const kept = readBlock(p, w, queryBlock, perBlock, keyFrom, count);
-  if (kept) openKeys(p, w, keyFrom, count);
+function weightsOfBlock(p: AttentionParameters, wanted: RegionParameters, w: Workspace): void {
+  const from = max(0, wanted.keyFrom - w.keyFrom);
+  const count = min(KEY_BLOCK, wanted.keyTo - w.keyFrom);
+  w.keyCount = count;
+  const kept = readBlock(p, w);
+  if (kept) openKeys(p, w);
   for (let row = 0; row < w.rows; row += tileRows()) {
     const rows = min(tileRows(), w.rows - row);
-    if (kept) scoreRows(p, w, row, rows, keyFrom, from, count);
+    if (kept) scoreRows(p, w, row, rows, from, count);
     else fillRemoved(w, rows);
     for (let r = 0; r < rows; r++) {
       const scores = w.scores + <usize>r * SCORE_ROW_BYTES;
-      const state = <usize>(row + r) << 2;
-      const query = load<i32>(w.rowQuery + state);
-      const head = load<i32>(w.rowHead + state);
-      if (p.mode == WEIGHTS) weightsOfRow(p, w, scores, from & ~7, (count + 7) & ~7, head, query);
-      const target =
-        p.output + <usize>w.batch * p.outputBatchStride + <usize>(head - p.headFrom) * p.outputHeadStride +
-        <usize>(query - p.queryFrom) * p.outputRowStride + (<usize>(keyFrom + from - p.keyFrom) << 2);
+      if (wanted.mode == WEIGHTS) weightsOfRow(p, wanted, w, row + r, scores, from & ~7, (count + 7) & ~7);
+      const target = outputOf(wanted, w, row + r) + (<usize>(w.keyFrom + from - wanted.keyFrom) << 2);
       memory.copy(target, scores + (<usize>from << 2), <usize>(count - from) << 2);
     }
   }
@@ -71,9 +57,27 @@ function fillRemoved(w: Workspace, rows: i32): void {
   for (let at = w.scores; at < end; at += 16) v128.store(at, f32x4.splat(-Infinity));
 }
 
-/** Scores [from, to) of a row become weights; both are multiples of 4. */
-export function weightsOfRow(p: AttentionParameters, w: Workspace, scores: usize, from: i32, to: i32, head: i32, query: i32): void {
-  const statistics = p.statistics + (<usize>((w.batch * p.queryHeads + head) * p.queries + query) << 3);
+/** Where what is seen of a row goes. */
+export function outputOf(wanted: RegionParameters, w: Workspace, row: i32): usize {
+  const head = load<i32>(w.rowHead + (<usize>row << 2)) - wanted.headFrom;
+  const query = load<i32>(w.rowQuery + (<usize>row << 2)) - wanted.queryFrom;
+  return (
+    wanted.output + <usize>w.batch * wanted.outputBatchStride + <usize>head * wanted.outputHeadStride +
+    <usize>query * wanted.outputRowStride
+  );
+}
+
+/** Address of the maximum and the sum of a row. */
+export function statisticsOf(p: AttentionParameters, wanted: RegionParameters, w: Workspace, row: i32): usize {
+  const head = w.batch * p.queryHeads + load<i32>(w.rowHead + (<usize>row << 2));
+  return wanted.statistics + (<usize>(head * p.queries + load<i32>(w.rowQuery + (<usize>row << 2))) << 3);
+}
+
+/** Scores [from, to) of a row become weights; both are multiples of 8. */
+export function weightsOfRow(
+  p: AttentionParameters, wanted: RegionParameters, w: Workspace, row: i32, scores: usize, from: i32, to: i32,
+): void {
+  const statistics = statisticsOf(p, wanted, w, row);
   const maximum = load<f32>(statistics);
   const sum = load<f32>(statistics, 4);
   if (maximum == LARGEST) boundAbove(scores, from, to);

@@ -1,11 +1,10 @@
 // Writing tokens into pages of the cache: keys rotated by their position (optional), then keys and values converted and
 // put where the attention kernels will read them. The cost of a token does not depend on how many there are already.
 
-import { KEY_BLOCK } from '../attention/workspace';
 import { halfOfFloat } from '../math/half';
 import { horizontalMaximum } from '../math/vector';
-import { turnHalves, turnInterleaved } from '../positions/rotary';
-import { FLOAT16, FLOAT32, INT8, pageHeadBytes, quads, valuesOffset, WORDS_BYTES } from './page';
+import { turnHalves, turnInterleaved } from '../rotary/rotary';
+import { FLOAT16, FLOAT32, INT8, KEY_BLOCK, pageHeadBytes, quads, valuesOffset, WORDS_BYTES } from './page';
 
 /** Rotary embedding of keys on their way in. */
 @unmanaged

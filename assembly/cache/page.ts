@@ -14,7 +14,10 @@
 //
 // Every part begins at a multiple of 16 bytes. Where no token has been written since a page was new there are zeros.
 
-import { KEY_BLOCK } from '../attention/workspace';
+import { PIECE } from '../gemm/tile';
+
+/** Keys in a block of attention and tokens in a page: a piece of P V. A change changes bits. */
+export const KEY_BLOCK: i32 = PIECE;
 
 export const FLOAT32: i32 = 0;
 export const FLOAT16: i32 = 1;

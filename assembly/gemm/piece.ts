@@ -57,3 +57,12 @@ function rowTile(rows: i32, a: usize, panel: usize, panelStride: usize, c: usize
   }
   for (; c < end; c += PANEL_BYTES, panel += panelStride) tileOf(rows, a, panel, c, depth, adding);
 }
+
+/** sums += piece, `bytes` of each, a multiple of 4. */
+export function addPiece(sums: usize, piece: usize, bytes: usize): void {
+  const end = sums + bytes;
+  for (const whole = sums + (bytes & ~15); sums < whole; sums += 16, piece += 16) {
+    v128.store(sums, f32x4.add(v128.load(sums), v128.load(piece)));
+  }
+  for (; sums < end; sums += 4, piece += 4) store<f32>(sums, load<f32>(sums) + load<f32>(piece));
+}

@@ -28,7 +28,7 @@ const MAGIC: f32 = 12583012.0;
 const LOWEST: f32 = -100.0;
 /** 2^27, on every coefficient. */
 const SCALE: f32 = 134217728.0;
-const LOG2_E: f32 = 1.4426950408889634;
+export const LOG2_E: f32 = 1.4426950408889634;
 const LN_2: f32 = 0.6931471805599453;
 /** ln 2 in ten bits, and the rest. */
 const LN_2_HIGH: f32 = 0.693359375;

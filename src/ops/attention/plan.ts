@@ -1,6 +1,7 @@
 // From inputs and options to a plan: everything checked, sizes known, masks and biases in linear memory, the parameter
 // block filled. Nothing has been computed or written when this throws.
 
+import type { AttentionParameters } from '../../../build/kernels.js';
 import { compileMasks } from '../../masks/compile.js';
 import type { BlockTable, CompiledMask, Intervals } from '../../masks/compile.js';
 import { causal, keyLengths, slidingWindow } from '../../masks/intervals.js';
@@ -13,7 +14,7 @@ import type { TensorLike } from '../../runtime/inputs.js';
 import type { Tensor } from '../../runtime/tensor.js';
 import { alignQueries, lengthsOf } from './alignment.js';
 import type { AttentionOptions } from './options.js';
-import type { Parameters } from './parameters.js';
+import { pageBlock } from './parameters.js';
 import { distanceTables } from './distance-bias.js';
 
 const LOG2_E = Math.LOG2E;
@@ -33,8 +34,7 @@ export interface Sizes {
 
 export interface Plan {
   readonly sizes: Sizes;
-  /** All but value, output and region. */
-  readonly parameters: Parameters;
+  readonly parameters: AttentionParameters;
   /** The scale in use. */
   readonly scale: number;
   /** Axes the caller's tensors had: outputs have as many. */
@@ -120,7 +120,7 @@ export function planAttention(
   const offsets = alignQueries(options, masks, lengths, sizes);
   const source = { query, key, options, pages };
   if (empty) return { sizes, parameters: {}, scale, rank, source };
-  const parameters: Parameters = {
+  const parameters: AttentionParameters = {
     ...placeTensor('query', query),
     ...placeTensor('key', key),
     batch: sizes.batch,
@@ -154,14 +154,18 @@ export function planAttention(
   return { sizes, parameters, scale, rank, source };
 }
 
-function placePages(scope: CallScope, parameters: Parameters, pages: PagedKeys): void {
+function placePages(scope: CallScope, parameters: AttentionParameters, pages: PagedKeys): void {
   const { table, storage, firstKeys, valueHeadDim } = pages;
-  parameters.pages = scope.integers(table);
-  parameters.pagesBatchStride = (table.length / parameters.batch!) * 4;
-  parameters.storage = storage;
+  const words = {
+    table: scope.integers(table),
+    batchStride: (table.length / parameters.batch!) * 4,
+    storage,
+    valueHeadDim,
+    memoryBytes: scope.runtime.memory.used,
+  };
+  parameters.pages = scope.allocate(pageBlock.bytes);
+  pageBlock.write(scope.runtime.linearMemory, parameters.pages, [words]);
   parameters.firstKeys = firstKeys;
-  parameters.memoryBytes = scope.runtime.memory.used;
-  parameters.valueHeadDim = valueHeadDim;
 }
 
 function checkSizes(query: PlacedTensor, key: PlacedTensor): Sizes {
@@ -227,12 +231,22 @@ function collectMasks(
   return { masks, dense, floats };
 }
 
-function placeCompiled(scope: CallScope, parameters: Parameters, sizes: Sizes, compiled: CompiledMask): void {
+function placeCompiled(
+  scope: CallScope,
+  parameters: AttentionParameters,
+  sizes: Sizes,
+  compiled: CompiledMask,
+): void {
   if (compiled.intervals) placeIntervals(scope, parameters, sizes, compiled.intervals);
   if (compiled.table) placeTable(scope, parameters, compiled.table);
 }
 
-function placeIntervals(scope: CallScope, parameters: Parameters, sizes: Sizes, intervals: Intervals): void {
+function placeIntervals(
+  scope: CallScope,
+  parameters: AttentionParameters,
+  sizes: Sizes,
+  intervals: Intervals,
+): void {
   const rowBytes = sizes.queries * 4;
   parameters.rowBegin = scope.integers(intervals.begin);
   parameters.rowEnd = scope.integers(intervals.end);
@@ -242,7 +256,7 @@ function placeIntervals(scope: CallScope, parameters: Parameters, sizes: Sizes, 
     : 0;
 }
 
-function placeTable(scope: CallScope, parameters: Parameters, table: BlockTable): void {
+function placeTable(scope: CallScope, parameters: AttentionParameters, table: BlockTable): void {
   const bits = scope.allocate(table.bits.length);
   new Uint8Array(scope.runtime.linearMemory.buffer, bits, table.bits.length).set(table.bits);
   const entries = table.entries.map((entry) =>
@@ -291,7 +305,7 @@ function placeMask(scope: CallScope, argument: string, tensor: Tensor, sizes: Si
 
 function placeBooleanMasks(
   scope: CallScope,
-  parameters: Parameters,
+  parameters: AttentionParameters,
   sizes: Sizes,
   masks: readonly Tensor[],
 ): void {
@@ -306,7 +320,7 @@ function placeBooleanMasks(
 
 function placeBiases(
   scope: CallScope,
-  parameters: Parameters,
+  parameters: AttentionParameters,
   sizes: Sizes,
   floats: readonly [string, Tensor][],
   tables: ReturnType<typeof distanceTables>,
@@ -345,7 +359,7 @@ function combine(scope: CallScope, argument: string, tensors: readonly Tensor[],
 
 function placeSinks(
   scope: CallScope,
-  parameters: Parameters,
+  parameters: AttentionParameters,
   sizes: Sizes,
   sinks: AttentionOptions['sinks'],
 ): void {

@@ -14,7 +14,7 @@ import type { Asked, AttentionOptions, ReturnedRecord, Returned } from './option
 import { attentionInput, placeTensor, planAttention } from './plan.js';
 import type { PlacedTensor, Plan } from './plan.js';
 import { AttentionRecord } from './record.js';
-import { runAttention } from './run.js';
+import { runForward } from './run.js';
 import { writeWeights } from './weights.js';
 
 /** Options of `scaledDotProductAttention`: those of all attention, and what to return. */
@@ -229,21 +229,13 @@ export function runPlan(
   }
   if (output.size === 0 && !tensors.logSumExp && !statistics)
     return new AttentionResult(tensors, !options.output);
-  runAttention(
-    scope,
-    'attentionForward',
-    plan.parameters,
-    placeTensor('value', value),
-    placeTensor('output', output.withRank(4)),
-    {
-      valueHeadDim: value.shape[3]!,
-      statistics: statistics?.address ?? 0,
-      logSumExp: tensors.logSumExp?.address ?? 0,
-    },
-  );
+  runForward(scope, plan.parameters, placeTensor('value', value), placeTensor('output', output.withRank(4)), {
+    valueHeadDim: value.shape[3]!,
+    statistics: statistics?.address ?? 0,
+    logSumExp: tensors.logSumExp?.address ?? 0,
+  });
   if (tensors.weights) {
-    const parameters = { ...plan.parameters, statistics: statistics!.address };
-    writeWeights(scope, parameters, plan.sizes, tensors.weights.withRank(4));
+    writeWeights(scope, plan, statistics!.address, tensors.weights.withRank(4));
   }
   return new AttentionResult(tensors, !options.output);
 }

@@ -1,6 +1,7 @@
 // What the weights say, without holding them: received weight of each key, entropy of each row, top keys of each row.
 // Memory is that of the answer, at any length.
 
+import type { RegionParameters } from '../../../build/kernels.js';
 import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
 import { checkInteger } from '../../runtime/checks.js';
@@ -10,9 +11,8 @@ import type { TensorLike } from '../../runtime/inputs.js';
 import type { Operation } from '../../runtime/operation.js';
 import type { Tensor } from '../../runtime/tensor.js';
 import type { AttentionOptions } from './options.js';
-import type { Parameters } from './parameters.js';
 import type { Sizes } from './plan.js';
-import { runAttention } from './run.js';
+import { runOverRegion } from './run.js';
 import { AttentionRecord } from './record.js';
 import { checkRegion, lookedAt, planLookedAt, runtimeOfAttention, STATISTICS_NAMES } from './weights.js';
 import type { LookedAt, Range } from './weights.js';
@@ -226,7 +226,7 @@ function lookedAtWithCount(
 /** Where a summary goes, and by which kernel. */
 interface Run {
   readonly output: Tensor<'float32'>;
-  readonly parameters: Parameters;
+  readonly parameters: RegionParameters;
   readonly kernel: 'columnSums' | 'entropies' | 'topKeys';
 }
 
@@ -256,7 +256,7 @@ function rowsShape({ batch }: Sizes, { headFrom, headTo, queryFrom, queryTo }: R
 }
 
 /** The output as rows of some words per query. */
-function placeRows(output: Tensor, words: number): Parameters {
+function placeRows(output: Tensor, words: number): RegionParameters {
   const [, heads, queries] = output.shape as [number, number, number];
   const rowBytes = words * 4;
   return {
@@ -277,7 +277,7 @@ function summarize(
   const region = checkRegion({ heads: options.heads, queries: options.queries }, plan.sizes, '');
   const { output, parameters, kernel } = prepare(scope, plan.sizes, region);
   if (output.size > 0 && region.queryTo > region.queryFrom) {
-    runAttention(scope, kernel, plan.parameters, { statistics: statistics() }, region, parameters);
+    runOverRegion(scope, kernel, plan.parameters, { statistics: statistics() }, region, parameters);
   }
   return output;
 }

@@ -1,6 +1,7 @@
 // Attention weights and scores on demand: any block of the matrix, exactly as the fused pass uses it, without the rest.
 
 import { SCORES, WEIGHTS } from '../../../build/kernels.js';
+import type { AttentionParameters } from '../../../build/kernels.js';
 import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
 import { checkObject } from '../../runtime/checks.js';
@@ -15,11 +16,10 @@ import type { Runtime } from '../../runtime/runtime.js';
 import type { Tensor } from '../../runtime/tensor.js';
 import { SCALED_DOT_PRODUCT_ATTENTION_NAMES } from './options.js';
 import type { AttentionOptions } from './options.js';
-import type { Parameters } from './parameters.js';
 import { attentionInput, placeTensor, planAttention } from './plan.js';
 import type { Plan, Sizes } from './plan.js';
 import { AttentionRecord, refuseScores } from './record.js';
-import { runAttention } from './run.js';
+import { runForward, runOverRegion } from './run.js';
 
 /**
  * How far a score has come: the plain product q . k; times the scale; after the softcap; with biases and masks
@@ -159,25 +159,23 @@ function planAndWrite(
   const stage = checkStage(options.stage ?? 'weights');
   const { plan, statistics } = planLookedAt(scope, inputs, options);
   const region = checkRegion(options.region, plan.sizes);
-  const parameters = { ...atStage(plan, stage), ...region };
-  if (stage === 'weights') parameters.statistics = statistics();
   const { headFrom, headTo, queryFrom, queryTo, keyFrom, keyTo } = region;
   const output = scope.make([plan.sizes.batch, headTo - headFrom, queryTo - queryFrom, keyTo - keyFrom]);
   if (output.size > 0) {
-    runAttention(scope, 'attentionWeights', parameters, placeTensor('output', output), {
-      mode: stage === 'weights' ? WEIGHTS : SCORES,
-    });
+    const words =
+      stage === 'weights' ? { mode: WEIGHTS, statistics: statistics() } : { mode: SCORES, statistics: 0 };
+    const parameters = atStage(plan, stage);
+    runOverRegion(scope, 'attentionWeights', parameters, region, placeTensor('output', output), words);
   }
   return output;
 }
 
 /** @internal All weights of a plan into a tensor with four axes. */
-export function writeWeights(scope: CallScope, parameters: Parameters, sizes: Sizes, output: Tensor): void {
+export function writeWeights(scope: CallScope, plan: Plan, statistics: number, output: Tensor): void {
   if (output.size === 0) return;
-  const region = checkRegion(undefined, sizes);
-  runAttention(scope, 'attentionWeights', parameters, region, placeTensor('output', output), {
-    mode: WEIGHTS,
-  });
+  const region = checkRegion(undefined, plan.sizes);
+  const words = { mode: WEIGHTS, statistics };
+  runOverRegion(scope, 'attentionWeights', plan.parameters, region, placeTensor('output', output), words);
 }
 
 /** Address of the statistics: the caller's, or computed by a pass without values. */
@@ -201,7 +199,7 @@ function statisticsAddress(scope: CallScope, plan: Plan, given: Tensor | undefin
     return tensor.address;
   }
   const address = scope.allocate(batch * heads * queries * 8);
-  runAttention(scope, 'attentionForward', plan.parameters, { statistics: address });
+  runForward(scope, plan.parameters, { statistics: address });
   return address;
 }
 
@@ -229,10 +227,15 @@ function checkRange(argument: string, range: Range | undefined, length: number):
 }
 
 /** Parameters in natural units with only what the stage includes. */
-function atStage(plan: Plan, stage: AttentionStage): Parameters {
+function atStage(plan: Plan, stage: AttentionStage): AttentionParameters {
   if (stage === 'weights') return plan.parameters;
   const { softcap } = plan.source.options;
-  const parameters: Parameters = { ...plan.parameters, biasScale: 1, softcap: 0, scoreScale: plan.scale };
+  const parameters: AttentionParameters = {
+    ...plan.parameters,
+    biasScale: 1,
+    softcap: 0,
+    scoreScale: plan.scale,
+  };
   if (stage === 'raw') parameters.scoreScale = 1;
   if (softcap !== undefined && (stage === 'capped' || stage === 'masked')) {
     parameters.scoreScale = plan.scale / softcap;

@@ -7,29 +7,33 @@
 
 import { packColumns, packRows } from '../gemm/pack';
 import { expandHalves } from '../math/half';
-import { FLOAT16, INT8, pageHeadBytes, quads, valuesOffset, WORDS_BYTES } from '../cache/page';
-import { AttentionParameters } from './parameters';
-import { KEY_BLOCK, Workspace } from './workspace';
+import { FLOAT16, INT8, KEY_BLOCK, pageHeadBytes, quads, valuesOffset, WORDS_BYTES } from '../cache/page';
+import { pagesOf } from './blocking';
+import { AttentionParameters, ForwardParameters } from './parameters';
+import { Workspace } from './workspace';
 
-/** Address of the tile's head in the page that holds key `keyFrom`; 0 if that page is not held. */
-export function pageOf(p: AttentionParameters, w: Workspace, keyFrom: i32): usize {
-  const entry = p.pages + <usize>w.batch * p.pagesBatchStride + (<usize>(keyFrom / KEY_BLOCK) << 2);
+/** Address of the tile's key head in the page that holds the block at hand; 0 if that page is not held. */
+export function pageOf(p: AttentionParameters, w: Workspace): usize {
+  const pages = pagesOf(p);
+  const entry = pages.table + <usize>w.batch * pages.batchStride + (<usize>(w.keyFrom / KEY_BLOCK) << 2);
   const page = <usize>load<i32>(entry);
-  return page ? page + <usize>w.keyHead * pageHeadBytes(p.headDim, p.valueHeadDim, p.storage) : 0;
+  return page ? page + <usize>w.keyHead * pageHeadBytes(p.headDim, pages.valueHeadDim, pages.storage) : 0;
 }
 
-/** Makes keys [keyFrom, keyFrom + count) of the tile's key head readable at w.keys. */
-export function openKeys(p: AttentionParameters, w: Workspace, keyFrom: i32, count: i32): void {
+/** Makes the keys of the block at hand, of the tile's key head, readable at w.keys. */
+export function openKeys(p: AttentionParameters, w: Workspace): void {
+  const count = w.keyCount;
   if (!p.pages) {
     const source =
-      p.key + <usize>w.batch * p.keyBatchStride + <usize>w.keyHead * p.keyHeadStride + <usize>keyFrom * p.keyRowStride;
+      p.key + <usize>w.batch * p.keyBatchStride + <usize>w.keyHead * p.keyHeadStride + <usize>w.keyFrom * p.keyRowStride;
     packColumns(source, p.keyRowStride, count, p.headDim, w.keys);
     return;
   }
-  w.page = pageOf(p, w, keyFrom);
-  if (p.storage == INT8) {
+  w.page = pageOf(p, w);
+  const storage = pagesOf(p).storage;
+  if (storage == INT8) {
     if (!w.quantized) expandKeys(p, w, count);
-  } else if (p.storage == FLOAT16) {
+  } else if (storage == FLOAT16) {
     expandHalves(w.page, w.keys, <usize>((count + 7) & ~7) * <usize>p.headDim, w.halfConstants);
   } else {
     w.keys = w.page;
@@ -37,20 +41,22 @@ export function openKeys(p: AttentionParameters, w: Workspace, keyFrom: i32, cou
 }
 
 /**
- * Makes values [keyFrom, keyFrom + count) readable at w.values; of the page that openKeys has opened, where there are
+ * Makes the values of the block at hand readable at w.values; of the page that openKeys has opened, where there are
  * pages. `asFloats` expands int8 even if the rows are few.
  */
-export function openValues(p: AttentionParameters, w: Workspace, keyFrom: i32, count: i32, asFloats: bool): void {
+export function openValues(p: AttentionParameters, f: ForwardParameters, w: Workspace, asFloats: bool): void {
+  const count = w.keyCount;
   if (!p.pages) {
     const source =
-      p.value + <usize>w.batch * p.valueBatchStride + <usize>w.keyHead * p.valueHeadStride + <usize>keyFrom * p.valueRowStride;
-    packRows(source, p.valueRowStride, count, p.valueHeadDim, w.values, KEY_BLOCK);
+      f.value + <usize>w.batch * f.valueBatchStride + <usize>w.keyHead * f.valueHeadStride + <usize>w.keyFrom * f.valueRowStride;
+    packRows(source, f.valueRowStride, count, f.valueHeadDim, w.values, KEY_BLOCK);
     return;
   }
-  const values = w.page + valuesOffset(p.headDim, p.storage);
-  if (p.storage == INT8) {
-    if (asFloats || !w.quantized) expandValues(p, w, values, count);
-  } else if (p.storage == FLOAT16) {
+  const storage = pagesOf(p).storage;
+  const values = w.page + valuesOffset(p.headDim, storage);
+  if (storage == INT8) {
+    if (asFloats || !w.quantized) expandValues(f.valueHeadDim, w, values, count);
+  } else if (storage == FLOAT16) {
     for (let channel = 0; channel < w.valueDim; channel += 8) {
       const panel = <usize>(channel * KEY_BLOCK);
       expandHalves(values + (panel << 1), w.values + (panel << 2), <usize>count << 3, w.halfConstants);
@@ -83,8 +89,8 @@ function expandKeys(p: AttentionParameters, w: Workspace, count: i32): void {
 }
 
 /** int8 values, four channels by four keys, as panels of eight channels. */
-function expandValues(p: AttentionParameters, w: Workspace, values: usize, count: i32): void {
-  const dims = quads(p.valueHeadDim);
+function expandValues(valueHeadDim: i32, w: Workspace, values: usize, count: i32): void {
+  const dims = quads(valueHeadDim);
   for (let quad = 0; quad < dims; quad++) {
     let source = values + <usize>quad * (<usize>KEY_BLOCK << 2);
     let target = w.values + <usize>(quad >> 1) * (<usize>KEY_BLOCK << 5) + (<usize>(quad & 1) << 4);
