@@ -3,7 +3,7 @@
 
 import { multiplyAdd } from './math/vector';
 
-/** Runs `iterations` steps of 12 vector multiply-adds (96 flop a step) and returns a value that depends on all of them. */
+/** Runs `iterations` steps of 12 vector multiply-adds (96 flop per step) and returns a value that depends on all of them. */
 export function peakMultiplyAdd(iterations: i32, left: f32, right: f32): f32 {
   // Given at run time: engines would make a constant vector anew at each use.
   const x = f32x4.splat(left), y = f32x4.splat(right);

@@ -41,7 +41,7 @@ export class LinearAttentionParameters {
   valueHeadDim: i32;
   /** i32 [batch]: keys of a batch row; 0 where all have `keys`. */
   keyLengths: usize;
-  /** One a tile, of `linearAttentionStateBytes`. */
+  /** One per tile, of `linearAttentionStateBytes`. */
   states: usize;
   /** ELU (plus 1) or RELU. */
   featureMap: i32;

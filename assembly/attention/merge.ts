@@ -9,8 +9,8 @@ const LOG2_E: f64 = 1.4426950408889634;
 /**
  * Rows [rowFrom, rowTo) of `parts` results.
  *
- * @param outputs  addresses, one a part, of [rows][dim] floats      @param logSumExps the same of [rows] floats
- * @param scratch  64 bytes and 4 a part
+ * @param outputs  addresses, one per part, of [rows][dim] floats      @param logSumExps the same of [rows] floats
+ * @param scratch  64 bytes and 4 per part
  */
 export function mergeAttention(
   outputs: usize, logSumExps: usize, parts: i32, dim: i32, output: usize, logSumExp: usize, scratch: usize,

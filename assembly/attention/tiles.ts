@@ -24,7 +24,7 @@ export function attentionTiles(parameters: usize): i32 {
   return p.batch * p.keyHeads * queryBlocks(p);
 }
 
-/** Tiles of the forward pass that had better run in one call. */
+/** Tiles of the forward pass that are best run in one call. */
 export function attentionGrain(parameters: usize): i32 {
   return headsTogether(changetype<AttentionParameters>(parameters));
 }

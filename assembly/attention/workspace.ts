@@ -5,8 +5,8 @@
 //
 //   +-----------+-----------+------------------+--------+------------------+------------------+-------------+-------------+
 //   | Workspace | constants | state of rows    | bits   | scores, piece    | queries          | keys        | values      |
-//   | pointers  | of exp2   | 6 words a row    | 16 B a | MOST_ROWS x      | rows x headDim,  | panels of   | panels of   |
-//   |           |           |                  | row    | KEY_BLOCK each   | scaled           | 8 keys      | 8 channels  |
+//   | pointers  | of exp2   | 6 words per row  | 16 B   | MOST_ROWS x      | rows x headDim,  | panels of   | panels of   |
+//   |           |           |                  | per row| KEY_BLOCK each   | scaled           | 8 keys      | 8 channels  |
 //   +-----------+-----------+------------------+--------+------------------+------------------+-------------+-------------+
 //                                                        then the sums of weighted values, rows x valueDim
 

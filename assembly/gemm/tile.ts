@@ -7,7 +7,7 @@
 //
 //          k ->                      8 columns
 //        +-----------+            +-----------+
-//   rows | a0        |       k    | b0   | b1 |          two vectors a step of k,
+//   rows | a0        |       k    | b0   | b1 |          two vectors per step of k,
 //        | a1        |       |    |      |    |          2 * rows accumulators in registers
 //        | ...       |       v    |      |    |
 //        +-----------+            +-----------+

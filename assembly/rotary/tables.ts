@@ -10,7 +10,7 @@ const TWO_OVER_PI: f64 = 0.6366197723675814;
 /**
  * Rows [rowFrom, rowTo) of both tables, `pairs` floats each.
  *
- * @param positions   i32, one a row; 0 where rows are positions
+ * @param positions   i32, one per row; 0 where rows are positions
  * @param frequencies `pairs` doubles, then the factor of all entries
  */
 export function rotaryTables(
