@@ -106,7 +106,7 @@ describe.each(writers)('%s', (_scheme, write) => {
   }
 });
 
-test('every scheme has a writer above for each name of its output', () => {
+test('every scheme has a writer for each name of its output', () => {
   const layer = layerOf(layoutOf());
   const written = writers.map(([, write]) => Object.keys(write(layer)));
   for (const { weights, outputs } of schemes()) {

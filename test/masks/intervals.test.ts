@@ -21,7 +21,7 @@ describe('causal', () => {
 });
 
 describe('slidingWindow', () => {
-  it('keeps as many keys on each side of the own one, all of them where none is said', () => {
+  it("keeps as many keys as given on each side of the query's own, all where none is given", () => {
     expect(pictureOf(slidingWindow({ left: 1, right: 0 }))).toEqual(['x...', 'xx..', '.xx.', '..xx']);
     expect(pictureOf(slidingWindow({ right: 1 }))).toEqual(['xx..', 'xxx.', 'xxxx', 'xxxx']);
     expect(pictureOf(slidingWindow({ left: 0, right: 1 }), { queries: 2, offset: 2 })).toEqual([
