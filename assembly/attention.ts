@@ -17,9 +17,7 @@ export { rowOverFourPanels, twoRowsOverTwoPanels } from './gemm/row';
 // Rows
 export { copyElements } from './rows/copy';
 export { meansOverHeads } from './rows/mean';
-
-// Softmax
-export { softmaxRows, softmaxScratchBytes } from './softmax/softmax';
+export { softmaxRows, softmaxScratchBytes } from './rows/softmax';
 
 // Attention
 export { attentionForward } from './attention/forward';
@@ -40,9 +38,9 @@ export function attentionGrain(parameters: usize): i32 {
 export { appendScratchBytes, cacheAppend } from './cache/append';
 export { pageHeadBytes } from './cache/page';
 
-// Positions
-export { rotary } from './positions/rotary';
-export { rotaryTables } from './positions/tables';
+// Rotary embedding
+export { rotary } from './rotary/rotary';
+export { rotaryTables } from './rotary/tables';
 
 // Exported so that the optimiser keeps each of them a function of its own: inlined into their caller they spill.
 export { exp2Rows, expRow } from './math/exp2';

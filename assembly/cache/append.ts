@@ -4,7 +4,7 @@
 import { KEY_BLOCK } from '../attention/workspace';
 import { halfOfFloat } from '../math/half';
 import { horizontalMaximum } from '../math/vector';
-import { turnHalves, turnInterleaved } from '../positions/rotary';
+import { turnHalves, turnInterleaved } from '../rotary/rotary';
 import { FLOAT16, FLOAT32, INT8, pageHeadBytes, quads, valuesOffset, WORDS_BYTES } from './page';
 
 /** Rotary embedding of keys on their way in. */
