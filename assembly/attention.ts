@@ -30,7 +30,7 @@ export { workspaceBytes } from './attention/workspace';
 export { appendScratchBytes, cacheAppend } from './cache/append';
 export { pageHeadBytes } from './cache/page';
 
-// Positions
+// Rotary embedding
 export { rotary } from './rotary/rotary';
 export { rotaryTables } from './rotary/tables';
 

@@ -36,12 +36,12 @@ export function rotaryTables(
       }
       cosine = term(square, 2, cosine);
       sine = f64x2.mul(rest, sine);
-      // Of the four quarters of a turn the odd ones exchange the two; the sign is that of the half.
-      const turn = f64x2.sub(quarter, f64x2.mul(f64x2.floor(f64x2.mul(quarter, f64x2.splat(0.25))), f64x2.splat(4)));
-      const quarters = i64x2.extend_low_i32x4_s(i32x4.trunc_sat_f64x2_s_zero(turn));
-      const odd = i64x2.ne(v128.and(quarters, i64x2.splat(1)), i64x2.splat(0));
-      const sineSign = i64x2.shl(i64x2.shr_u(quarters, 1), 63);
-      const cosineSign = i64x2.shl(i64x2.shr_u(i64x2.add(quarters, i64x2.splat(1)), 1), 63);
+      // Of the four quarters of a turn the odd ones exchange the two; the sign of sines is that of the half.
+      const turn = f64x2.mul(quarter, f64x2.splat(0.25));
+      const half = f64x2.mul(f64x2.sub(turn, f64x2.floor(turn)), f64x2.splat(2));
+      const odd = f64x2.ne(half, f64x2.floor(half));
+      const sineSign = v128.and(f64x2.ge(half, f64x2.splat(1)), f64x2.splat(-0.0));
+      const cosineSign = v128.xor(sineSign, v128.and(odd, f64x2.splat(-0.0)));
       const sines = f64x2.mul(v128.xor(v128.bitselect(cosine, sine, odd), sineSign), factor);
       const cosines = f64x2.mul(v128.xor(v128.bitselect(sine, cosine, odd), cosineSign), factor);
       if (frequency + 8 < end) {
