@@ -84,10 +84,14 @@ async function compile(what, entry, options, sources = {}) {
   return module;
 }
 
+/** Size up to which a function with one caller becomes part of it. */
+const ONE_CALLER = 200;
+
 /**
- * The module without exports that were there for the optimiser alone (`apart` in asconfig.json): it inlines what has one caller,
- * and an export is another one. What nothing uses then goes too. Functions stand in order of their names, which makes those
- * neighbours that one source became and the builds alike, locals in order of use; names of functions go.
+ * A compiled module as it is shipped. `shrinkLevel` 1 leaves functions with one caller alone that are worth inlining: this is
+ * made up for. Then exports go that were there for the optimiser alone (`apart` in asconfig.json: an export is another caller),
+ * and what nothing uses. Functions stand in order of their names, which makes those neighbours that one source became and the
+ * builds alike; locals in order of use.
  */
 function finished(contents, apart) {
   const module = binaryen.readBinary(contents);
@@ -96,13 +100,17 @@ function finished(contents, apart) {
   module.setFeatures(
     SIMD128 | RelaxedSIMD | MutableGlobals | SignExt | NontrappingFPToInt | BulkMemory | BulkMemoryOpt,
   );
+  binaryen.setOptimizeLevel(3);
+  binaryen.setShrinkLevel(1);
+  binaryen.setOneCallerInlineMaxSize(ONE_CALLER);
+  module.runPasses(['inlining-optimizing']);
   for (const name of apart) {
     if (!module.getExport(name))
       throw new Error(`asconfig.json: nothing exports ${name}, which should be kept apart`);
     module.removeExport(name);
   }
   module.runPasses(['remove-unused-module-elements', 'reorder-functions-by-name', 'reorder-locals']);
-  binaryen.setDebugInfo(false);
+  binaryen.setDebugInfo(false); // names, which asc was told to keep
   const finished = module.emitBinary();
   module.dispose();
   return finished;
