@@ -13,15 +13,11 @@ import { AttentionParameters, RegionParameters } from './parameters';
 import { addRows, firstBit, firstKey, lastBit, lastKey } from './rows';
 import { layOut, Workspace } from './workspace';
 
-function queryBlocks(p: AttentionParameters): i32 {
-  const perBlock = queriesInBlock(p);
-  return (p.queries + perBlock - 1) / perBlock;
-}
-
 /** Tiles of a call: batch rows x key/value heads x query blocks. */
 export function attentionTiles(parameters: usize): i32 {
   const p = changetype<AttentionParameters>(parameters);
-  return p.batch * p.keyHeads * queryBlocks(p);
+  const perBlock = queriesInBlock(p);
+  return p.batch * p.keyHeads * ((p.queries + perBlock - 1) / perBlock);
 }
 
 /** Tiles of the forward pass that are best run in one call. */
@@ -42,10 +38,9 @@ export function openRegion(p: AttentionParameters, region: RegionParameters, scr
 
 /** Loads the rows of tile `index`, and of those up to `end` that run together with it: w.heads of them. */
 export function openTile(p: AttentionParameters, w: Workspace, index: i32, end: i32): void {
-  const blocks = queryBlocks(p);
-  openHead(p, w, index / blocks);
-  w.heads = min(headsTogether(p), min(end - index, p.keyHeads - w.keyHead));
-  openRows(p, w, index % blocks);
+  openHead(p, w, index / w.queryBlocks);
+  w.heads = min(w.together, min(end - index, p.keyHeads - w.keyHead));
+  openRows(p, w, index % w.queryBlocks);
 }
 
 /** Goes to a key/value head, counted over the batch rows. */

@@ -50,8 +50,10 @@ export class Workspace {
   /** Bytes of a row of `sums`, and floats of it: valueHeadDim rounded up to a panel. */
   sumRowBytes: usize;
   valueDim: i32;
-  /** Queries of a block, and the query heads and queries that are wanted (tiles.ts). */
+  /** Queries of a block, blocks, key/value heads that run together, and the query heads and queries that are wanted (tiles.ts). */
   queriesInBlock: i32;
+  queryBlocks: i32;
+  together: i32;
   headFrom: i32;
   headTo: i32;
   queryFrom: i32;
@@ -101,7 +103,8 @@ export function workspaceBytes(parameters: usize, valueHeadDim: i32): usize {
 export function layOut(p: AttentionParameters, valueHeadDim: i32, scratch: usize): usize {
   const group = p.queryHeads / p.keyHeads;
   const perBlock = queriesInBlock(p);
-  const rows = <usize>(perBlock * group * headsTogether(p));
+  const together = headsTogether(p);
+  const rows = <usize>(perBlock * group * together);
   const valueDim = (valueHeadDim + 7) & ~7;
   const constants = scratch + aligned(offsetof<Workspace>());
   const halfConstants = constants + CONSTANTS_BYTES;
@@ -151,6 +154,8 @@ export function layOut(p: AttentionParameters, valueHeadDim: i32, scratch: usize
     w.sumRowBytes = <usize>valueDim * 4;
     w.valueDim = valueDim;
     w.queriesInBlock = perBlock;
+    w.queryBlocks = (p.queries + perBlock - 1) / perBlock;
+    w.together = together;
     w.headFrom = 0;
     w.headTo = p.queryHeads;
     w.queryFrom = 0;
