@@ -35,7 +35,7 @@ export function embeddedTexts(pack, builds, decoder) {
 }
 
 /** As src/embedded.ts does it. */
-function decode(decoder, encoded, length) {
+export function decode(decoder, encoded, length) {
   const { memory, start, decode } = new WebAssembly.Instance(new WebAssembly.Module(decoder)).exports;
   const target = start() + encoded.length;
   if (target + length > memory.buffer.byteLength) throw new Error('The decoder needs more memory');
