@@ -68,12 +68,13 @@ const MOST_KEYS = 2 ** 31 - 1;
  * receivedWeight(q, k, { causal: true }).shape; // [1, 2, 5]
  * ```
  */
-export function receivedWeight(record: AttentionRecord, options?: RecordSummaryOptions): Tensor<'float32'>;
 export function receivedWeight(
   query: TensorLike,
   key: TensorLike,
   options?: SummaryOptions,
 ): Tensor<'float32'>;
+/** The same of a record, which knows q, k and the options. */
+export function receivedWeight(record: AttentionRecord, options?: RecordSummaryOptions): Tensor<'float32'>;
 export function receivedWeight(...given: readonly unknown[]): Tensor<'float32'> {
   return callNow(receivedWeightOperation, ...lookedAt(given));
 }
@@ -88,13 +89,14 @@ export function receivedWeight(...given: readonly unknown[]): Tensor<'float32'> 
  * ```
  */
 export function receivedWeightAsync(
-  record: AttentionRecord,
-  options?: RecordSummaryOptions & AsyncOptions,
-): Promise<Tensor<'float32'>>;
-export function receivedWeightAsync(
   query: TensorLike,
   key: TensorLike,
   options?: SummaryOptions & AsyncOptions,
+): Promise<Tensor<'float32'>>;
+/** The same of a record, which knows q, k and the options. */
+export function receivedWeightAsync(
+  record: AttentionRecord,
+  options?: RecordSummaryOptions & AsyncOptions,
 ): Promise<Tensor<'float32'>>;
 export function receivedWeightAsync(...given: readonly unknown[]): Promise<Tensor<'float32'>> {
   return callAsync(receivedWeightOperation, ...lookedAt(given));
@@ -114,12 +116,13 @@ export function receivedWeightAsync(...given: readonly unknown[]): Promise<Tenso
  * attentionEntropy(q, k).shape; // [1, 2, 5]
  * ```
  */
-export function attentionEntropy(record: AttentionRecord, options?: RecordSummaryOptions): Tensor<'float32'>;
 export function attentionEntropy(
   query: TensorLike,
   key: TensorLike,
   options?: SummaryOptions,
 ): Tensor<'float32'>;
+/** The same of a record, which knows q, k and the options. */
+export function attentionEntropy(record: AttentionRecord, options?: RecordSummaryOptions): Tensor<'float32'>;
 export function attentionEntropy(...given: readonly unknown[]): Tensor<'float32'> {
   return callNow(entropyOperation, ...lookedAt(given));
 }
@@ -134,13 +137,14 @@ export function attentionEntropy(...given: readonly unknown[]): Tensor<'float32'
  * ```
  */
 export function attentionEntropyAsync(
-  record: AttentionRecord,
-  options?: RecordSummaryOptions & AsyncOptions,
-): Promise<Tensor<'float32'>>;
-export function attentionEntropyAsync(
   query: TensorLike,
   key: TensorLike,
   options?: SummaryOptions & AsyncOptions,
+): Promise<Tensor<'float32'>>;
+/** The same of a record, which knows q, k and the options. */
+export function attentionEntropyAsync(
+  record: AttentionRecord,
+  options?: RecordSummaryOptions & AsyncOptions,
 ): Promise<Tensor<'float32'>>;
 export function attentionEntropyAsync(...given: readonly unknown[]): Promise<Tensor<'float32'>> {
   return callAsync(entropyOperation, ...lookedAt(given));
@@ -186,8 +190,9 @@ export class TopKeys {
  * keys.length; // 30
  * ```
  */
-export function topKeys(record: AttentionRecord, count: number, options?: RecordSummaryOptions): TopKeys;
 export function topKeys(query: TensorLike, key: TensorLike, count: number, options?: SummaryOptions): TopKeys;
+/** The same of a record, which knows q, k and the options. */
+export function topKeys(record: AttentionRecord, count: number, options?: RecordSummaryOptions): TopKeys;
 export function topKeys(...given: readonly unknown[]): TopKeys {
   return callNow(topKeysOperation, ...lookedAtWithCount(given));
 }
@@ -201,15 +206,16 @@ export function topKeys(...given: readonly unknown[]): TopKeys {
  * ```
  */
 export function topKeysAsync(
-  record: AttentionRecord,
-  count: number,
-  options?: RecordSummaryOptions & AsyncOptions,
-): Promise<TopKeys>;
-export function topKeysAsync(
   query: TensorLike,
   key: TensorLike,
   count: number,
   options?: SummaryOptions & AsyncOptions,
+): Promise<TopKeys>;
+/** The same of a record, which knows q, k and the options. */
+export function topKeysAsync(
+  record: AttentionRecord,
+  count: number,
+  options?: RecordSummaryOptions & AsyncOptions,
 ): Promise<TopKeys>;
 export function topKeysAsync(...given: readonly unknown[]): Promise<TopKeys> {
   return callAsync(topKeysOperation, ...lookedAtWithCount(given));

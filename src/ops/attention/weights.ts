@@ -88,12 +88,13 @@ export const weightsOperation: Operation<LookedAt, AttentionWeightsOptions, Tens
  * lastQuery.shape; // [1, 2, 1, 5]
  * ```
  */
-export function attentionWeights(record: AttentionRecord, options?: RecordWeightsOptions): Tensor<'float32'>;
 export function attentionWeights(
   query: TensorLike,
   key: TensorLike,
   options?: AttentionWeightsOptions,
 ): Tensor<'float32'>;
+/** The same of a record, which knows q, k and the options. */
+export function attentionWeights(record: AttentionRecord, options?: RecordWeightsOptions): Tensor<'float32'>;
 export function attentionWeights(...given: readonly unknown[]): Tensor<'float32'> {
   return callNow(weightsOperation, ...lookedAt(given));
 }
@@ -108,13 +109,14 @@ export function attentionWeights(...given: readonly unknown[]): Tensor<'float32'
  * ```
  */
 export function attentionWeightsAsync(
-  record: AttentionRecord,
-  options?: RecordWeightsOptions & AsyncOptions,
-): Promise<Tensor<'float32'>>;
-export function attentionWeightsAsync(
   query: TensorLike,
   key: TensorLike,
   options?: AttentionWeightsOptions & AsyncOptions,
+): Promise<Tensor<'float32'>>;
+/** The same of a record, which knows q, k and the options. */
+export function attentionWeightsAsync(
+  record: AttentionRecord,
+  options?: RecordWeightsOptions & AsyncOptions,
 ): Promise<Tensor<'float32'>>;
 export function attentionWeightsAsync(...given: readonly unknown[]): Promise<Tensor<'float32'>> {
   return callAsync(weightsOperation, ...lookedAt(given));
