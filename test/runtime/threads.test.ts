@@ -241,6 +241,17 @@ describe('where there can be no threads', () => {
       /returned \{\}, which is no worker/,
       () => {},
     ],
+    [
+      'a function whose promise is never kept',
+      { count: 2, worker: () => new Promise<never>(() => {}) },
+      /did not start within 10 s/,
+      () => {
+        const wait = setTimeout;
+        vi.stubGlobal('setTimeout', (action: () => void, time: number) =>
+          wait(action, time === 10_000 ? 1 : time),
+        );
+      },
+    ],
   ];
 
   it.each(causes)('%s: comes up on one thread and says why', async (_, threads, reason, simulate) => {

@@ -33,7 +33,8 @@ export async function spawn(
   message: ThreadMessage,
   onExit: () => void,
 ): Promise<Thread> {
-  const worker = await makeWorker(from, script, 'classic');
+  const made = makeWorker(from, script, 'classic');
+  const worker = await inTime(Promise.resolve(made), 'start', (late) => late?.terminate?.());
   let started = false;
   let asked: { resolve: () => void; reject: (reason: Error) => void } | undefined;
   const fail = (reason: string) => asked?.reject(new Error(reason));
@@ -48,21 +49,12 @@ export async function spawn(
   });
   if (!isWorker) throw new Error(`threads.worker returned ${describe(worker)}, which is no worker`);
   const thread = {
-    async ask(message: ThreadMessage) {
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      try {
-        await new Promise<void>((resolve, reject) => {
-          asked = { resolve, reject };
-          const late = started ? 'answer' : 'start';
-          timer = setTimeout(
-            () => fail(`a worker did not ${late} within ${ANSWER_TIME / 1000} s`),
-            ANSWER_TIME,
-          );
-          worker.postMessage(message, []);
-        });
-      } finally {
-        clearTimeout(timer);
-      }
+    ask(message: ThreadMessage) {
+      const answer = new Promise<void>((resolve, reject) => {
+        asked = { resolve, reject };
+        worker.postMessage(message, []);
+      });
+      return inTime(answer, started ? 'answer' : 'start');
     },
     async end() {
       fail('a worker was ended');
@@ -81,4 +73,20 @@ export async function spawn(
   started = true;
   worker.unref?.();
   return thread;
+}
+
+/** What is promised, or an error if that takes too long; what comes later is handed to `late`. */
+async function inTime<T>(promise: Promise<T>, what: string, late?: (value: T) => unknown): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const timeout = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new Error(`a worker did not ${what} within ${ANSWER_TIME / 1000} s`));
+      if (late) void promise.then(late, () => {});
+    }, ANSWER_TIME);
+  });
+  try {
+    return await Promise.race([promise, timeout]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
