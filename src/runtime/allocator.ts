@@ -112,18 +112,22 @@ export class Allocator {
       if (this.#freeAddress[middle]! < address) low = middle + 1;
       else high = middle;
     }
-    this.#freeAddress.splice(low, 0, address);
-    this.#freeSize.splice(low, 0, size);
-    this.#join(low);
-    this.#join(low - 1);
-  }
-
-  /** Joins a free part with the one after it if they touch. */
-  #join(hole: number): void {
-    const end = this.#freeAddress[hole]! + this.#freeSize[hole]!;
-    if (end !== this.#freeAddress[hole + 1]) return; // NaN before the first
-    this.#freeSize[hole]! += this.#freeSize[hole + 1]!;
-    this.#freeAddress.splice(hole + 1, 1);
-    this.#freeSize.splice(hole + 1, 1);
+    const before = low - 1;
+    const joinsBefore = before >= 0 && this.#freeAddress[before]! + this.#freeSize[before]! === address;
+    const joinsAfter = low < this.#freeAddress.length && address + size === this.#freeAddress[low];
+    if (joinsBefore) {
+      this.#freeSize[before]! += size;
+      if (joinsAfter) {
+        this.#freeSize[before]! += this.#freeSize[low]!;
+        this.#freeAddress.splice(low, 1);
+        this.#freeSize.splice(low, 1);
+      }
+    } else if (joinsAfter) {
+      this.#freeAddress[low] = address;
+      this.#freeSize[low]! += size;
+    } else {
+      this.#freeAddress.splice(low, 0, address);
+      this.#freeSize.splice(low, 0, size);
+    }
   }
 }
