@@ -9,7 +9,7 @@ export { heapBase } from './memory';
 // Products
 export { packColumns, packRows } from './gemm/pack';
 export { product, productScratchBytes } from './gemm/product';
-export { rowOverFourPanels, twoRowsOverTwoPanels } from './gemm/row';
+export { rowOverFourPanels, rowOverPanel, twoRowsOverTwoPanels } from './gemm/row';
 
 // Rows
 export { copyElements } from './rows/copy';
@@ -35,7 +35,7 @@ export { rotary } from './rotary/rotary';
 export { rotaryTables } from './rotary/tables';
 
 // Exported so that the optimiser keeps each of them a function of its own: inlined into their caller they spill.
-export { exp2Rows, expRow } from './math/exp2';
+export { exp2Rows } from './math/exp2';
 export function tile1(a: usize, panel: usize, c: usize, depth: i32, adding: bool): void {
   microKernel<Rows1>(a, panel, c, depth, adding);
 }

@@ -3,4 +3,4 @@
 
 export { heapBase } from './memory';
 export { peakMultiplyAdd, readMemory } from './peak';
-export { exp2Array, expArray, tanhArray } from './math/arrays';
+export { exp2Array, tanhArray } from './math/arrays';

@@ -34,7 +34,11 @@ export function embeddedTexts(pack, builds, decoder) {
   };
 }
 
-/** As src/embedded.ts does it. */
+/**
+ * As src/embedded.ts does it.
+ *
+ * @public a test decodes with it, too
+ */
 export function decode(decoder, encoded, length) {
   const { memory, start, decode } = new WebAssembly.Instance(new WebAssembly.Module(decoder)).exports;
   const target = start() + encoded.length;

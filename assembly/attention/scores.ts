@@ -4,6 +4,7 @@
 // seen to here; upwards, where a score of infinity makes its row NaN, in the careful pass (`boundBiased`).
 
 import { multiplyPiece } from '../gemm/piece';
+import { rowOverPanel } from '../gemm/row';
 import { PIECE, tileOf } from '../gemm/tile';
 import { LOG2_E } from '../math/exp2';
 import { tanh } from '../math/tanh';
@@ -61,6 +62,10 @@ export function productPiece(
   const panelBytes = <usize>panelDepth << 5;
   if (w.far && rows <= FAR_ROWS) {
     for (const end = c + (<usize>panels << 5); c < end; c += 32, panel += panelBytes) {
+      if (rows == 1) {
+        rowOverPanel(a, panel, c, depth, cut, adding);
+        continue;
+      }
       for (let from = 0; from < depth; from += cut) {
         tileOf(rows, a + (<usize>from << 2), panel + (<usize>from << 5), c, min(cut, depth - from), adding || from > 0);
       }

@@ -95,3 +95,33 @@ export function twoRowsOverTwoPanels(a: usize, panel: usize, panelStride: usize,
     v128.store(c, d3, ROW_BYTES + 48);
   }
 }
+
+/**
+ * C[0][0..8) from one panel, in chains of at most `cut` steps that are added one after the other: for panels that come from
+ * memory, each of them one stream.
+ */
+export function rowOverPanel(a: usize, panel: usize, c: usize, depth: i32, cut: i32, adding: bool): void {
+  const end = panel + <usize>depth * PANEL_BYTES;
+  const step = <usize>cut * PANEL_BYTES;
+  let sum0 = f32x4.splat(0), sum1 = sum0;
+  if (adding) {
+    sum0 = v128.load(c);
+    sum1 = v128.load(c, 16);
+  }
+  while (panel < end) {
+    const chainEnd = min(end, panel + step);
+    let c0 = f32x4.splat(0), c1 = c0;
+    while (panel < chainEnd) {
+      const x = v128.load32_splat(a);
+      a += 4;
+      c0 = multiplyAdd(x, v128.load(panel), c0);
+      c1 = multiplyAdd(x, v128.load(panel, 16), c1);
+      panel += PANEL_BYTES;
+    }
+    sum0 = adding ? f32x4.add(sum0, c0) : c0;
+    sum1 = adding ? f32x4.add(sum1, c1) : c1;
+    adding = true;
+  }
+  v128.store(c, sum0);
+  v128.store(c, sum1, 16);
+}

@@ -1,7 +1,7 @@
-// Softmax of rows: e^(x - max) / sum. A row that holds only -infinity gives zeros; NaN makes its row NaN.
+// Softmax of rows: 2^((x - max) * log2(e)) / sum. A row that holds only -infinity gives zeros; NaN makes its row NaN.
 
 import { ROW_BYTES } from '../gemm/tile';
-import { expRow, maximumOfRow, writeConstants } from '../math/exp2';
+import { exp2Row, LOG2_E, maximumOfRow, writeConstants } from '../math/exp2';
 import { horizontalMaximum } from '../math/vector';
 
 /** Bytes of scratch for rows of `columns` floats: constants, and one row filled up to a multiple of 8. */
@@ -19,12 +19,22 @@ export function softmaxRows(x: usize, y: usize, columns: i32, scratch: usize, ro
     memory.copy(row, x + <usize>r * bytes, bytes);
     for (let at = row + bytes; at < end; at += 4) store<f32>(at, -Infinity);
     const maximum = horizontalMaximum(maximumOfRow(row, end));
-    const shift = maximum == -Infinity ? <f32>0 : maximum;
+    subtractAndScale(row, end, maximum == -Infinity ? 0 : maximum);
     // In pieces, as everywhere: the error of one long chain would grow with its length.
     let sum: f32 = 0;
-    for (let at = row; at < end; at += ROW_BYTES) sum += expRow(at, min(end, at + ROW_BYTES), shift, scratch);
+    for (let at = row; at < end; at += ROW_BYTES) sum += exp2Row(at, min(end, at + ROW_BYTES), 0, scratch);
     const factor = f32x4.splat(sum == 0 ? 0 : 1 / sum);
     for (let at = row; at < end; at += 16) v128.store(at, f32x4.mul(v128.load(at), factor));
     memory.copy(y + <usize>r * bytes, row, bytes);
+  }
+}
+
+/** The maximum goes first: x * log2(e) of a large x would lose the digits that tell it from the maximum. */
+function subtractAndScale(from: usize, to: usize, maximum: f32): void {
+  const shift = f32x4.splat(maximum);
+  const scale = f32x4.splat(LOG2_E);
+  while (from < to) {
+    v128.store(from, f32x4.mul(f32x4.sub(v128.load(from), shift), scale));
+    from += 16;
   }
 }

@@ -36,7 +36,7 @@ export class AttentionRecord extends Disposable {
   readonly keys: Tensor<'float32'> | undefined;
   /** [batch, keyValueHeads, keys, valueHeadDim]; undefined where they are in a cache. */
   readonly values: Tensor<'float32'> | undefined;
-  /** [batch, heads, queries, valueHeadDim]: of a layer, before its output projection. */
+  /** What attention gave, [batch, heads, queries, valueHeadDim]; of a layer before its output projection. */
   readonly output: Tensor<'float32'>;
   /** [batch, heads, queries, 2], maximum and sum of each row's softmax, base 2. */
   readonly statistics: Tensor<'float32'>;
