@@ -63,6 +63,7 @@ export {
 } from './ops/attention/summaries.js';
 export type { RecordSummaryOptions, SummaryOptions } from './ops/attention/summaries.js';
 export { AttentionRecord } from './ops/attention/record.js';
+export type { AttentionSizes } from './ops/attention/record.js';
 export { mergeAttention, mergeAttentionAsync } from './ops/attention/merge.js';
 export type { MergeOptions, PartialAttention } from './ops/attention/merge.js';
 export { linearAttention, linearAttentionAsync } from './ops/attention/linear-attention.js';

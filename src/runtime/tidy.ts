@@ -1,5 +1,6 @@
 // Scopes of tensors: everything that is made in one is freed together.
 
+import type { Disposable } from './disposable.js';
 import { AttentionError, invalidArgument } from './errors.js';
 import { checkRuntime } from './inputs.js';
 import type { Runtime } from './runtime.js';
@@ -20,7 +21,7 @@ import { eachObject } from './walk.js';
  * scope.dispose();
  * ```
  */
-export class TensorScope extends Scope<{ dispose(): void }> {
+export class TensorScope extends Scope<Pick<Disposable, 'dispose'>> {
   readonly #runtime: Runtime;
   readonly #outer: TensorScope | undefined;
 
@@ -66,7 +67,7 @@ export class TensorScope extends Scope<{ dispose(): void }> {
    * @returns what was given
    */
   override keep<Value>(value: Value): Value {
-    const objects = new Set<{ dispose(): void }>();
+    const objects = new Set<Pick<Disposable, 'dispose'>>();
     eachObject(value, (object) => objects.add(object as Tensor));
     const owners = [...objects].filter((object) => this.items.delete(object));
     const views = [...objects].filter(isTensor).filter(({ owner }) => this.items.has(owner));

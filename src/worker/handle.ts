@@ -1,6 +1,6 @@
 // Things that live in a worker, as the program outside knows them: by a number, and what was said of them when made.
 
-import type { AttentionRecord, DataType, TensorData } from '../index.js';
+import type { AttentionSizes, DataType, TensorData } from '../index.js';
 import { disposeSymbol } from '../runtime/disposable.js';
 import type { CallOptions, Link } from './link.js';
 
@@ -105,12 +105,12 @@ export class WorkerTensor<Type extends DataType = DataType> extends WorkerHandle
  * ```
  */
 export class WorkerAttentionRecord extends WorkerHandle {
-  /** Batch rows, query heads, key/value heads, queries, keys, channels per head. */
-  readonly sizes: AttentionRecord['sizes'];
+  /** What it was of. */
+  readonly sizes: AttentionSizes;
 
   /** @internal */
   constructor(link: Link, number: number, properties: Record<string, unknown>) {
     super(link, number);
-    this.sizes = properties['sizes'] as AttentionRecord['sizes'];
+    this.sizes = properties['sizes'] as AttentionSizes;
   }
 }

@@ -41,6 +41,7 @@ export type {
   AttentionErrorOptions,
   AttentionOptions,
   AttentionRegion,
+  AttentionSizes,
   AttentionStage,
   AttentionWeightsOptions,
   Block,

@@ -9,9 +9,25 @@ import type { Tensor } from '../../runtime/tensor.js';
 import { SCORE_NAMES } from './options.js';
 import type { AttentionOptions } from './options.js';
 import { planAttention } from './plan.js';
-import type { Plan, Sizes } from './plan.js';
+import type { Plan } from './plan.js';
 
-/** The options that scores depend on. */
+/** Sizes of an attention. */
+export interface AttentionSizes {
+  /** Batch rows. */
+  readonly batch: number;
+  /** Query heads. */
+  readonly heads: number;
+  /** Heads of keys and values. */
+  readonly keyValueHeads: number;
+  /** Queries. */
+  readonly queries: number;
+  /** Keys. */
+  readonly keys: number;
+  /** Channels per head of queries and keys. */
+  readonly headDim: number;
+}
+
+/** Options that scores depend on, beside those of `ScoreOptions`. */
 const RECORDED_NAMES = ['queryOffset', 'mask', 'keyLengths', 'bias'] as const;
 
 /**
@@ -42,8 +58,8 @@ export class AttentionRecord extends Disposable {
   readonly statistics: Tensor<'float32'>;
   /** Options that scores depend on, those of the layer included. */
   readonly options: AttentionOptions;
-  /** Batch rows, query heads, key/value heads, queries, keys, channels per head. */
-  readonly sizes: Sizes;
+  /** What it was of. */
+  readonly sizes: AttentionSizes;
   readonly #source: Plan['source'];
   readonly #shared: Tensor[] = [];
   readonly #releasePages: (() => void) | undefined;
@@ -75,7 +91,8 @@ export class AttentionRecord extends Disposable {
     this.output = share(output);
     this.statistics = share(statistics);
     this.options = Object.freeze(options);
-    this.sizes = sizes;
+    const { keyHeads: keyValueHeads, ...others } = sizes;
+    this.sizes = { ...others, keyValueHeads };
     this.#source = { ...source, query: this.queries, key: this.keys ?? source.key, options: this.options };
     this.#releasePages = source.pages?.hold();
   }

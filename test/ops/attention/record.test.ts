@@ -108,7 +108,13 @@ describe('a record of an operation', () => {
       returnRecord: true,
     });
     expect(result.record).toBeInstanceOf(AttentionRecord);
-    expect(result.record.sizes).toMatchObject({ batch: 2, heads: 4, keyHeads: 2, queries: 37, keys: 37 });
+    expect(result.record.sizes).toMatchObject({
+      batch: 2,
+      heads: 4,
+      keyValueHeads: 2,
+      queries: 37,
+      keys: 37,
+    });
     expect(result.record.output.data).toEqual(result.output.data);
     expect(result.record.keys!.toFloat32Array()).toEqual(k.data);
     expectSame(result.record, result.weights);
