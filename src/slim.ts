@@ -19,7 +19,7 @@ export type { MemoryStatistics } from './runtime/allocator.js';
 export type { LeakReport, TensorLeak } from './runtime/leaks.js';
 export { TensorScope, tidy, tidyAsync } from './runtime/tidy.js';
 export { Tensor } from './runtime/tensor.js';
-export type { DataType, TensorData } from './runtime/tensor.js';
+export type { DataType, TensorData } from './runtime/elements.js';
 export type { TensorLike } from './runtime/inputs.js';
 export type { ThreadOptions } from './runtime/threads/options.js';
 export type { WorkerLike, WorkerSource } from './platform/workers.js';
@@ -34,7 +34,6 @@ export {
   scaledDotProductAttention,
   scaledDotProductAttentionAsync,
 } from './ops/attention/scaled-dot-product-attention.js';
-export type { ScaledDotProductAttentionOptions } from './ops/attention/scaled-dot-product-attention.js';
 export { attentionWeights, attentionWeightsAsync } from './ops/attention/weights.js';
 export type {
   AttentionRegion,
@@ -48,7 +47,7 @@ export type {
   AttentionOptions,
   RelativePositionBias,
   Returned,
-  ReturnedRecord,
+  ScaledDotProductAttentionOptions,
   ScoreOptions,
 } from './ops/attention/options.js';
 export { alibiSlopes, relativeBucket } from './ops/attention/distance-bias.js';
@@ -63,7 +62,7 @@ export {
 } from './ops/attention/summaries.js';
 export type { RecordSummaryOptions, SummaryOptions } from './ops/attention/summaries.js';
 export { AttentionRecord } from './ops/attention/record.js';
-export type { AttentionSizes } from './ops/attention/record.js';
+export type { AttentionSizes, ReturnedRecord } from './ops/attention/record.js';
 export { mergeAttention, mergeAttentionAsync } from './ops/attention/merge.js';
 export type { MergeOptions, PartialAttention } from './ops/attention/merge.js';
 export { linearAttention, linearAttentionAsync } from './ops/attention/linear-attention.js';

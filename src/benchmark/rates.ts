@@ -8,7 +8,7 @@ import { AttentionError } from '../runtime/errors.js';
 import { runtimeAmong } from '../runtime/operation.js';
 import type { CallScope } from '../runtime/call-scope.js';
 import type { Runtime } from '../runtime/runtime.js';
-import { elementBytes } from '../runtime/tensor.js';
+import { elementBytes } from '../runtime/elements.js';
 import type { Tensor } from '../runtime/tensor.js';
 
 const FLOP_PER_STEP = 96;

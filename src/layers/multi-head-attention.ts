@@ -11,14 +11,9 @@ import { MEAN_BLOCK, PANEL } from '../../build/kernels.js';
 import { checkValue, runPlan } from '../ops/attention/scaled-dot-product-attention.js';
 import type { AttentionResult } from '../ops/attention/scaled-dot-product-attention.js';
 import { SCORE_NAMES } from '../ops/attention/options.js';
-import type {
-  Asked,
-  AttentionOptions,
-  ReturnedRecord,
-  Returned,
-  ScoreOptions,
-} from '../ops/attention/options.js';
+import type { Asked, AttentionOptions, Returned, ScoreOptions } from '../ops/attention/options.js';
 import { planAttention } from '../ops/attention/plan.js';
+import type { ReturnedRecord } from '../ops/attention/record.js';
 import { LinearWeights, rowsOf, runProduct } from '../ops/linear/linear.js';
 import { callAsync, callNow } from '../runtime/call.js';
 import type { AsyncOptions } from '../runtime/call.js';

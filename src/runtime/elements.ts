@@ -1,7 +1,34 @@
-// What arrays from outside hold: typed arrays of any realm, told by their tag, and lists.
+// Kinds of elements, and what arrays from outside hold: typed arrays of any realm, told by their tag, and lists.
 
 import { dataTypeError, invalidArgument } from './errors.js';
-import type { DataType } from './tensor.js';
+
+/** Element kinds: 32-bit floats, 32-bit integers, and bytes that are 0 or not (masks). */
+export type DataType = 'float32' | 'int32' | 'bool';
+
+interface DataOf {
+  readonly float32: Float32Array;
+  readonly int32: Int32Array;
+  readonly bool: Uint8Array;
+}
+
+/** The view of a tensor's elements: a Float32Array of 'float32', an Int32Array of 'int32', a Uint8Array of 'bool'. */
+export type TensorData<Type extends DataType = DataType> = DataOf[Type];
+
+/** The arrays of each kind. */
+export const ARRAYS: {
+  readonly [Type in DataType]: new (buffer: ArrayBuffer, from: number, length?: number) => DataOf[Type];
+} = { float32: Float32Array, int32: Int32Array, bool: Uint8Array };
+
+/** Throws unless there are elements of this kind. */
+export function checkKind<Type extends DataType>(dtype: Type | undefined): Type | undefined {
+  if (dtype === undefined || (typeof dtype === 'string' && Object.hasOwn(ARRAYS, dtype))) return dtype;
+  throw dataTypeError('dtype', Object.keys(ARRAYS).join(', '), dtype);
+}
+
+/** Bytes of an element. */
+export function elementBytes(dtype: DataType): number {
+  return dtype === 'bool' ? 1 : 4;
+}
 
 /** Arrays that can become a tensor. Float64 is rounded to float32. */
 export type ArrayInput =

@@ -2,12 +2,12 @@
 // shape (tensors of other libraries), of which a copy is made that lives as long as the call (`CallScope.tensor`).
 
 import { kindOf } from './elements.js';
-import type { ArrayInput } from './elements.js';
+import type { ArrayInput, DataType } from './elements.js';
 import { AttentionError, describe, invalidArgument } from './errors.js';
 import { floatsOfHalves } from '../math/half.js';
 import { current } from './memory.js';
 import { Runtime } from './runtime.js';
-import type { DataType, Tensor } from './tensor.js';
+import type { Tensor } from './tensor.js';
 
 /**
  * A tensor, or anything that has `data` (TensorFlow.js: `dataSync()`) and a `shape` or `dims`: tensors of onnxruntime-web,

@@ -1,7 +1,8 @@
 // Reports of tensors that became garbage without being disposed.
 
 import { AttentionError, describe, invalidArgument } from './errors.js';
-import type { DataType, Storage } from './tensor.js';
+import type { DataType } from './elements.js';
+import type { Storage } from './tensor.js';
 
 /** A tensor that became garbage without being disposed: its memory stays taken until the runtime is disposed. */
 export interface TensorLeak {

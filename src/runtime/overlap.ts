@@ -1,7 +1,7 @@
 // Whether strided views have an element in common. Views that lie between each other, such as heads inside rows, share a
 // range of addresses and yet nothing else.
 
-import { elementBytes } from './tensor.js';
+import { elementBytes } from './elements.js';
 import type { Tensor } from './tensor.js';
 
 /** Runs of `width` bytes, one at each combination of steps. */

@@ -2,8 +2,8 @@
 
 import type { MemoryStatistics } from './allocator.js';
 import { checkOptions } from './checks.js';
-import { dataTypeOf, narrowed } from './elements.js';
-import type { ArrayInput } from './elements.js';
+import { checkKind, dataTypeOf, narrowed } from './elements.js';
+import type { ArrayInput, DataType } from './elements.js';
 import { AttentionError, invalidArgument, shapeError } from './errors.js';
 import { disposeSymbol } from './disposable.js';
 import { probeFeatures } from '../platform/features.js';
@@ -19,8 +19,8 @@ import { checkPack, checkPacks, packMissing, WASM_NAMES } from './packs.js';
 import type { KernelPack, PackName } from './packs.js';
 import { RUNTIME_NAMES } from './runtime-options.js';
 import type { RuntimeInfo, RuntimeOptions, SlimRuntimeOptions } from './runtime-options.js';
-import { checkKind, makeTensor } from './tensor.js';
-import type { DataType, Lender, Tensor } from './tensor.js';
+import { makeTensor } from './tensor.js';
+import type { Lender, Tensor } from './tensor.js';
 import { readThreads } from './threads/options.js';
 import type { WantedThreads } from './threads/options.js';
 import { whyNoThreads } from '../platform/threads.js';

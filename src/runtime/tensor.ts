@@ -2,38 +2,12 @@
 // that owns the block ends them all.
 
 import { disposeSymbol } from './disposable.js';
-import { checkNumbers, narrowed } from './elements.js';
-import { AttentionError, dataTypeError, describe, invalidArgument, shapeError } from './errors.js';
+import { ARRAYS, checkNumbers, elementBytes, narrowed } from './elements.js';
+import type { DataType, TensorData } from './elements.js';
+import { AttentionError, describe, invalidArgument, shapeError } from './errors.js';
 import { contiguousStrides, layoutOf, plainLayout, readShape, sameShape, sizeOf } from './layout.js';
 import type { LinearMemory } from './memory.js';
 import { copyWork } from './strided.js';
-
-/** Element kinds: 32-bit floats, 32-bit integers, and bytes that are 0 or not (masks). */
-export type DataType = 'float32' | 'int32' | 'bool';
-
-interface DataOf {
-  readonly float32: Float32Array;
-  readonly int32: Int32Array;
-  readonly bool: Uint8Array;
-}
-
-/** The view of a tensor's elements: a Float32Array of 'float32', an Int32Array of 'int32', a Uint8Array of 'bool'. */
-export type TensorData<Type extends DataType = DataType> = DataOf[Type];
-
-const ARRAYS: {
-  readonly [Type in DataType]: new (buffer: ArrayBuffer, from: number, length?: number) => DataOf[Type];
-} = { float32: Float32Array, int32: Int32Array, bool: Uint8Array };
-
-/** Throws unless there are elements of this kind. */
-export function checkKind<Type extends DataType>(dtype: Type | undefined): Type | undefined {
-  if (dtype === undefined || (typeof dtype === 'string' && Object.hasOwn(ARRAYS, dtype))) return dtype;
-  throw dataTypeError('dtype', Object.keys(ARRAYS).join(', '), dtype);
-}
-
-/** Bytes of an element. */
-export function elementBytes(dtype: DataType): number {
-  return dtype === 'bool' ? 1 : 4;
-}
 
 /** Who gives memory: to keep until it is freed, or for as long as a call runs. */
 export interface Lender {

@@ -3,7 +3,8 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { shareElements } from '../../src/runtime/overlap.js';
-import type { DataType, Tensor } from '../../src/runtime/tensor.js';
+import type { DataType } from '../../src/runtime/elements.js';
+import type { Tensor } from '../../src/runtime/tensor.js';
 
 interface View {
   readonly dtype: DataType;

@@ -7,17 +7,12 @@ import type { TensorLike } from '../../runtime/inputs.js';
 import type { IntegerList, NamesOf } from '../../runtime/checks.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { Tensor } from '../../runtime/tensor.js';
-import type { AttentionRecord } from './record.js';
-import type { ScaledDotProductAttentionOptions } from './scaled-dot-product-attention.js';
 
 /** Whether something is asked for, as far as the compiler knows: true, not, or what only the program knows (boolean). */
 export type Asked = boolean | undefined;
 
 /** A tensor that is there if it was asked for. */
 export type Returned<Wanted extends Asked> = Wanted extends true ? Tensor<'float32'> : undefined;
-
-/** A record that is there if it was asked for. */
-export type ReturnedRecord<Wanted extends Asked> = Wanted extends true ? AttentionRecord : undefined;
 
 /** Bucketed relative-position bias (T5). */
 export interface RelativePositionBias {
@@ -97,7 +92,29 @@ export const SCORE_NAMES = {
   sinks: 1,
 } satisfies NamesOf<ScoreOptions>;
 
-/** Here, because what comes after attention takes its options as they are, and has no use for these. */
+/** Options of `scaledDotProductAttention`: those of all attention, and what to return. */
+export interface ScaledDotProductAttentionOptions<
+  Weights extends Asked = Asked,
+  LogSumExp extends Asked = Asked,
+  Statistics extends Asked = Asked,
+  Recorded extends Asked = Asked,
+> extends AttentionOptions {
+  /** Also return the weights, [batch, heads, queries, keys]. For part of them, or later, see `attentionWeights`. */
+  readonly returnWeights?: Weights | undefined;
+  /** Also return the log-sum-exp, [batch, heads, queries]. */
+  readonly returnLogSumExp?: LogSumExp | undefined;
+  /** Also return what `attentionWeights`, `attentionEntropy`, ... need to give the exact weights afterwards. */
+  readonly returnStatistics?: Statistics | undefined;
+  /** Also return a record, by which they look at this attention without being given its inputs and options again. */
+  readonly returnRecord?: Recorded | undefined;
+  /**
+   * A contiguous or strided float32 tensor of the output's shape to write to. It must not share an element with an input;
+   * it may lie between inputs, as heads of a packed tensor do.
+   */
+  readonly output?: Tensor | undefined;
+}
+
+/** What comes after attention takes its options as they are, and has no use for some. */
 export const SCALED_DOT_PRODUCT_ATTENTION_NAMES = /* @__PURE__ */ Object.assign(
   {
     queryOffset: 1,

@@ -7,9 +7,12 @@ import type { CallScope } from '../../runtime/call-scope.js';
 import { isTensor } from '../../runtime/tensor.js';
 import type { Tensor } from '../../runtime/tensor.js';
 import { SCORE_NAMES } from './options.js';
-import type { AttentionOptions } from './options.js';
+import type { Asked, AttentionOptions } from './options.js';
 import { planAttention } from './plan.js';
 import type { Plan } from './plan.js';
+
+/** A record that is there if it was asked for. */
+export type ReturnedRecord<Wanted extends Asked> = Wanted extends true ? AttentionRecord : undefined;
 
 /** Sizes of an attention. */
 export interface AttentionSizes {

@@ -10,34 +10,13 @@ import { givenOutput } from '../../runtime/output.js';
 import type { Operation } from '../../runtime/operation.js';
 import { Tensor } from '../../runtime/tensor.js';
 import { SCALED_DOT_PRODUCT_ATTENTION_NAMES } from './options.js';
-import type { Asked, AttentionOptions, ReturnedRecord, Returned } from './options.js';
+import type { Asked, Returned, ScaledDotProductAttentionOptions } from './options.js';
 import { attentionInput, placeTensor, planAttention } from './plan.js';
 import type { PlacedTensor, Plan } from './plan.js';
 import { AttentionRecord } from './record.js';
+import type { ReturnedRecord } from './record.js';
 import { runForward } from './run.js';
 import { writeWeights } from './weights.js';
-
-/** Options of `scaledDotProductAttention`: those of all attention, and what to return. */
-export interface ScaledDotProductAttentionOptions<
-  Weights extends Asked = Asked,
-  LogSumExp extends Asked = Asked,
-  Statistics extends Asked = Asked,
-  Recorded extends Asked = Asked,
-> extends AttentionOptions {
-  /** Also return the weights, [batch, heads, queries, keys]. For part of them, or later, see `attentionWeights`. */
-  readonly returnWeights?: Weights | undefined;
-  /** Also return the log-sum-exp, [batch, heads, queries]. */
-  readonly returnLogSumExp?: LogSumExp | undefined;
-  /** Also return what `attentionWeights`, `attentionEntropy`, ... need to give the exact weights afterwards. */
-  readonly returnStatistics?: Statistics | undefined;
-  /** Also return a record, by which they look at this attention without being given its inputs and options again. */
-  readonly returnRecord?: Recorded | undefined;
-  /**
-   * A contiguous or strided float32 tensor of the output's shape to write to. It must not share an element with an input;
-   * it may lie between inputs, as heads of a packed tensor do.
-   */
-  readonly output?: Tensor | undefined;
-}
 
 interface ResultTensors {
   readonly output: Tensor<'float32'>;
