@@ -5,6 +5,7 @@
  * Imports of types count too: they are what a room knows of.
  */
 export const sources = [
+  ['model/'],
   ['index.ts', 'benchmark/'],
   ['slim.ts'],
   ['layers/'],
@@ -17,7 +18,7 @@ export const sources = [
 
 /** The same of assembly/, whose first row are the entries of packs. */
 export const kernels = [
-  ['attention.ts', 'benchmark.ts'],
+  ['attention.ts', 'benchmark.ts', 'model.ts'],
   ['attention/', 'rows/', 'peak.ts'],
   ['cache/'],
   ['gemm/', 'rotary/'],

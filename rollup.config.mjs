@@ -112,7 +112,9 @@ const edgeEntries = () => ({
       for (const pack of Object.keys(packs)) {
         const { code } = files[`${entryOf(pack)}.mjs`];
         const imported = `imported-${pack}.${condition}.mjs`;
-        const changed = code.replace(`./embedded-${pack}.mjs`, `./${imported}`);
+        const changed = code
+          .replace(`./embedded-${pack}.mjs`, `./${imported}`)
+          .replaceAll(`./index.mjs`, `./index.${condition}.mjs`);
         if (changed === code) this.error(`${entryOf(pack)}.mjs does not import embedded-${pack}.mjs`);
         const module = `import simd from './${wasmName(pack, 'simd')}${mark}';\nexport const wasm = { simd };\n`;
         this.emitFile({ type: 'asset', fileName: `${entryOf(pack)}.${condition}.mjs`, source: changed });

@@ -8,6 +8,7 @@ export default defineConfig({
     alias: Object.entries({
       'wasm-attention': 'index',
       'wasm-attention/benchmark': 'benchmark',
+      'wasm-attention/model': 'model',
       'wasm-attention/slim': 'slim',
       'wasm-attention/worker-runtime': 'worker-runtime',
     }).map(([name, file]) => ({
@@ -22,6 +23,6 @@ export default defineConfig({
     testTimeout: 300_000,
     hookTimeout: 120_000,
     expect: { poll: { timeout: 30_000 } },
-    server: { deps: { external: [/\/dist\/(benchmark|index|slim|worker-runtime)\.mjs$/] } }, // loaded by Node itself, untransformed
+    server: { deps: { external: [/\/dist\/(benchmark|index|model|slim|worker-runtime)\.mjs$/] } }, // loaded by Node itself, untransformed
   },
 });

@@ -1,0 +1,4 @@
+// Every export of the pack *model*, grouped; nothing else stands here.
+// Kernels take pointers, sizes and caller-given scratch. They allocate nothing and hold no static data.
+
+export { heapBase } from './memory';

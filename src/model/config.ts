@@ -1,0 +1,2 @@
+// Settings of a config.json, read one by one.
+export class ConfigReader {}
