@@ -173,8 +173,8 @@ export class KeyValueCache extends Disposable {
   readonly #rotaryOptions: RotaryOptions | undefined;
   #sequences: Sequence[][];
   #disposed = false;
-  /** A call is writing pages: nothing else may use them until it is over. */
-  #writing = false;
+  /** The call that is writing pages, perhaps of several layers: nothing else may use them until it is over. */
+  #writer: CallScope | undefined;
   /** Calls that read pages: nothing may change until they are over. */
   #readers = 0;
 
@@ -496,8 +496,8 @@ export class KeyValueCache extends Disposable {
    * lasts, the cache takes no other, and pages that rows let go of are held: if it fails, all is as it was.
    */
   appendRows(scope: CallScope, layer: number, keys: Tensor, values: Tensor, prepared: PreparedAppend): void {
-    const sequences = this.#layer(layer);
-    this.#checkChange();
+    const sequences = this.#layer(layer, scope);
+    this.#checkChange(scope);
     this.#checkInputs(keys, values);
     const { counts, rotary } = prepared;
     this.#checkCapacity(sequences, counts);
@@ -507,9 +507,9 @@ export class KeyValueCache extends Disposable {
     const left: number[] = [];
     const grown: number[] = [];
     let obsolete = left;
-    this.#writing = true;
+    this.#writer = scope;
     scope.onEnd(() => {
-      this.#writing = false;
+      this.#writer = undefined;
       for (const page of obsolete) this.#pool.release(page);
     });
     scope.onFailure(() => {
@@ -659,15 +659,15 @@ export class KeyValueCache extends Disposable {
     for (const { pages } of sequences.flat()) for (const page of pages) this.#pool.release(page);
   }
 
-  #check(): void {
+  #check(scope?: CallScope): void {
     this.runtime.check();
     if (this.#disposed) throw new AttentionError({ code: 'DISPOSED', message: 'the cache was disposed' });
-    if (this.#writing) throw inUse();
+    if (this.#writer && this.#writer !== scope) throw inUse();
   }
 
   /** What changes the cache must also wait for those who read it. */
-  #checkChange(): void {
-    this.#check();
+  #checkChange(scope?: CallScope): void {
+    this.#check(scope);
     if (this.#readers > 0) throw inUse();
   }
 
@@ -677,8 +677,8 @@ export class KeyValueCache extends Disposable {
     return this.runtime;
   }
 
-  #layer(layer: number): Sequence[] {
-    this.#check();
+  #layer(layer: number, scope?: CallScope): Sequence[] {
+    this.#check(scope);
     const sequences = Number.isInteger(layer) ? this.#sequences[layer] : undefined;
     if (sequences) return sequences;
     throw invalidArgument('layer', `an integer from 0 to ${this.layout.layers - 1}`, layer);

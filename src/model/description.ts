@@ -123,7 +123,8 @@ export interface Placement {
 export interface BlockDescription {
   readonly attention: SelfAttentionDescription & Placement;
   readonly crossAttention?: (CrossAttentionDescription & Placement) | undefined;
-  readonly feedForward: FeedForwardDescription & Placement;
+  /** None in models of attention only. */
+  readonly feedForward?: (FeedForwardDescription & Placement) | undefined;
   /** x + A(norm x) + F(norm x): both sublayers of the same x. Without feedForward.before F gets what A got. */
   readonly parallel?: boolean | undefined;
 }

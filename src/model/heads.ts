@@ -1,0 +1,151 @@
+// What is computed from the last hidden state: logits, poolers, classifiers. A head chooses rows, and runs them through matrices
+// and norms.
+
+import { runEmbedding } from '../ops/linear/embedding.js';
+import { runFusedLinear } from '../ops/linear/fused-linear.js';
+import type { LinearWeights } from '../ops/linear/linear.js';
+import { runMeanPooling } from '../ops/rows/pooling.js';
+import { invalidArgument } from '../runtime/errors.js';
+import type { ActivationName, HeadDescription, HeadInput } from './description.js';
+import type { Parameters } from './parameters.js';
+import { Norm } from './layers/norm.js';
+import type { Pass, Rows } from './pass.js';
+
+/** Tokens of a call, as far as pooling needs them. */
+export interface PooledTokens {
+  readonly ids?: Int32Array | undefined;
+  /** Tokens of each row. */
+  readonly lengths?: Int32Array | undefined;
+  /** 1 for tokens, [batch, length]. */
+  readonly mask?: Uint8Array | undefined;
+}
+
+type Step =
+  | { readonly weights: LinearWeights; readonly activation?: ActivationName | undefined }
+  | { readonly norm: Norm };
+
+export class Head {
+  readonly name: HeadDescription['name'];
+  readonly of: HeadDescription['of'];
+  readonly #description: HeadDescription;
+  readonly #steps: readonly Step[];
+
+  constructor(parameters: Parameters, description: HeadDescription) {
+    this.name = description.name;
+    this.of = description.of;
+    this.#description = description;
+    this.#steps = description.steps.map((step) =>
+      step.kind === 'norm'
+        ? { norm: new Norm(parameters, step.norm) }
+        : { weights: parameters.matrix(step.matrix), activation: step.activation },
+    );
+  }
+
+  /** Channels of what comes out, of rows of so many. */
+  channels(given: number): number {
+    return this.#steps.reduce((width, step) => ('weights' in step ? step.weights.outFeatures : width), given);
+  }
+
+  /** Runs rows through the steps, to a target of `channels(...)` floats a row. */
+  run(pass: Pass, rows: Rows, target: Rows): void {
+    const { scope } = pass;
+    const last = this.#steps.length - 1;
+    let from = rows;
+    this.#steps.forEach((step, i) => {
+      const width = 'weights' in step ? step.weights.outFeatures : step.norm.channels;
+      const to = i === last ? target : pass.buffer(`head ${i % 2}`, width, rows.rows);
+      if ('norm' in step) step.norm.run(scope, from, to);
+      else {
+        const { factor, softcap } = this.#description;
+        const columns = { from: 0, to: width };
+        const end = i === last ? { factor, ...(softcap && { activation: 'softcap' as const, parameter: softcap }) } : {};
+        if (from.rows > 0)
+          runFusedLinear(scope, from, step.weights, columns, to, { activation: step.activation, ...end });
+      }
+      from = { ...to, rows: rows.rows };
+    });
+    if (last < 0) copyRows(pass, from, target, target.rowBytes / 4);
+  }
+
+  /** The rows of the hidden state [batch, length, channels] that the head reads. */
+  choose(pass: Pass, hidden: Rows, input: HeadInput, tokens: PooledTokens): Rows {
+    const channels = hidden.rowBytes / 4;
+    const { batch, length } = pass;
+    switch (input) {
+      case 'tokens':
+        return hidden;
+      case 'first':
+      case 'second': {
+        const offset = input === 'first' ? 0 : hidden.rowBytes;
+        return { address: hidden.address + offset, rowBytes: hidden.rowBytes * length, rows: batch };
+      }
+      case 'mean': {
+        const pooled = pass.buffer('pooled', channels, batch);
+        runMeanPooling(pass.scope, hidden, batch, length, channels, keptTokens(pass, tokens), pooled.address);
+        return pooled;
+      }
+      case 'firstAndMean': {
+        const pooled = pass.buffer('pooled', 2 * channels, batch);
+        for (let b = 0; b < batch; b++) {
+          const row = { ...hidden, address: hidden.address + b * length * hidden.rowBytes, rows: 1 };
+          const at = pooled.address + b * pooled.rowBytes;
+          copyRows(pass, row, { address: at, rowBytes: hidden.rowBytes, rows: 1 }, channels);
+          const rest = { ...row, address: row.address + row.rowBytes };
+          runMeanPooling(pass.scope, rest, 1, length - 1, channels, undefined, at + hidden.rowBytes);
+        }
+        return pooled;
+      }
+      default:
+        return gather(pass, hidden, this.#ends(pass, input, tokens));
+    }
+  }
+
+  /** One token of each row. */
+  #ends({ batch, length }: Pass, input: 'last' | 'lastEnd' | 'end', tokens: PooledTokens): Int32Array {
+    const { endTokenId } = this.#description;
+    const { ids, lengths, mask } = tokens;
+    return Int32Array.from({ length: batch }, (_, b) => {
+      const row = b * length;
+      if (input === 'last') return row + (mask ? mask.subarray(row, row + length).lastIndexOf(1) : (lengths?.[b] ?? length) - 1);
+      const own = ids!.subarray(row, row + length);
+      // CLIP's first tokenizers have the end token as their highest id, and configs that say 2.
+      const place =
+        input === 'end'
+          ? endTokenId === 2
+            ? own.indexOf(Math.max(...own))
+            : own.indexOf(endTokenId!)
+          : own.lastIndexOf(endTokenId!);
+      if (place < 0) throw invalidArgument(`inputIds[${b}]`, `the end token ${endTokenId}, which the model reads`, 'none');
+      return row + place;
+    });
+  }
+}
+
+/** Which tokens are meant, [batch, length] floats of 1 and 0; undefined where it is all of them. */
+export function keptTokens({ scope, batch, length }: Pass, { lengths, mask }: PooledTokens): number | undefined {
+  if (!lengths && !mask) return undefined;
+  const kept = new Float32Array(batch * length);
+  for (let i = 0; i < kept.length; i++)
+    kept[i] = mask ? mask[i]! : i % length < lengths![Math.floor(i / length)]! ? 1 : 0;
+  return scope.floats(kept);
+}
+
+/** Some rows, one after the other. */
+export function gather(pass: Pass, from: Rows, rows: Int32Array): Rows {
+  const channels = from.rowBytes / 4;
+  const gathered = pass.buffer('gathered', channels, rows.length);
+  lookUp(pass, from.address, channels, rows, gathered.address);
+  return gathered;
+}
+
+/** Rows as they follow each other, copied. */
+export function copyRows(pass: Pass, from: Rows, target: Rows, channels: number): void {
+  const step = from.rowBytes / 4 / channels;
+  lookUp(pass, from.address, channels, Int32Array.from({ length: from.rows }, (_, i) => i * step), target.address);
+}
+
+function lookUp({ scope }: Pass, table: number, channels: number, rows: Int32Array, target: number): void {
+  if (rows.length === 0) return;
+  const place = { address: table, channels, packed: false };
+  runEmbedding(scope, scope.integers(rows), rows.length, place, target, { factor: 1, add: false });
+}

@@ -1,0 +1,418 @@
+// A model: stacks and heads over loaded parameters, and its calls.
+
+import { KeyValueCache } from '../cache/key-value-cache.js';
+import type { KeyValueCacheOptions } from '../cache/key-value-cache.js';
+import { runNormalize } from '../ops/norms/normalize.js';
+import { callAsync, callNow } from '../runtime/call.js';
+import type { AsyncOptions } from '../runtime/call.js';
+import type { CallScope } from '../runtime/call-scope.js';
+import { checkInstance, checkOptions } from '../runtime/checks.js';
+import type { NamesOf } from '../runtime/checks.js';
+import { Disposable } from '../runtime/disposable.js';
+import { power } from '../math/elementary.js';
+import { AttentionError, invalidArgument } from '../runtime/errors.js';
+import type { Operation } from '../runtime/operation.js';
+import type { Runtime } from '../runtime/runtime.js';
+import type { Tensor } from '../runtime/tensor.js';
+import type {
+  EncoderDecoderDescription,
+  GenerationDefaults,
+  ModelDescription,
+  TokenInput,
+} from './description.js';
+import { generate, readPrompt } from './generation/generate.js';
+import type { GenerateOptions, GenerationStep } from './generation/generate.js';
+import type { Head, PooledTokens } from './heads.js';
+import { namedInputs, readTokens } from './inputs.js';
+import type { ModelInputs } from './inputs.js';
+import { rowsOfTensor, Stack } from './layers/stack.js';
+import { ModelOutput } from './output.js';
+import type { ModelResults, TowerOutput } from './output.js';
+import type { Parameters } from './parameters.js';
+import type { Context } from './pass.js';
+import { countsOf, IDS, runFrames, runPictures, runTokens } from './run.js';
+import type { Ran, WantedOfStack } from './run.js';
+import type { SentencePooling } from './sentence.js';
+
+/** Options of a call of a model. */
+export interface ModelForwardOptions {
+  /** Logits of all tokens (default), of the last token of each row only, or none. Of language models. */
+  readonly logits?: 'all' | 'last' | 'none' | undefined;
+  /** Also return what enters each block. */
+  readonly returnHiddenStates?: boolean | undefined;
+  /** Also return a record of each block's attention, for `attentionWeights`, `attentionEntropy`, `topKeys`, `receivedWeight`. */
+  readonly returnRecord?: boolean | undefined;
+  /** Also return the weights of each block, [batch, heads, queries, keys]: memory grows with the square of the length. */
+  readonly returnWeights?: boolean | undefined;
+  /** Tokens go on after those it holds, and are appended to it: `model.createCache()`. Of decoders. */
+  readonly cache?: KeyValueCache | undefined;
+}
+
+const FORWARD_NAMES = {
+  logits: 1,
+  returnHiddenStates: 1,
+  returnRecord: 1,
+  returnWeights: 1,
+  cache: 1,
+} satisfies NamesOf<ModelForwardOptions>;
+
+/**
+ * A transformer with its weights, made by `loadModel`.
+ *
+ * @example
+ * ```js
+ * const { logits } = gpt2.forward({ inputIds: [[5, 6, 7]] });
+ * logits.shape; // [1, 3, 16]
+ * ```
+ */
+export class Model extends Disposable {
+  /** Where the weights are. */
+  readonly runtime: Runtime;
+  /** What it is made of, and what its checkpoint calls it. */
+  readonly description: ModelDescription;
+  /** Names in the checkpoint that the model has no use for. */
+  readonly leftAside: readonly string[];
+  /** @internal */
+  readonly parameters: Parameters;
+  readonly #stacks: readonly Stack[];
+  readonly #heads: readonly Head[];
+  readonly #visionHeads: readonly Head[];
+  readonly #sentence: SentencePooling | undefined;
+  readonly #logitScale: Tensor<'float32'> | undefined;
+  readonly #ownsRuntime: boolean;
+  #disposed = false;
+
+  /** @internal */
+  constructor(
+    parameters: Parameters,
+    description: ModelDescription,
+    more: {
+      readonly leftAside: readonly string[];
+      readonly stacks: readonly Stack[];
+      readonly heads: readonly Head[];
+      readonly visionHeads: readonly Head[];
+      readonly sentence?: SentencePooling | undefined;
+      readonly logitScale?: Tensor<'float32'> | undefined;
+      readonly ownsRuntime: boolean;
+    },
+  ) {
+    super();
+    this.runtime = parameters.runtime;
+    this.parameters = parameters;
+    this.description = description;
+    this.leftAside = more.leftAside;
+    this.#stacks = more.stacks;
+    this.#heads = more.heads;
+    this.#visionHeads = more.visionHeads;
+    this.#sentence = more.sentence;
+    this.#logitScale = more.logitScale;
+    this.#ownsRuntime = more.ownsRuntime;
+  }
+
+  /** The family, as `model_type` in configs calls it. */
+  get family(): string {
+    return this.description.family;
+  }
+
+  /** Weights and biases, those that are used twice counted once. */
+  get parameterCount(): number {
+    return this.parameters.count;
+  }
+
+  /** Bytes of linear memory that the weights take. */
+  get bytes(): number {
+    return this.parameters.bytes;
+  }
+
+  /** @internal How generation begins and ends. */
+  get generationDefaults(): GenerationDefaults {
+    return this.description.generation ?? { endTokenIds: [] };
+  }
+
+  /** @internal The stack that speaks. */
+  get decoder(): Stack {
+    return this.#stacks.at(-1)!;
+  }
+
+  /**
+   * Runs the model.
+   *
+   * @throws AttentionError INVALID_ARGUMENT, INVALID_SHAPE, INVALID_DTYPE, INVALID_STATE, OUT_OF_MEMORY
+   */
+  forward(inputs: ModelInputs, options: ModelForwardOptions = {}): ModelOutput {
+    return callNow(modelOperation, [this, inputs], options);
+  }
+
+  /** {@link forward} in slices of some milliseconds between turns of the event loop: the same bits, and the page lives on. */
+  forwardAsync(inputs: ModelInputs, options: ModelForwardOptions & AsyncOptions = {}): Promise<ModelOutput> {
+    return callAsync(modelOperation, [this, inputs], options);
+  }
+
+  /**
+   * A key/value cache with this model's sizes, for `forward` of decoders.
+   *
+   * @throws AttentionError UNSUPPORTED of a model that is no decoder
+   */
+  createCache(options: Pick<KeyValueCacheOptions, 'batch' | 'capacity' | 'storage'> = {}): KeyValueCache {
+    this.check();
+    if (this.description.kind !== 'decoder' && this.description.kind !== 'encoder-decoder') {
+      throw new AttentionError({
+        code: 'UNSUPPORTED',
+        argument: 'createCache',
+        expected: 'a decoder',
+        received: `${this.family}, which reads all of its input at once`,
+      });
+    }
+    checkOptions(options, { batch: 1, capacity: 1, storage: 1 });
+    return new KeyValueCache(this.runtime, { ...cacheSizes(this.decoder, 'attention'), ...options });
+  }
+
+  /**
+   * Goes on with texts, a token at a time: prompts of any lengths side by side, greedily or by chance (temperature, topK, topP, seed).
+   * Of encoders with decoders the encoder's input is given, and where the decoder begins, if not as the config says.
+   *
+   * ```js
+   * for await (const { tokens } of gpt2.generate({ inputIds: [[5, 6, 7]] }, { maxNewTokens: 20 })) console.log(tokens[0]);
+   * ```
+   *
+   * @throws AttentionError INVALID_ARGUMENT, UNSUPPORTED of a model that is no decoder, INVALID_STATE, OUT_OF_MEMORY: all when the first
+   *   token is asked for
+   */
+  generate(
+    inputs: ModelInputs,
+    options: GenerateOptions = {},
+  ): AsyncGenerator<GenerationStep, void, undefined> {
+    return generate(this, inputs, options);
+  }
+
+  /** Reads the beginning of a prompt once, for the option `prefix` of any number of calls of `generate`. */
+  readPrompt(
+    inputs: ModelInputs,
+    options: Pick<GenerateOptions, 'prefix' | 'storage' | 'signal'> = {},
+  ): Promise<KeyValueCache> {
+    return readPrompt(this, inputs, options);
+  }
+
+  /** @internal `forward` as part of a call. */
+  run(scope: CallScope, inputs: ModelInputs, options: ModelForwardOptions): ModelOutput {
+    this.check();
+    const { logits } = options;
+    if (logits !== undefined && logits !== 'all' && logits !== 'last' && logits !== 'none')
+      throw invalidArgument('logits', "'all', 'last' or 'none'", logits);
+    scope.lasting ||= options.returnRecord ?? false;
+    const { description } = this;
+    switch (description.kind) {
+      case 'encoder-decoder':
+        return new ModelOutput(this.#runBoth(scope, description, inputs, options));
+      case 'dual':
+        return new ModelOutput(this.#runDual(scope, inputs, options));
+      default:
+        return new ModelOutput(this.#runSingle(scope, inputs, options));
+    }
+  }
+
+  #runSingle(scope: CallScope, given: ModelInputs, options: ModelForwardOptions): ModelResults {
+    const [stack] = this.#stacks as [Stack];
+    if (stack.patches) {
+      const { pixelValues } = namedInputs(given, ['pixelValues']);
+      const ran = runPictures(scope, stack, pixelValues, options);
+      return { ...ran.output, ...this.#runHeads(this.#heads, ran, {}, options) };
+    }
+    const input = stack.description.input as TokenInput;
+    const allowed = ['inputIds', 'attentionMask', 'positionIds'] as const;
+    const inputs = namedInputs(given, input.types ? [...allowed, 'tokenTypeIds'] : allowed);
+    const tokens = readTokens(input, IDS, inputs, this.#past(options.cache));
+    const cached = options.cache && { cache: options.cache, counts: countsOf(tokens) };
+    const ran = runTokens(scope, stack, { tokens, wanted: options, cached });
+    const sentence = this.#sentence?.run(ran.pass, ran.hidden, tokens);
+    return {
+      ...ran.output,
+      ...this.#runHeads(this.#heads, ran, tokens, options),
+      ...(sentence && { sentenceEmbedding: sentence }),
+    };
+  }
+
+  #runBoth(
+    scope: CallScope,
+    { decoder }: EncoderDecoderDescription,
+    given: ModelInputs,
+    options: ModelForwardOptions,
+  ): ModelResults {
+    const inputs = namedInputs(given, this.#bothInputs());
+    const [encoder, stack] = this.#stacks as [Stack, Stack];
+    const encoded = this.#encode(scope, encoder, inputs, options);
+    const input = decoder.input as TokenInput;
+    const names = { ids: 'decoderInputIds', mask: 'decoderAttentionMask' } as const;
+    const tokens = readTokens(input, names, inputs, this.#past(options.cache));
+    const cached = options.cache && { cache: options.cache, counts: countsOf(tokens) };
+    const { context } = encoded;
+    if (tokens.batch !== encoded.ran.pass.batch)
+      throw invalidArgument('decoderInputIds', `a batch of ${encoded.ran.pass.batch}, as the encoder's`, tokens.batch);
+    const call = { tokens, wanted: options, cached, context };
+    const ran = runTokens(scope, stack, call);
+    return {
+      ...ran.output,
+      encoder: encoded.ran.output,
+      ...this.#runHeads(this.#heads, ran, tokens, options),
+    };
+  }
+
+  #bothInputs(): readonly (keyof ModelInputs)[] {
+    const own: readonly (keyof ModelInputs)[] = this.#stacks[0]!.frames
+      ? ['inputFeatures']
+      : ['inputIds', 'attentionMask'];
+    return [...own, 'decoderInputIds', 'decoderAttentionMask'];
+  }
+
+  #encode(
+    scope: CallScope,
+    encoder: Stack,
+    inputs: ModelInputs,
+    options: WantedOfStack,
+  ): { ran: Ran; context: Context } {
+    if (encoder.frames) {
+      const ran = runFrames(scope, encoder, inputs.inputFeatures, options);
+      return { ran, context: { hidden: ran.hidden, length: ran.pass.length } };
+    }
+    const tokens = readTokens(encoder.description.input as TokenInput, IDS, inputs);
+    const ran = runTokens(scope, encoder, { tokens, wanted: options });
+    return { ran, context: { ...ran.pass.kept, hidden: ran.hidden, length: tokens.length } };
+  }
+
+  /** @internal Encodes once for all that is to be generated: keys and values of the encoder, by layers of the decoder. */
+  encodeForGeneration(scope: CallScope, given: ModelInputs): { context: Context; batch: number } {
+    const allowed = this.#bothInputs().slice(0, -2);
+    const [encoder, decoder] = this.#stacks as [Stack, Stack];
+    const { ran, context } = this.#encode(scope, encoder, namedInputs(given, allowed), {});
+    const { batch } = ran.pass;
+    const cache = new KeyValueCache(this.runtime, { ...cacheSizes(decoder, 'crossAttention'), batch });
+    scope.onFailure(() => cache.dispose());
+    decoder.blocks.forEach((block, layer) => block.cross!.fill(ran.pass, layer, context, cache));
+    const mask = context.mask && scope.make(context.mask.shape, 'bool');
+    if (mask) scope.copy(context.mask, mask);
+    scope.then(() => ran.output.lastHiddenState.dispose());
+    return { batch, context: { length: context.length, mask, cached: cache } };
+  }
+
+  #runDual(scope: CallScope, given: ModelInputs, options: ModelForwardOptions): ModelResults {
+    const inputs = namedInputs(given, ['inputIds', 'attentionMask', 'positionIds', 'pixelValues']);
+    const [textStack, visionStack] = this.#stacks as [Stack, Stack];
+    const both = inputs.inputIds !== undefined && inputs.pixelValues !== undefined;
+    const tower = (ran: Ran, heads: readonly Head[], tokens: PooledTokens): TowerOutput => {
+      const { features } = this.#runHeads(heads, ran, tokens, {}) as unknown as TowerOutput;
+      const embeddings = scope.make(features.shape);
+      runNormalize(scope, rowsOfTensor(features), rowsOfTensor(embeddings));
+      return { ...ran.output, features, embeddings };
+    };
+    const results: { -readonly [Name in keyof ModelResults]: ModelResults[Name] } = {};
+    if (inputs.inputIds !== undefined) {
+      const tokens = readTokens(textStack.description.input as TokenInput, IDS, inputs);
+      const ran = runTokens(scope, textStack, { tokens, wanted: options });
+      results.text = tower(ran, this.#heads, tokens);
+    }
+    if (inputs.pixelValues !== undefined)
+      results.vision = tower(runPictures(scope, visionStack, inputs.pixelValues, options), this.#visionHeads, {});
+    if (!results.text && !results.vision) throw invalidArgument('inputs', 'inputIds, pixelValues or both', given);
+    if (both) this.#compare(scope, results);
+    return results;
+  }
+
+  /** Products of all embeddings of pictures with all of texts, times the model's factor. A few numbers: no kernel. */
+  #compare(scope: CallScope, results: { -readonly [Name in keyof ModelResults]: ModelResults[Name] }): void {
+    const texts = results.text!.embeddings;
+    const pictures = results.vision!.embeddings;
+    const [count, channels] = texts.shape as [number, number];
+    const [rows] = pictures.shape as [number];
+    const perImage = (results.logitsPerImage = scope.make([rows, count]));
+    const perText = (results.logitsPerText = scope.make([count, rows]));
+    scope.then(() => {
+      const factor = power(Math.E, this.#logitScale!.data[0]!);
+      for (let i = 0; i < rows; i++) {
+        for (let t = 0; t < count; t++) {
+          let sum = 0;
+          for (let c = 0; c < channels; c++)
+            sum += pictures.data[i * channels + c]! * texts.data[t * channels + c]!;
+          perImage.data[i * count + t] = perText.data[t * rows + i] = factor * sum;
+        }
+      }
+    });
+  }
+
+  /** @internal What the heads make of rows that came out. */
+  runHeads(ran: Ran, tokens: PooledTokens, options: ModelForwardOptions): ModelResults {
+    return this.#runHeads(this.#heads, ran, tokens, options);
+  }
+
+  #runHeads(
+    heads: readonly Head[],
+    { pass, hidden }: Ran,
+    tokens: PooledTokens,
+    { logits = 'all' }: ModelForwardOptions,
+  ): ModelResults {
+    const results: Record<string, Tensor<'float32'>> = {};
+    const { scope, batch, length } = pass;
+    for (const head of heads) {
+      const perToken = head.of === 'tokens';
+      if (perToken && logits === 'none') continue;
+      const lastOnly = perToken && logits === 'last';
+      const rows =
+        typeof head.of === 'object'
+          ? rowsOfTensor(results[head.of.head]!)
+          : head.choose(pass, hidden, lastOnly ? 'last' : head.of, tokens);
+      const channels = head.channels(rows.channels);
+      const target = scope.make(perToken && !lastOnly ? [batch, length, channels] : [batch, channels]);
+      head.run(pass, rows, rowsOfTensor(target));
+      results[head.name] = target;
+    }
+    const { description } = this;
+    if ('logits' in description && description.logits) {
+      const [first, second] = description.logits.meanOf.map((name) => results[name]!) as [Tensor, Tensor];
+      const mean = (results.logits = scope.make(first.shape));
+      scope.then(() => {
+        for (let i = 0; i < mean.size; i++) mean.data[i] = (first.data[i]! + second.data[i]!) / 2;
+      });
+    }
+    return results as ModelResults;
+  }
+
+  /** Tokens that a cache holds, of each row. */
+  #past(cache: KeyValueCache | undefined): number[] | undefined {
+    if (cache === undefined) return undefined;
+    checkInstance('cache', cache, KeyValueCache);
+    const { layers } = cache.layout;
+    const { description } = this;
+    const decodes = description.kind === 'decoder' || description.kind === 'encoder-decoder';
+    if (cache.runtime !== this.runtime || !decodes || layers !== this.decoder.blocks.length) {
+      throw invalidArgument('cache', 'one that createCache() of this model made', cache);
+    }
+    return cache.lengths();
+  }
+
+  /** Frees the weights, and the runtime if `loadModel` made it. Safe to repeat. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    for (const stack of this.#stacks) stack.dispose();
+    this.parameters.dispose();
+    if (this.#ownsRuntime) this.runtime.dispose();
+  }
+
+  /** @internal Throws DISPOSED. */
+  check(): void {
+    if (this.#disposed) throw new AttentionError({ code: 'DISPOSED', message: 'the model was disposed' });
+    this.runtime.check();
+  }
+}
+
+const modelOperation: Operation<[model: Model, inputs: ModelInputs], ModelForwardOptions, ModelOutput> = {
+  inputs: ['model', 'inputs'],
+  options: FORWARD_NAMES,
+  runtime: ([model]) => checkInstance('model', model, Model).runtime,
+  run: (scope, [model, inputs], options) => model.run(scope, inputs, options),
+};
+
+function cacheSizes(stack: Stack, which: 'attention' | 'crossAttention') {
+  const blocks = stack.description.blocks;
+  const { keyValueHeads: numKeyValueHeads, headDim } = blocks[0]![which]!;
+  return { layers: blocks.length, numKeyValueHeads, headDim };
+}

@@ -1,0 +1,134 @@
+// Calls of a stack: from ids, pictures or sound to the rows that come out, and what the caller wants to see of the way.
+
+import { invalidArgument } from '../runtime/errors.js';
+import { checkDataType } from '../runtime/inputs.js';
+import type { CallScope } from '../runtime/call-scope.js';
+import type { Tensor } from '../runtime/tensor.js';
+import type { ModelInputs, ReadTokens } from './inputs.js';
+import { rowsOfTensor } from './layers/stack.js';
+import type { Stack } from './layers/stack.js';
+import type { StackOutput } from './output.js';
+import { Pass } from './pass.js';
+import type { CachedKeys, Context, KeptKeys, Rows, Wanted } from './pass.js';
+
+/** What a caller may want to see of a stack. */
+export interface WantedOfStack extends Wanted {
+  readonly returnHiddenStates?: boolean | undefined;
+}
+
+/** A call of a stack over tokens. */
+interface TokenCall {
+  readonly tokens: ReadTokens;
+  readonly wanted?: WantedOfStack | undefined;
+  readonly cached?: CachedKeys | undefined;
+  readonly context?: Context | undefined;
+}
+
+/** Rows that came out of a stack, and what was seen on the way. */
+export interface Ran {
+  readonly pass: Pass;
+  /** What came out, after the last norm. */
+  readonly hidden: Rows;
+  readonly output: StackOutput;
+}
+
+/** What the tokens of a model's input are called. */
+export const IDS = { ids: 'inputIds', mask: 'attentionMask' } as const;
+
+/** Tokens that each row has, for a cache, which takes padding on the right only. */
+export function countsOf({ batch, length, lengths, mask }: ReadTokens): Int32Array {
+  if (mask) throw invalidArgument('attentionMask', 'padding on the right, together with a cache', 'padding elsewhere');
+  return lengths ?? new Int32Array(batch).fill(length);
+}
+
+/** Padding as attention takes it. */
+function keptKeys(scope: CallScope, { batch, length, lengths, mask }: ReadTokens): KeptKeys {
+  if (mask) return { mask: scope.tensor('attentionMask', { data: mask, shape: [batch, 1, 1, length] }) as Tensor<'bool'> };
+  return { keyLengths: lengths };
+}
+
+/** Tokens through a stack. */
+export function runTokens(scope: CallScope, stack: Stack, call: TokenCall): Ran {
+  const { tokens, wanted, cached, context } = call;
+  const { batch, length } = tokens;
+  const kept = cached ? {} : keptKeys(scope, tokens);
+  const pass = new Pass(
+    scope,
+    { batch, length, positions: tokens.rotations },
+    { wanted: seenOf(wanted), kept, cached, context },
+  );
+  return runStack(pass, stack, wanted, (x) => stack.tokens!.run(scope, tokens, x));
+}
+
+/** Pictures through a stack. */
+export function runPictures(
+  scope: CallScope,
+  stack: Stack,
+  given: ModelInputs['pixelValues'],
+  options: WantedOfStack,
+): Ran {
+  if (given === undefined) throw invalidArgument('pixelValues', '[batch, channels, height, width]', given);
+  const pixels = scope.tensor('pixelValues', given);
+  checkDataType('pixelValues', pixels, 'float32');
+  const patches = stack.patches!;
+  const batch = pixels.shape[0] ?? 0;
+  const pass = new Pass(scope, { batch, length: patches.tokens, positions: [] }, { wanted: seenOf(options) });
+  return runStack(pass, stack, options, (x) => patches.run(scope, pixels, x));
+}
+
+/** Sound through a stack. */
+export function runFrames(
+  scope: CallScope,
+  stack: Stack,
+  given: ModelInputs['inputFeatures'],
+  options: WantedOfStack,
+): Ran {
+  if (given === undefined) throw invalidArgument('inputFeatures', '[batch, melBins, frames]', given);
+  const features = scope.tensor('inputFeatures', given);
+  checkDataType('inputFeatures', features, 'float32');
+  const frames = stack.frames!;
+  const [batch = 0, , count = 0] = features.shape;
+  const length = Math.max(0, frames.lengthOf(count));
+  const pass = new Pass(scope, { batch, length, positions: [] }, { wanted: seenOf(options) });
+  return runStack(pass, stack, options, (x) => frames.run(scope, features, x));
+}
+
+function seenOf({ returnRecord, returnWeights }: Wanted = {}): Wanted {
+  return { returnRecord, returnWeights };
+}
+
+/** Input, blocks and last norm, with what was seen on the way. */
+function runStack(
+  pass: Pass,
+  stack: Stack,
+  { returnHiddenStates }: WantedOfStack = {},
+  enter: (x: Rows) => void,
+): Ran {
+  const { scope, batch, length } = pass;
+  const shape = [batch, length, stack.description.embedDim];
+  const last = scope.make([batch, length, stack.channels]);
+  const states: Tensor<'float32'>[] = [];
+  const flowing = stack.endsBare ? last : scope.temporary(shape);
+  const x = rowsOfTensor(flowing);
+  if (x.rows > 0) {
+    enter(x);
+    stack.run(pass, x, () => {
+      if (!returnHiddenStates) return;
+      const state = scope.make(shape);
+      scope.copy(flowing, state);
+      states.push(state);
+    });
+  }
+  const hidden = stack.finish(pass, x, rowsOfTensor(last));
+  const { self, cross } = pass;
+  const seen = (name: string, list: readonly unknown[]) => (list.length > 0 ? { [name]: list } : {});
+  const output = {
+    lastHiddenState: last,
+    ...seen('hiddenStates', states),
+    ...seen('records', self.records),
+    ...seen('attentions', self.weights),
+    ...seen('crossRecords', cross.records),
+    ...seen('crossAttentions', cross.weights),
+  };
+  return { pass, hidden, output };
+}
