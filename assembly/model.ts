@@ -3,5 +3,9 @@
 
 export { heapBase } from './memory';
 
-// Exported so that the optimiser keeps each of them a function of its own.
+// Products
+export { fusedProduct, fusedProductScratchBytes } from './gemm/product';
+
+// Exported so that the optimiser keeps each of them a function of its own: inlined into their caller they spill.
 export { activateRow } from './math/activations';
+export * from './gemm/apart';
