@@ -1,15 +1,14 @@
 // Every export of the pack *attention*, grouped; nothing else stands here.
 // Kernels take pointers, sizes and caller-given scratch. They allocate nothing and hold no static data.
 
-import { twoPanels as panels, fourTiles as fourMicroKernels, tile as microKernel, Rows1, Rows2, Rows3, Rows4, Rows5, Rows6 } from './gemm/tile';
 import { integerTiles } from './attention/integers';
+import { Rows1, Rows2, Rows3, Rows4 } from './gemm/tile';
 
 export { heapBase } from './memory';
 
 // Products
 export { packColumns, packRows } from './gemm/pack';
 export { product, productScratchBytes } from './gemm/product';
-export { rowOverFourPanels, rowOverPanel, twoRowsOverTwoPanels } from './gemm/row';
 
 // Rows
 export { copyElements } from './rows/copy';
@@ -36,37 +35,8 @@ export { rotaryTables } from './rotary/tables';
 
 // Exported so that the optimiser keeps each of them a function of its own: inlined into their caller they spill.
 export { exp2Rows } from './math/exp2';
-export function tile1(a: usize, panel: usize, c: usize, depth: i32, adding: bool): void {
-  microKernel<Rows1>(a, panel, c, depth, adding);
-}
-export function tile2(a: usize, panel: usize, c: usize, depth: i32, adding: bool): void {
-  microKernel<Rows2>(a, panel, c, depth, adding);
-}
-export function tile3(a: usize, panel: usize, c: usize, depth: i32, adding: bool): void {
-  microKernel<Rows3>(a, panel, c, depth, adding);
-}
-export function tile4(a: usize, panel: usize, c: usize, depth: i32, adding: bool): void {
-  microKernel<Rows4>(a, panel, c, depth, adding);
-}
-export function tile5(a: usize, panel: usize, c: usize, depth: i32, adding: bool): void {
-  microKernel<Rows5>(a, panel, c, depth, adding);
-}
-export function tile6(a: usize, panel: usize, c: usize, depth: i32, adding: bool): void {
-  if (ASC_FEATURE_RELAXED_SIMD) microKernel<Rows6>(a, panel, c, depth, adding);
-}
-export function fourTiles(a: usize, panel: usize, c: usize, depth: i32, adding: bool): void {
-  if (ASC_FEATURE_RELAXED_SIMD) fourMicroKernels<Rows6>(a, panel, c, depth, adding);
-  else fourMicroKernels<Rows5>(a, panel, c, depth, adding);
-}
-export function twoPanels4(a: usize, panel: usize, panelStride: usize, c: usize, depth: i32, adding: bool): void {
-  panels<Rows4>(a, panel, panelStride, c, depth, adding);
-}
-export function twoPanels5(a: usize, panel: usize, panelStride: usize, c: usize, depth: i32, adding: bool): void {
-  panels<Rows5>(a, panel, panelStride, c, depth, adding);
-}
-export function twoPanels6(a: usize, panel: usize, panelStride: usize, c: usize, depth: i32, adding: bool): void {
-  if (ASC_FEATURE_RELAXED_SIMD) panels<Rows6>(a, panel, panelStride, c, depth, adding);
-}
+export * from './gemm/apart';
+export { rowOverPanel } from './gemm/row';
 export function integerTiles1(
   a: usize, aStride: usize, panel: usize, panelStride: usize, depth: i32, tiles: i32, c: usize, cStride: usize, steps: usize,
   scales: usize, key: usize,

@@ -2,3 +2,10 @@
 // Kernels take pointers, sizes and caller-given scratch. They allocate nothing and hold no static data.
 
 export { heapBase } from './memory';
+
+// Products
+export { fusedProduct, fusedProductScratchBytes } from './gemm/product';
+
+// Exported so that the optimiser keeps each of them a function of its own: inlined into their caller they spill.
+export { activateRow } from './math/activations';
+export * from './gemm/apart';

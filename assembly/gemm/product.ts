@@ -15,7 +15,13 @@
 // multiples of PIECE whatever the blocks, so the bits are the same for any of them.
 //
 // Rows are cut into blocks by the caller. A tile is a block of rows by a panel; tiles of a block of rows follow each other.
+//
+// The driver is generic: what is done with sums that are whole is a type. `Plain` is this product; with `EpilogueParameters`
+// (epilogue.ts) sums stand in scratch until then, because Y may be an operand, and there may be those of a second matrix:
+//
+//   sums, then those of the gate   [panels of a group, or where X is held for a part of the depth of all groups][row][8 each]
 
+import { EpilogueParameters, finishRows } from './epilogue';
 import { multiplyPiece, rowsTogether } from './piece';
 import { PANEL, PANEL_BYTES, PIECE, ROW_BYTES } from './tile';
 
@@ -26,11 +32,23 @@ const DEPTH_BLOCK: i32 = 8 * PIECE;
 /** Panels of a part. */
 const GROUP: i32 = 4;
 const PART_BYTES: usize = <usize>GROUP * PANEL_BYTES;
+/** Most panels whose sums wait for the rest of the depth. */
+const WAITING: i32 = 32;
+
+/** No epilogue: Y is where sums stand from the first piece on. */
+@unmanaged
+class Plain {}
 
 /** Bytes of scratch for blocks of so many rows: a panel's row, Z, pieces of X. */
 export function productScratchBytes(rowsInBlock: i32, depth: i32): usize {
   const pieces = (min(depth, DEPTH_BLOCK) + PIECE - 1) / PIECE;
   return PANEL_BYTES + <usize>(rowsTogether() + rowsInBlock * pieces) * ROW_BYTES;
+}
+
+/** The same with an epilogue, for blocks of rows by so many panels. */
+export function fusedProductScratchBytes(rowsInBlock: i32, depth: i32, panels: i32, gated: bool): usize {
+  const sums = <usize>(rowsInBlock * (depth > DEPTH_BLOCK ? min(panels, WAITING) : GROUP)) * PANEL_BYTES;
+  return productScratchBytes(rowsInBlock, depth) + (gated ? 2 * sums : sums);
 }
 
 /**
@@ -48,6 +66,34 @@ export function product(
   x: usize, xStride: usize, rows: i32, depth: i32, panels: usize, columns: i32, panelFrom: i32, panelTo: i32, bias: usize,
   y: usize, yStride: usize, rowsInBlock: i32, scratch: usize, tileFrom: i32, tileTo: i32,
 ): void {
+  productWith<Plain>(
+    x, xStride, rows, depth, panels, columns, panelFrom, panelTo, bias, y, yStride, rowsInBlock, 0, scratch, tileFrom, tileTo,
+  );
+}
+
+/**
+ * `product` with what `finishRows` does to its sums.
+ *
+ * @param y        may be the residual
+ * @param epilogue EpilogueParameters
+ * @param scratch  fusedProductScratchBytes
+ */
+export function fusedProduct(
+  x: usize, xStride: usize, rows: i32, depth: i32, panels: usize, columns: i32, panelFrom: i32, panelTo: i32, bias: usize,
+  y: usize, yStride: usize, rowsInBlock: i32, epilogue: usize, scratch: usize, tileFrom: i32, tileTo: i32,
+): void {
+  productWith<EpilogueParameters>(
+    x, xStride, rows, depth, panels, columns, panelFrom, panelTo, bias, y, yStride, rowsInBlock, epilogue, scratch, tileFrom,
+    tileTo,
+  );
+}
+
+// @ts-ignore: decorator
+@inline
+function productWith<Epilogue>(
+  x: usize, xStride: usize, rows: i32, depth: i32, panels: usize, columns: i32, panelFrom: i32, panelTo: i32, bias: usize,
+  y: usize, yStride: usize, rowsInBlock: i32, epilogue: usize, scratch: usize, tileFrom: i32, tileTo: i32,
+): void {
   const width = panelTo - panelFrom;
   while (tileFrom < tileTo) {
     const rowBlock = tileFrom / width;
@@ -57,12 +103,13 @@ export function product(
     const rowFrom = rowBlock * rowsInBlock;
     const count = min(rowsInBlock, rows - rowFrom);
     // A single row has nothing to keep in a cache: it takes panels from end to end.
-    const panelStep = count == 1 ? GROUP : width;
+    let panelStep = count == 1 ? GROUP : width;
+    if (offsetof<Epilogue>() > 0 && depth > DEPTH_BLOCK) panelStep = min(panelStep, WAITING);
     for (let panel = from; panel < to; panel += panelStep) {
       for (let depthFrom = 0; depthFrom < depth; depthFrom += DEPTH_BLOCK) {
-        block(
+        block<Epilogue>(
           x + <usize>rowFrom * xStride, xStride, count, depth, depthFrom, panels, columns, bias,
-          y + <usize>rowFrom * yStride, yStride, scratch, panel, min(to, panel + panelStep),
+          y + <usize>rowFrom * yStride, yStride, rowFrom, epilogue, scratch, panel, min(to, panel + panelStep),
         );
       }
     }
@@ -70,9 +117,9 @@ export function product(
   }
 }
 
-function block(
+function block<Epilogue>(
   x: usize, xStride: usize, rows: i32, depth: i32, depthFrom: i32, panels: usize, columns: i32, bias: usize, y: usize,
-  yStride: usize, scratch: usize, panelFrom: i32, panelTo: i32,
+  yStride: usize, rowFrom: i32, epilogue: usize, scratch: usize, panelFrom: i32, panelTo: i32,
 ): void {
   const depthTo = min(depth, depthFrom + DEPTH_BLOCK);
   const z = scratch + PANEL_BYTES;
@@ -94,7 +141,30 @@ function block(
       for (let row = 0; row < rows; row += rowsTogether()) {
         const some = min(rowsTogether(), rows - row);
         someRows(piece + <usize>row * ROW_BYTES, pieceBytes, some, steps, panel, panelStride, count, z);
-        addParts(y + <usize>row * yStride + at, yStride, some, z, (steps + PIECE - 1) / PIECE, width, k, end, scratch);
+        if (offsetof<Epilogue>() == 0) {
+          addParts(y + <usize>row * yStride + at, yStride, some, z, (steps + PIECE - 1) / PIECE, width, k, end, scratch);
+        } else {
+          const parameters = changetype<EpilogueParameters>(epilogue);
+          const waiting = depth > DEPTH_BLOCK;
+          const sumsStride = <usize>count * PANEL_BYTES;
+          const sums =
+            scratch + productScratchBytes(rows, depth) +
+            (waiting ? <usize>((from - panelFrom) * rows) * PANEL_BYTES : 0) +
+            (depth > PARTS * PIECE ? <usize>row * sumsStride : 0);
+          const gateSums = sums + <usize>(rows * (waiting ? panelTo - panelFrom : GROUP)) * PANEL_BYTES;
+          const parts = (steps + PIECE - 1) / PIECE;
+          addParts(sums, sumsStride, some, z, parts, count * PANEL, k, end, scratch);
+          if (parameters.gate) {
+            const gatePanel = parameters.gate + (panel - panels);
+            someRows(piece + <usize>row * ROW_BYTES, pieceBytes, some, steps, gatePanel, panelStride, count, z);
+            addParts(gateSums, sumsStride, some, z, parts, count * PANEL, k, end ? parameters.gateBias + at : 0, scratch);
+          }
+          if (end) {
+            finishRows(
+              parameters, sums, gateSums, some, count, rowFrom + row, column, width, y + <usize>row * yStride, yStride,
+            );
+          }
+        }
       }
       piece += <usize>PARTS * pieceBytes;
     }

@@ -9,3 +9,7 @@ import type { KernelPack } from '../slim.js';
 
 /** The kernels of this entry. */
 export const model: KernelPack = { name: 'model', wasm };
+
+export { fusedLinear, fusedLinearAsync } from '../ops/linear/fused-linear.js';
+export type { FusedLinearOptions } from '../ops/linear/fused-linear.js';
+export type { ActivationName } from '../ops/activations/names.js';
