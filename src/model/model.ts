@@ -71,7 +71,7 @@ export class Model extends Disposable {
   /** What it is made of, and what its checkpoint calls it. */
   readonly description: ModelDescription;
   /** Names in the checkpoint that the model has no use for. */
-  readonly leftAside: readonly string[];
+  leftAside: readonly string[] = [];
   /** @internal */
   readonly parameters: Parameters;
   readonly #stacks: readonly Stack[];
@@ -87,7 +87,6 @@ export class Model extends Disposable {
     parameters: Parameters,
     description: ModelDescription,
     more: {
-      readonly leftAside: readonly string[];
       readonly stacks: readonly Stack[];
       readonly heads: readonly Head[];
       readonly visionHeads: readonly Head[];
@@ -100,7 +99,6 @@ export class Model extends Disposable {
     this.runtime = parameters.runtime;
     this.parameters = parameters;
     this.description = description;
-    this.leftAside = more.leftAside;
     this.#stacks = more.stacks;
     this.#heads = more.heads;
     this.#visionHeads = more.visionHeads;

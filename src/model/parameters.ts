@@ -3,6 +3,7 @@
 //
 //   reserve (matrix, table, vector)  ->  check against the checkpoint's tensors  ->  write, piece by piece  ->  read back, to save
 
+import { PANEL } from '../../build/kernels.js';
 import { readPiece, writePiece } from '../ops/linear/packing.js';
 import type { FileDataType, PlacedPiece } from '../ops/linear/packing.js';
 import { LinearWeights } from '../ops/linear/linear.js';
@@ -46,7 +47,7 @@ export interface Piece {
 
 /** What a checkpoint has to hold, told apart from what it does. */
 export class Parameters {
-  readonly runtime: Runtime;
+  readonly #runtime: Runtime | undefined;
   readonly #slots = new Map<string, Slot[]>();
   readonly #matrices = new Map<string, LinearWeights>();
   readonly #tables = new Map<string, Table>();
@@ -55,8 +56,13 @@ export class Parameters {
   /** The kind of float that each tensor had in the checkpoint. */
   readonly #dtypes = new Map<string, FileDataType>();
 
-  constructor(runtime: Runtime) {
-    this.runtime = runtime;
+  /** @param runtime none: sizes are counted, and nothing is reserved */
+  constructor(runtime: Runtime | undefined) {
+    this.#runtime = runtime;
+  }
+
+  get runtime(): Runtime {
+    return this.#runtime!;
   }
 
   /** Weights packed for products, and their biases. */
@@ -65,8 +71,11 @@ export class Parameters {
     const known = this.#matrices.get(key);
     if (known) return known;
     const { inFeatures, outFeatures, parts } = description;
-    const weights = this.#own(LinearWeights.reserve(this.runtime, outFeatures, inFeatures));
-    const biases = weights.packed.size - weights.packed.shape[0]! + weights.biasOffset;
+    const columns = Math.ceil(outFeatures / PANEL) * PANEL;
+    const biases = columns * inFeatures;
+    const weights = this.#runtime
+      ? this.#own(LinearWeights.reserve(this.#runtime, outFeatures, inFeatures))
+      : ({ inFeatures, outFeatures, packed: { size: biases + columns } } as LinearWeights);
     let firstOut = 0;
     for (const { weight, bias } of parts) {
       const rows = rowsOfSource(weight);
@@ -92,7 +101,7 @@ export class Parameters {
     const known = this.#tables.get(source.name);
     if (known) return known;
     const [rows, channels] = source.shape.slice(-2) as [number, number];
-    const tensor = this.#own(this.runtime.place([rows, channels]));
+    const tensor = this.#place([rows, channels]);
     this.#add({ source, target: { kind: 'floats', tensor, from: 0 } });
     const table = { rows, channels, packed: false, tensor };
     this.#tables.set(source.name, table);
@@ -105,7 +114,7 @@ export class Parameters {
     const key = JSON.stringify(source);
     const known = this.#vectors.get(key);
     if (known) return known;
-    const tensor = this.#own(this.runtime.place([sizeOf(source.shape)]));
+    const tensor = this.#place([sizeOf(source.shape)]);
     this.#add({ source, target: { kind: 'floats', tensor, from: 0 } });
     this.#vectors.set(key, tensor);
     return tensor;
@@ -157,7 +166,7 @@ export class Parameters {
       else this.#dtypes.set(name, entry.dtype);
     }
     if (wrong.length > 0) throw mismatch('weights', wrong);
-    for (const [name, slots] of this.#slots) if (!tensors.has(name)) fillAbsent(slots);
+    if (this.#runtime) for (const [name, slots] of this.#slots) if (!tensors.has(name)) fillAbsent(slots);
     return [...tensors.keys()].filter((name) => !this.#slots.has(name));
   }
 
@@ -189,6 +198,11 @@ export class Parameters {
   dispose(): void {
     for (const owned of this.#owned) owned.dispose();
     this.#owned.length = 0;
+  }
+
+  #place(shape: readonly number[]): Tensor<'float32'> {
+    const counted = { shape, size: sizeOf(shape) } as unknown as Tensor<'float32'>;
+    return this.#runtime ? this.#own(this.#runtime.place(shape)) : counted;
   }
 
   #own<Owned extends { dispose(): void }>(owned: Owned): Owned {

@@ -1,0 +1,240 @@
+// From a config and weights to a model: what it is made of, memory for it, and its parameters, piece by piece.
+
+import { createRuntime } from '../index.js';
+import { openCheckpoint } from '../checkpoints/checkpoint.js';
+import type { Checkpoint, Weights } from '../checkpoints/checkpoint.js';
+import { openFolder } from '../checkpoints/folder.js';
+import type { FolderSource } from '../checkpoints/folder.js';
+import { checkOptions } from '../runtime/checks.js';
+import type { NamesOf } from '../runtime/checks.js';
+import { AttentionError, invalidArgument } from '../runtime/errors.js';
+import { checkRuntime } from '../runtime/inputs.js';
+import type { Runtime } from '../runtime/runtime.js';
+import type { RuntimeOptions } from '../runtime/runtime-options.js';
+import { nextTurn } from '../platform/turns.js';
+import { ConfigReader } from './config.js';
+import type { Family, ModelDescription } from './description.js';
+import { findFamily } from './families/find.js';
+import { Head } from './heads.js';
+import { Stack } from './layers/stack.js';
+import { Model } from './model.js';
+import { Parameters } from './parameters.js';
+import { model as pack } from './pack.js';
+import { readModules, SentencePooling } from './sentence.js';
+import type { SentenceDescription } from './sentence.js';
+
+/** Options of `loadModel`. */
+export interface LoadModelOptions {
+  /** What config.json holds: the parsed object. */
+  readonly config?: unknown;
+  /** The safetensors: bytes, a Blob, an address, shards. */
+  readonly weights?: Weights | undefined;
+  /** In place of both: a folder as it is published, by its address or by a function from names to files. */
+  readonly folder?: FolderSource | undefined;
+  /** What sentence-transformers puts after the model: modules.json, and the configs of its modules by their paths. */
+  readonly modules?: unknown;
+  /** Where the model is to live. Default: a runtime of its own, disposed with it. */
+  readonly runtime?: Runtime | undefined;
+  /** Of a runtime of its own: see `createRuntime`. */
+  readonly runtimeOptions?: RuntimeOptions | undefined;
+  /** The families that the program knows. Default: all, which bundlers keep in a file of their own. */
+  readonly families?: readonly Family[] | undefined;
+  /** Settings of the config to pass over, whatever they say: those this package does not know are an error otherwise. */
+  readonly ignoreSettings?: readonly string[] | undefined;
+  /** What to do with tensors that the model has no use for: an error that names them (default), or leave them aside. */
+  readonly leftOver?: 'error' | 'ignore' | undefined;
+  /** Ends loading; nothing stays. */
+  readonly signal?: AbortSignal | undefined;
+  /** Called as bytes come in. */
+  readonly onProgress?: ((progress: { readonly done: number; readonly total: number }) => void) | undefined;
+}
+
+const LOAD_NAMES = {
+  config: 1,
+  weights: 1,
+  folder: 1,
+  modules: 1,
+  runtime: 1,
+  runtimeOptions: 1,
+  families: 1,
+  ignoreSettings: 1,
+  leftOver: 1,
+  signal: 1,
+  onProgress: 1,
+} satisfies NamesOf<LoadModelOptions>;
+
+/** What a model will take, known from the header of its file. */
+export interface ModelSize {
+  /** The family, as `model_type` calls it. */
+  readonly family: string;
+  /** Weights and biases. */
+  readonly parameterCount: number;
+  /** Bytes to read. */
+  readonly fileBytes: number;
+  /** Bytes of linear memory for weights. */
+  readonly memoryBytes: number;
+}
+
+/** Everything that is known before weights are read. */
+interface Plan {
+  readonly description: ModelDescription;
+  readonly checkpoint: Checkpoint;
+  readonly sentence: SentenceDescription | undefined;
+}
+
+/**
+ * Loads a model from the files that Hugging Face publishes. The file is read piece by piece: it never lies in memory twice.
+ *
+ * @throws AttentionError UNSUPPORTED for a family or a setting that this package does not know, INVALID_FILE that lists all tensors that
+ *   are missing, left over or of another shape, INVALID_ARGUMENT, OUT_OF_MEMORY
+ *
+ * @example
+ * ```js
+ * const model = await loadModel({ config, weights }); // parsed config.json; bytes, a Blob or an address of model.safetensors
+ * const { lastHiddenState } = model.forward({ inputIds: [[2, 5, 7, 3]] });
+ * model.dispose();
+ * ```
+ */
+export async function loadModel(options: LoadModelOptions): Promise<Model> {
+  const plan = await planModel(options);
+  const runtime = options.runtime ?? (await createRuntime({ ...options.runtimeOptions, packs: [pack] }));
+  const ownsRuntime = options.runtime === undefined;
+  let model: Model | undefined;
+  try {
+    checkRuntime(runtime);
+    await runtime.load(pack);
+    const { built, parameters } = build(plan, runtime);
+    model = new Model(parameters, plan.description, { ...built, ownsRuntime });
+    model.leftAside = checkTensors(plan, parameters, options);
+    await fill(plan, parameters, options);
+    return model;
+  } catch (error) {
+    model?.dispose();
+    if (ownsRuntime) runtime.dispose();
+    throw error;
+  }
+}
+
+/**
+ * What a model will take, from its config and the header of its file: nothing else is read.
+ *
+ * @example
+ * ```js
+ * const { memoryBytes, fileBytes } = await measureModel({ config, weights });
+ * ```
+ */
+export async function measureModel(options: LoadModelOptions): Promise<ModelSize> {
+  const plan = await planModel(options);
+  const { parameters } = build(plan, undefined);
+  checkTensors(plan, parameters, options);
+  const { tensors } = plan.checkpoint;
+  let fileBytes = 0;
+  for (const name of parameters.names) fileBytes += tensors.get(name)?.bytes ?? 0;
+  return {
+    family: plan.description.family,
+    parameterCount: parameters.count,
+    fileBytes,
+    memoryBytes: parameters.bytes,
+  };
+}
+
+/** Config and headers, and what the family makes of them. */
+async function planModel(options: LoadModelOptions): Promise<Plan> {
+  checkOptions(options, LOAD_NAMES, {}, '');
+  const { signal, leftOver = 'error', ignoreSettings = [] } = options;
+  signal?.throwIfAborted();
+  if (leftOver !== 'error' && leftOver !== 'ignore')
+    throw invalidArgument('leftOver', "'error' or 'ignore'", leftOver);
+  const { config, weights, modules } = await filesOf(options);
+  const reader = new ConfigReader(config, ignoreSettings);
+  const families = options.families ?? (await import('./families/index.js')).allFamilies;
+  const family = findFamily(reader, families);
+  const { onProgress } = options;
+  const checkpoint = await openCheckpoint(weights, {
+    ...(signal && { signal }),
+    ...(onProgress && { onProgress }),
+  });
+  try {
+    const { tensors } = checkpoint;
+    const description = family.describe(reader, {
+      has: (name) => tensors.has(name),
+      shape: (name) => tensors.get(name)?.shape,
+    });
+    reader.finish();
+    return { description, checkpoint, sentence: modules && readModules(modules, description) };
+  } catch (error) {
+    await checkpoint.close();
+    throw error;
+  }
+}
+
+async function filesOf(options: LoadModelOptions) {
+  const { config, weights, modules, folder, signal } = options;
+  if (folder === undefined) {
+    if (weights === undefined) throw invalidArgument('weights', 'bytes, a Blob, an address or shards', weights);
+    return { config, weights, modules };
+  }
+  if (config !== undefined || weights !== undefined)
+    throw invalidArgument('folder', 'nothing beside config and weights', 'all of them');
+  return openFolder(folder, signal && { signal });
+}
+
+/** The layers of a description. Heads come first: a matrix can serve as a table, too. */
+function build({ description, sentence }: Plan, runtime: Runtime | undefined) {
+  const parameters = new Parameters(runtime);
+  try {
+    const heads = (list: readonly ConstructorParameters<typeof Head>[1][] = []) =>
+      list.map((head) => new Head(parameters, head));
+    const stacks = (...list: readonly ConstructorParameters<typeof Stack>[1][]) =>
+      list.map((stack) => new Stack(parameters, stack));
+    const dual = description.kind === 'dual';
+    const built = {
+      heads: heads(dual ? description.textHeads : description.heads),
+      visionHeads: heads(dual ? description.visionHeads : []),
+      sentence: sentence && new SentencePooling(parameters, sentence),
+      logitScale: dual ? parameters.vector(description.logitScale) : undefined,
+      stacks: dual
+        ? stacks(description.text, description.vision)
+        : description.kind === 'encoder-decoder'
+          ? stacks(description.encoder, description.decoder)
+          : stacks(description.stack),
+    };
+    return { built, parameters };
+  } catch (error) {
+    parameters.dispose();
+    throw error;
+  }
+}
+
+/** Names of tensors that are left aside; throws if there are some that should not be. */
+function checkTensors({ description, checkpoint }: Plan, parameters: Parameters, { leftOver }: LoadModelOptions): string[] {
+  const leftAside = parameters.check(checkpoint.tensors);
+  const { buffers = [] } = description;
+  const unknown = leftAside.filter((name) => !buffers.some((buffer) => buffer.test(name)));
+  if (unknown.length > 0 && leftOver !== 'ignore') {
+    throw new AttentionError({
+      code: 'INVALID_FILE',
+      argument: 'weights',
+      message:
+        `weights: the model of this config has no use for ${unknown.join(', ')}; ` +
+        `{ leftOver: 'ignore' } leaves them aside`,
+    });
+  }
+  return leftAside;
+}
+
+/** Reads every tensor once. What is in memory is read without waiting. */
+async function fill({ checkpoint }: Plan, parameters: Parameters, { signal }: LoadModelOptions): Promise<void> {
+  const names = parameters.names.filter((name) => checkpoint.tensors.has(name));
+  let turn = performance.now();
+  for await (const piece of checkpoint.pieces(names)) {
+    parameters.write(piece);
+    if (performance.now() - turn < SLICE) continue;
+    await nextTurn();
+    signal?.throwIfAborted();
+    turn = performance.now();
+  }
+}
+
+/** Milliseconds between turns of the event loop. */
+const SLICE = 12;
