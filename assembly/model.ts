@@ -2,3 +2,6 @@
 // Kernels take pointers, sizes and caller-given scratch. They allocate nothing and hold no static data.
 
 export { heapBase } from './memory';
+
+// Exported so that the optimiser keeps each of them a function of its own.
+export { activateRow } from './math/activations';

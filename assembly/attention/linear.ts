@@ -13,7 +13,7 @@ const LOG2_E: f32 = 1.4426950408889634;
 
 /** Feature maps. */
 export const ELU: i32 = 0;
-export const RELU: i32 = 1;
+export const POSITIVE: i32 = 1;
 
 /** What a call is. Strides are bytes; element [batch, head, row, 0] lies at pointer + batch, head and row strides. */
 @unmanaged
@@ -43,7 +43,7 @@ export class LinearAttentionParameters {
   keyLengths: usize;
   /** One per tile, of `linearAttentionStateBytes`. */
   states: usize;
-  /** ELU (plus 1) or RELU. */
+  /** ELU (plus 1) or POSITIVE. */
   featureMap: i32;
   /** 1 where query i reads keys up to i. */
   causal: i32;

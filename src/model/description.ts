@@ -4,7 +4,10 @@
 //
 //   config -> family -> ModelDescription -> parameters (what to read) and layers (what to compute)
 
+import type { ActivationName } from '../ops/activations/names.js';
 import type { RotaryOptions } from '../ops/rotary/rotary.js';
+
+export type { ActivationName };
 
 /** A tensor of a checkpoint, or some of its rows. */
 export interface Source {
@@ -46,9 +49,6 @@ export interface NormDescription {
   /** Times 1 + weight (Gemma). */
   readonly unitOffset?: boolean | undefined;
 }
-
-/** Names of activations. `gelu` is by the error function, `geluTanh` by its tanh formula, quickGelu x * sigmoid(1.702 x). */
-export type ActivationName = 'gelu' | 'geluTanh' | 'quickGelu' | 'silu' | 'relu' | 'tanh';
 
 /** What the scores of an attention are. */
 export interface ScoreDescription {

@@ -1,6 +1,6 @@
 // Linear attention: a different function from softmax attention, not an approximation of the same one.
 
-import { ELU, linearAttentionParameters, RELU } from '../../../build/kernels.js';
+import { ELU, linearAttentionParameters, POSITIVE } from '../../../build/kernels.js';
 import type { LinearAttentionParameters } from '../../../build/kernels.js';
 import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
@@ -20,7 +20,7 @@ export type FeatureMap = 'elu' | 'relu';
 
 const linearBlock = /* @__PURE__ */ new ParameterBlock(linearAttentionParameters);
 
-const FEATURE_MAPS: Readonly<Record<FeatureMap, number>> = { elu: ELU, relu: RELU };
+const FEATURE_MAPS: Readonly<Record<FeatureMap, number>> = { elu: ELU, relu: POSITIVE };
 
 /** Options of `linearAttention`. */
 export interface LinearAttentionOptions {
