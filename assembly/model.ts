@@ -3,5 +3,9 @@
 
 export { heapBase } from './memory';
 
+// Rows
+export { activationRows } from './rows/activation';
+export { normRows } from './rows/norm';
+
 // Exported so that the optimiser keeps each of them a function of its own.
 export { activateRow } from './math/activations';
