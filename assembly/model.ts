@@ -9,3 +9,7 @@ export { fusedProduct, fusedProductScratchBytes } from './gemm/product';
 // Exported so that the optimiser keeps each of them a function of its own: inlined into their caller they spill.
 export { activateRow } from './math/activations';
 export * from './gemm/apart';
+// Rows
+export { activationRows } from './rows/activation';
+export { normRows } from './rows/norm';
+

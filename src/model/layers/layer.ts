@@ -1,0 +1,84 @@
+// What public layers have in common: parameters by name, loaded at once, and a call.
+
+import { shapeOf, valuesOf } from '../../checkpoints/state-dict.js';
+import type { StateDictTensor } from '../../checkpoints/state-dict.js';
+import { Disposable } from '../../runtime/disposable.js';
+import { AttentionError } from '../../runtime/errors.js';
+import { checkRuntime } from '../../runtime/inputs.js';
+import type { Runtime } from '../../runtime/runtime.js';
+import { Parameters } from '../parameters.js';
+
+/** A layer with parameters of its own, named by what they are. */
+export abstract class Layer extends Disposable {
+  /** Where the weights are. */
+  readonly runtime: Runtime;
+  /** @internal */
+  protected readonly parameters: Parameters;
+  #leftAside: readonly string[] = [];
+  #state: 'empty' | 'loaded' | 'disposed' = 'empty';
+
+  /** @internal */
+  constructor(runtime: Runtime) {
+    super();
+    checkRuntime(runtime);
+    this.runtime = runtime;
+    this.parameters = new Parameters(runtime);
+  }
+
+  /** Number of weights and biases. */
+  get parameterCount(): number {
+    return this.parameters.count;
+  }
+
+  /** Names of the parameters, without a prefix. */
+  get parameterNames(): readonly string[] {
+    return this.parameters.names;
+  }
+
+  /** Names under the prefix of the last `load` that this layer has no use for. */
+  get leftAside(): readonly string[] {
+    return this.#leftAside;
+  }
+
+  /**
+   * Takes weights by name: those of `parameterNames`, after the prefix and a dot. On an error the weights loaded before stay.
+   *
+   * @throws AttentionError INVALID_FILE that lists all that is missing or has another shape; INVALID_DTYPE
+   */
+  load(stateDict: Readonly<Record<string, StateDictTensor>>, prefix = ''): this {
+    this.checkLive();
+    const start = prefix && `${prefix}.`;
+    const own = Object.keys(stateDict).filter((name) => name.startsWith(start));
+    const entries = own.map((name) => [name.slice(start.length), { dtype: 'F32', shape: shapeOf(stateDict, name) }] as const);
+    const leftAside = this.parameters.check(new Map(entries));
+    const known = this.parameters.names.filter((name) => stateDict[start + name] !== undefined);
+    const values = known.map((name) => valuesOf(stateDict, start + name, shapeOf(stateDict, start + name)));
+    known.forEach((name, i) => {
+      // A view of linear memory could lose its ground while weights are placed.
+      const { buffer, byteOffset, byteLength } = this.runtime.linearMemory.apart(values[i]!);
+      this.parameters.write({ name, dtype: 'F32', from: 0, bytes: new Uint8Array(buffer, byteOffset, byteLength) });
+    });
+    this.#state = 'loaded';
+    this.#leftAside = leftAside.map((name) => start + name);
+    return this;
+  }
+
+  /** Frees the weights. Safe to repeat. */
+  dispose(): void {
+    this.#state = 'disposed';
+    this.parameters.dispose();
+  }
+
+  /** @internal Throws DISPOSED. */
+  protected checkLive(): void {
+    this.runtime.check();
+    if (this.#state === 'disposed') throw new AttentionError({ code: 'DISPOSED', message: 'the layer was disposed' });
+  }
+
+  /** @internal Throws unless there are weights. */
+  checkLoaded(): void {
+    this.checkLive();
+    if (this.#state === 'loaded' || this.parameters.count === 0) return;
+    throw new AttentionError({ code: 'INVALID_STATE', message: 'the layer has no weights: call load first' });
+  }
+}
