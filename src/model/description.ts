@@ -107,15 +107,15 @@ export interface FeedForwardDescription {
   readonly down: MatrixDescription;
 }
 
-/** The norms around a sublayer F: x' = after(x + scale * inner(F(before(x)))); each may be missing. */
+/** The norms around a sublayer F: x' = after(x + layerScale * inner(F(before(x)))); each may be missing. */
 export interface Placement {
   readonly before?: NormDescription | undefined;
   /** On what the sublayer gives, before the residual is added. */
   readonly inner?: NormDescription | undefined;
   /** On the sum. */
   readonly after?: NormDescription | undefined;
-  /** [embedDim], a factor for each channel (LayerScale). */
-  readonly scale?: Source | undefined;
+  /** [embedDim], a factor for each channel of what the sublayer gives. */
+  readonly layerScale?: Source | undefined;
   /** The residual is what `before` gave, not what it was given (BLOOM's option). */
   readonly residualAfterNorm?: boolean | undefined;
 }
@@ -149,6 +149,8 @@ export interface TokenInput {
          * (RoBERTa), whose own position is row `paddingRow` of the table.
          */
         readonly count: 'index' | 'mask' | 'padding';
+        /** They are as wide as the blocks, and added after `projection` (OPT). */
+        readonly afterProjection?: boolean | undefined;
       }
     | undefined;
   /** For `count: 'padding'`. */

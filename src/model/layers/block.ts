@@ -27,7 +27,7 @@ class Sublayer {
     this.before = bindNorm(parameters, placement.before);
     this.#inner = bindNorm(parameters, placement.inner);
     this.#after = bindNorm(parameters, placement.after);
-    this.#scale = parameters.vector(placement.scale);
+    this.#scale = parameters.vector(placement.layerScale);
     this.#residualAfterNorm = placement.residualAfterNorm ?? false;
   }
 

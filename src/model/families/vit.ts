@@ -1,0 +1,9 @@
+// ViT: pictures by patches and a class token.
+
+import type { Family } from '../description.js';
+import { vitModel } from './vit-like.js';
+
+export const vit: Family = {
+  modelTypes: ['vit'],
+  describe: (config, names) => vitModel(config, names, 'vit', ['cls_token']),
+};
