@@ -4,8 +4,10 @@
 //   reserve (matrix, table, vector)  ->  check against the checkpoint's tensors  ->  write, piece by piece  ->  read back, to save
 
 import { PANEL } from '../../build/kernels.js';
-import { readPiece, writePiece } from '../ops/linear/packing.js';
-import type { FileDataType, PlacedPiece } from '../ops/linear/packing.js';
+import { ELEMENT_BYTES, narrowElements, packPiece, unpackPiece, widenElements } from '../ops/linear/packing.js';
+import type { ElementType } from '../ops/linear/packing.js';
+import { runInScope } from '../runtime/call.js';
+import type { CallScope } from '../runtime/call-scope.js';
 import { LinearWeights } from '../ops/linear/linear.js';
 import { AttentionError, describe } from '../runtime/errors.js';
 import { sameShape, sizeOf } from '../runtime/layout.js';
@@ -45,6 +47,9 @@ export interface Piece {
   readonly bytes: Uint8Array;
 }
 
+/** Bytes of a checkpoint that are in linear memory at once, beside where they belong. */
+const CHUNK_BYTES = 256 * 1024;
+
 /** What a checkpoint has to hold, told apart from what it does. */
 export class Parameters {
   readonly #runtime: Runtime | undefined;
@@ -54,7 +59,7 @@ export class Parameters {
   readonly #vectors = new Map<string, Tensor<'float32'>>();
   readonly #owned: { dispose(): void }[] = [];
   /** The kind of float that each tensor had in the checkpoint. */
-  readonly #dtypes = new Map<string, FileDataType>();
+  readonly #dtypes = new Map<string, ElementType>();
 
   /** @param runtime none: sizes are counted, and nothing is reserved */
   constructor(runtime: Runtime | undefined) {
@@ -170,25 +175,50 @@ export class Parameters {
     return [...tensors.keys()].filter((name) => !this.#slots.has(name));
   }
 
-  /** Writes elements of a tensor to wherever it belongs. */
+  /** Writes elements of a tensor to wherever it belongs, some rows at a time, so that little memory is needed besides. */
   write({ name, dtype, from, bytes }: Piece): void {
-    for (const slot of this.#slots.get(name) ?? []) {
-      for (const piece of piecesOf(slot, from, bytes.length / (dtype === 'F32' ? 4 : 2)))
-        writePiece(this.runtime, piece, dtype as FileDataType, bytes);
-    }
+    const slots = this.#slots.get(name);
+    if (!slots) return;
+    const type = dtype as ElementType;
+    this.#chunked(slots[0]!, bytes, type, (scope, address, first, count) => {
+      for (const slot of slots) move(scope, slot, 'in', { address, type, from: from + first, count });
+    });
   }
 
-  /** The elements [from, to) of a tensor as a checkpoint holds them. */
-  read(name: string, from: number, to: number, dtype: FileDataType): Uint8Array {
-    const bytes = new Uint8Array((to - from) * (dtype === 'F32' ? 4 : 2));
-    for (const slot of this.#slots.get(name)!) {
-      for (const piece of piecesOf(slot, from, to - from)) readPiece(this.runtime, piece, dtype, bytes);
-    }
+  /** The elements [from, to) of a tensor, whole rows of it, as a checkpoint holds them. */
+  read(name: string, from: number, to: number, type: ElementType): Uint8Array {
+    const slots = this.#slots.get(name)!;
+    const bytes = new Uint8Array((to - from) * ELEMENT_BYTES[type]);
+    this.#chunked(slots[0]!, bytes, type, (scope, address, first, count) => {
+      for (const slot of slots) move(scope, slot, 'out', { address, type, from: from + first, count });
+      return true;
+    });
     return bytes;
   }
 
+  /** Hands over elements in linear memory, whole rows of a tensor's first axis; takes them back where `action` says so. */
+  #chunked(
+    { source: { shape } }: Slot,
+    bytes: Uint8Array,
+    type: ElementType,
+    action: (scope: CallScope, address: number, first: number, count: number) => boolean | void,
+  ): void {
+    const rowBytes = Math.max(1, sizeOf(shape.slice(1))) * ELEMENT_BYTES[type];
+    const step = Math.max(1, Math.floor(CHUNK_BYTES / rowBytes)) * rowBytes;
+    for (let at = 0; at < bytes.length; at += step) {
+      const chunk = bytes.subarray(at, at + step);
+      runInScope(this.runtime, (scope) => {
+        const address = scope.allocate(chunk.length);
+        const place = () => new Uint8Array(this.runtime.linearMemory.buffer, address, chunk.length);
+        place().set(chunk);
+        const size = ELEMENT_BYTES[type];
+        if (action(scope, address, at / size, chunk.length / size)) chunk.set(place());
+      });
+    }
+  }
+
   /** What a tensor was read as, and its shape in the checkpoint. */
-  entry(name: string): TensorEntry & { readonly dtype: FileDataType } {
+  entry(name: string): TensorEntry & { readonly dtype: ElementType } {
     return {
       dtype: this.#dtypes.get(name) ?? 'F32',
       shape: this.#slots.get(name)![0]!.source.shape,
@@ -247,43 +277,59 @@ function isWhole(source: Source): boolean {
   return !source.transposed && !source.from && rowsOfSource(source) === featuresOf(source);
 }
 
-/** What a run of elements of a tensor, `count` from element `from` on, is of the place of a slot. */
-function piecesOf({ source, target }: Slot, from: number, count: number): PlacedPiece[] {
+/** Elements of a tensor in linear memory: whole rows of its first axis. */
+interface Run {
+  readonly address: number;
+  readonly type: ElementType;
+  readonly from: number;
+  readonly count: number;
+}
+
+/** What a run of elements has in common with a slot goes to its place, or comes from there. */
+function move(scope: CallScope, { source, target }: Slot, way: 'in' | 'out', { address, type, from, count }: Run): void {
   const { shape, transposed = false } = source;
   const firstRow = source.from ?? 0;
   const rows = rowsOfSource(source);
+  const size = ELEMENT_BYTES[type];
   if (target.kind === 'floats') {
-    // Rows of a bias, or a tensor as it is.
     const whole = source.rows === undefined && source.from === undefined;
     const [least, most] = whole ? [0, sizeOf(shape)] : [firstRow, firstRow + rows];
     const begin = Math.max(from, least);
     const end = Math.min(from + count, most);
-    if (begin >= end) return [];
-    const address = target.tensor.address + (target.from + begin - least) * 4;
-    return [{ kind: 'floats', first: begin - from, count: end - begin, address }];
+    if (begin >= end) return;
+    const place = target.tensor.address + (target.from + begin - least) * 4;
+    const run = address + (begin - from) * size;
+    if (way === 'in') widenElements(scope, run, type, end - begin, place);
+    else narrowElements(scope, place, type, end - begin, run);
+    return;
   }
   const { weights, firstOut } = target;
   const columns = sizeOf(shape) / shape[0]!;
   const rowFrom = from / columns;
   const rowTo = rowFrom + count / columns;
+  const rowBytes = columns * size;
+  const shift = way === 'in' ? packPiece : unpackPiece;
   if (transposed) {
-    // Rows of the tensor are inputs; its columns are output features, of which this part has some.
-    const inRows = rowTo - rowFrom;
-    const first = firstRow;
-    return [
-      { kind: 'transposed', first, stride: columns, depth: inRows, firstIn: rowFrom, rows, weights, firstOut },
-    ];
+    shift(scope, weights, {
+      address: address + firstRow * size,
+      dtype: type,
+      transposed,
+      rowBytes,
+      firstOut,
+      outs: rows,
+      firstIn: rowFrom,
+      ins: rowTo - rowFrom,
+    });
+    return;
   }
   const begin = Math.max(rowFrom, firstRow);
   const end = Math.min(rowTo, firstRow + rows);
-  if (begin >= end) return [];
-  return [
-    {
-      kind: 'rows',
-      first: (begin - rowFrom) * columns,
-      rows: end - begin,
-      weights,
-      firstOut: firstOut + begin - firstRow,
-    },
-  ];
+  if (begin >= end) return;
+  shift(scope, weights, {
+    address: address + (begin - rowFrom) * rowBytes,
+    dtype: type,
+    rowBytes,
+    firstOut: firstOut + begin - firstRow,
+    outs: end - begin,
+  });
 }

@@ -2,6 +2,7 @@
 // see of it. Blocks write to nothing else.
 
 import type { KeyValueCache } from '../cache/key-value-cache.js';
+import type { AttentionOptions } from '../ops/attention/options.js';
 import type { AttentionRecord } from '../ops/attention/record.js';
 import type { LayerRotary } from '../ops/rotary/layer-rotary.js';
 import type { PlacedRotary } from '../ops/rotary/rotary.js';
@@ -18,7 +19,7 @@ export interface Rows {
 /** Which keys are no padding: the first ones of each batch row, or those that a mask [batch, 1, 1, keys] keeps. */
 export interface KeptKeys {
   readonly keyLengths?: Int32Array | undefined;
-  readonly mask?: Tensor<'bool'> | undefined;
+  readonly mask?: AttentionOptions['mask'];
 }
 
 /** A cache in use. */
@@ -30,6 +31,7 @@ export interface CachedKeys {
 
 /** Tokens of an encoder, for cross-attention: their hidden states, or their keys and values in a cache. */
 export interface Context extends KeptKeys {
+  readonly mask?: Tensor<'bool'> | undefined;
   readonly length: number;
   readonly hidden?: Rows | undefined;
   readonly cached?: KeyValueCache | undefined;

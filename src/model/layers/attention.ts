@@ -147,7 +147,9 @@ export class SelfAttention {
       const { cache, counts } = cached;
       const rotation = placed && rowsOfRotary(placed, rotary!);
       cache.appendRows(scope, layer, key, value, { counts, rotary: rotation });
-      keep(pass.self, cache.attendRows(scope, layer, query, counts, { ...this.#cacheOptions, ...wanted }));
+      const { mask } = optionsOf(pass.kept);
+      const options = { ...this.#cacheOptions, ...(mask && { mask }), ...wanted };
+      keep(pass.self, cache.attendRows(scope, layer, query, counts, options));
     } else {
       rotate(key);
       const options = { ...this.#scores.options, ...optionsOf(pass.kept) };

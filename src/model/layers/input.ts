@@ -49,23 +49,33 @@ export class TokenEmbedding {
   run(scope: CallScope, { ids, types, positions }: Tokens, x: Rows): void {
     const { channels } = this.#table;
     const target = this.#projection ? { ...x, ...this.#narrow(scope, x.rows, channels) } : x;
-    const look = (argument: string, table: Table, rows: Int32Array, factor: number, add: boolean) => {
+    const look = (
+      argument: string,
+      table: Table,
+      rows: Int32Array,
+      factor: number,
+      add: boolean,
+      { address }: Omit<Rows, 'rows'> = target,
+    ) => {
       checkRows(argument, rows, table.rows);
       const place = { address: table.tensor.address, channels: table.channels, packed: table.packed };
-      runEmbedding(scope, scope.integers(rows), rows.length, place, target.address, { factor, add });
+      runEmbedding(scope, scope.integers(rows), rows.length, place, address, { factor, add });
     };
     look('inputIds', this.#table, ids, this.#input.factor ?? 1, false);
     if (this.#types) look('tokenTypeIds', this.#types, types ?? new Int32Array(ids.length), 1, true);
-    const { offset } = this.#input.positions ?? { offset: 0 };
-    if (this.#positions) {
+    const { offset = 0, afterProjection = false } = this.#input.positions ?? {};
+    const place = (where: Omit<Rows, 'rows'>) => {
+      if (!this.#positions) return;
       const rows = offset === 0 ? positions : positions.map((position) => position + offset);
-      look('positionIds', this.#positions, rows, 1, true);
-    }
+      look('positionIds', this.#positions, rows, 1, true, where);
+    };
+    if (!afterProjection) place(target);
     this.#norm?.run(scope, target, target);
     if (this.#projection) {
       const columns = { from: 0, to: this.#projection.outFeatures };
       runFusedLinear(scope, target, this.#projection, columns, x, {});
     }
+    if (afterProjection) place(x);
   }
 
   #narrow(scope: CallScope, rows: number, channels: number): Omit<Rows, 'rows'> {
