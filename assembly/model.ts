@@ -6,6 +6,13 @@ export { heapBase } from './memory';
 // Products
 export { fusedProduct, fusedProductScratchBytes } from './gemm/product';
 
+// Checkpoints
+export { pieceScratchBytes, placePiece, readPiece } from './gemm/place';
+export { narrow, widen } from './math/widen';
+
+// Rows
+export { lookupRows } from './rows/lookup';
+
 // Exported so that the optimiser keeps each of them a function of its own: inlined into their caller they spill.
 export { activateRow } from './math/activations';
 export * from './gemm/apart';

@@ -63,7 +63,7 @@ export function packColumns(source: usize, sourceStride: usize, columns: i32, de
 }
 
 /** Four rows of the source become four columns of a panel, by 4 x 4 transposes in registers. */
-function packHalfPanel(source: usize, sourceStride: usize, depth: i32, target: usize): void {
+export function packHalfPanel(source: usize, sourceStride: usize, depth: i32, target: usize): void {
   let row0 = source;
   let row1 = row0 + sourceStride;
   let row2 = row1 + sourceStride;

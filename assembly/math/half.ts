@@ -33,7 +33,7 @@ export function expandHalves(source: usize, target: usize, count: usize, table: 
 /** Four sign-extended half floats. */
 // @ts-ignore: decorator
 @inline
-function floatOfHalf(half: v128, kept: v128, special: v128, rebias: v128, exponent: v128): v128 {
+export function floatOfHalf(half: v128, kept: v128, special: v128, rebias: v128, exponent: v128): v128 {
   const moved = v128.and(i32x4.shl(half, 13), kept);
   // 2^112 moves the exponent from bias 15 to bias 127, which also makes subnormals normal.
   const value = f32x4.mul(moved, rebias);

@@ -31,3 +31,5 @@ export {
   tanhAsync,
 } from '../ops/activations/activations.js';
 export type { ActivationOptions, GeluOptions } from '../ops/activations/activations.js';
+export { embedding, embeddingAsync } from '../ops/embedding/embedding.js';
+export type { EmbeddingOptions, Indices } from '../ops/embedding/embedding.js';
