@@ -11,6 +11,7 @@
  * - `DISPOSED`: a tensor, layer or runtime was used after its disposal.
  * - `OUT_OF_MEMORY`: the memory limit was reached, or the engine refused to grow.
  * - `INVALID_FILE`: a file breaks the rules of its format.
+ * - `READ_FAILED`: a file could not be read to its end: no connection, an answer other than the file, a file that changed.
  * - `WORKER_LOST`: a worker or worker threads stopped in the middle of a call; its result is undefined.
  * - `UNSUPPORTED`: well-formed, but not something this build or this package can do.
  */
@@ -22,6 +23,7 @@ export type AttentionErrorCode =
   | 'DISPOSED'
   | 'OUT_OF_MEMORY'
   | 'INVALID_FILE'
+  | 'READ_FAILED'
   | 'WORKER_LOST'
   | 'UNSUPPORTED';
 
@@ -194,4 +196,20 @@ export function dataTypeError(argument: string, expected: string, received: unkn
 /** The error of an argument whose sizes do not fit. */
 export function shapeError(argument: string, expected: string, received: unknown): AttentionError {
   return new AttentionError({ code: 'INVALID_SHAPE', argument, expected, received: describe(received) });
+}
+
+/** The error of a file that breaks the rules of its format. */
+export function invalidFile(
+  argument: string,
+  expected: string,
+  received: string,
+  cause?: unknown,
+): AttentionError {
+  return new AttentionError({
+    code: 'INVALID_FILE',
+    argument,
+    expected,
+    received,
+    ...(cause === undefined ? {} : { cause }),
+  });
 }
