@@ -4,6 +4,8 @@
 //   RMS     y = x / sqrt(mean of x^2 + epsilon) * weight + bias
 //   L2      y = x / max(sqrt(sum of x^2), epsilon) * weight + bias
 //
+// and to each a residual may be added, which may lie where y does.
+//
 // A row is read from the first-level cache three times (without a mean, twice). The first pass gives the mean in single precision, the
 // second the sums of what lies beyond it and of its squares: these correct mean and variance, so that a mean far from 0 costs
 // no digits. Sums are chains of at most CHAIN additions in each of four lanes, and these are added in double precision. They
@@ -31,6 +33,9 @@ export class NormParameters {
   /** May be x. */
   y: usize;
   yStride: usize;
+  /** Added to the result, may be y; 0: nothing. */
+  residual: usize;
+  residualStride: usize;
   /** Runs of channels in a row, normalised one by one with the same weights. */
   groups: i32;
   channels: i32;
@@ -57,11 +62,15 @@ export function normRows(parameters: usize, scratch: usize, rowFrom: i32, rowTo:
   for (let row = rowFrom; row < rowTo; row++) {
     let x = p.x + <usize>row * p.xStride;
     let y = p.y + <usize>row * p.yStride;
-    for (let group = p.groups; group > 0; group--, x += bytes, y += bytes) normRun(p, x, y, bytes, scratch);
+    const residualStep: usize = p.residual ? bytes : 0;
+    let residual = p.residual ? p.residual + <usize>row * p.residualStride : scratch + 16;
+    for (let group = p.groups; group > 0; group--, x += bytes, y += bytes, residual += residualStep) {
+      normRun(p, x, y, residual, bytes, scratch);
+    }
   }
 }
 
-function normRun(p: NormParameters, x: usize, y: usize, bytes: usize, scratch: usize): void {
+function normRun(p: NormParameters, x: usize, y: usize, residual: usize, bytes: usize, scratch: usize): void {
   const count = <f64>p.channels;
   let mean: f32 = 0;
   let correction: f64 = 0;
@@ -73,7 +82,7 @@ function normRun(p: NormParameters, x: usize, y: usize, bytes: usize, scratch: u
   const epsilon = <f64>p.epsilon;
   const length =
     p.kind == L2_NORM ? max(Math.sqrt(squares), epsilon) : Math.sqrt(squares / count - correction * correction + epsilon);
-  writeRun(p, x, y, bytes, mean, <f32>correction, <f32>(1 / length), scratch);
+  writeRun(p, x, y, residual, bytes, mean, <f32>correction, <f32>(1 / length), scratch);
 }
 
 /** The sum of x - shift, or of its squares. */
@@ -99,7 +108,7 @@ function sumOf(x: usize, bytes: usize, shift: f32, squared: bool): f64 {
 
 /** y = ((x - mean) - correction) * factor * weight + bias. */
 function writeRun(
-  p: NormParameters, x: usize, y: usize, bytes: usize, mean: f32, correction: f32, factor: f32, scratch: usize,
+  p: NormParameters, x: usize, y: usize, residual: usize, bytes: usize, mean: f32, correction: f32, factor: f32, scratch: usize,
 ): void {
   const means = f32x4.splat(mean);
   const corrections = f32x4.splat(correction);
@@ -109,14 +118,17 @@ function writeRun(
   let bias = p.bias || scratch + 16;
   const weightStep: usize = p.weight ? 16 : 0;
   const biasStep: usize = p.bias ? 16 : 0;
+  const residualStep: usize = p.residual ? 16 : 0;
   const end = y + bytes;
-  for (const whole = y + (bytes & ~15); y < whole; x += 16, y += 16, weight += weightStep, bias += biasStep) {
+  for (const whole = y + (bytes & ~15); y < whole; x += 16, y += 16, residual += residualStep, weight += weightStep, bias += biasStep) {
     const d = f32x4.mul(f32x4.sub(f32x4.sub(v128.load(x), means), corrections), factors);
-    v128.store(y, multiplyAdd(d, f32x4.add(v128.load(weight), offsets), v128.load(bias)));
+    const normed = multiplyAdd(d, f32x4.add(v128.load(weight), offsets), v128.load(bias));
+    v128.store(y, f32x4.add(normed, v128.load(residual)));
   }
-  for (; y < end; x += 4, y += 4, weight += weightStep >> 2, bias += biasStep >> 2) {
+  for (; y < end; x += 4, y += 4, residual += residualStep >> 2, weight += weightStep >> 2, bias += biasStep >> 2) {
     const d = f32x4.mul(f32x4.sub(f32x4.sub(v128.load32_splat(x), means), corrections), factors);
     const w = f32x4.add(v128.load32_splat(weight), offsets);
-    v128.store32_lane(y, multiplyAdd(d, w, v128.load32_splat(bias)), 0);
+    const normed = multiplyAdd(d, w, v128.load32_splat(bias));
+    v128.store32_lane(y, f32x4.add(normed, v128.load32_splat(residual)), 0);
   }
 }

@@ -1,7 +1,7 @@
 // What is computed from the last hidden state: logits, poolers, classifiers. A head chooses rows, and runs them through matrices
 // and norms.
 
-import { runEmbedding } from '../ops/linear/embedding.js';
+import { runEmbedding } from '../ops/embedding/embedding.js';
 import { runFusedLinear } from '../ops/linear/fused-linear.js';
 import type { LinearWeights } from '../ops/linear/linear.js';
 import { runMeanPooling } from '../ops/rows/pooling.js';
@@ -47,10 +47,10 @@ export class Head {
   }
 
   /** Runs rows through the steps, to a target of `channels(...)` floats a row. */
-  run(pass: Pass, rows: Rows, target: Rows): void {
+  run(pass: Pass, rows: Chosen, target: Rows): void {
     const { scope } = pass;
     const last = this.#steps.length - 1;
-    let from = rows;
+    let from: Rows = rows;
     this.#steps.forEach((step, i) => {
       const width = 'weights' in step ? step.weights.outFeatures : step.norm.channels;
       const to = i === last ? target : pass.buffer(`head ${i % 2}`, width, rows.rows);
@@ -64,12 +64,12 @@ export class Head {
       }
       from = { ...to, rows: rows.rows };
     });
-    if (last < 0) copyRows(pass, from, target, target.rowBytes / 4);
+    if (last < 0) copyRows(pass, rows, target);
   }
 
   /** The rows of the hidden state [batch, length, channels] that the head reads. */
-  choose(pass: Pass, hidden: Rows, input: HeadInput, tokens: PooledTokens): Rows {
-    const channels = hidden.rowBytes / 4;
+  choose(pass: Pass, hidden: Chosen, input: HeadInput, tokens: PooledTokens): Chosen {
+    const { channels } = hidden;
     const { batch, length } = pass;
     switch (input) {
       case 'tokens':
@@ -77,23 +77,23 @@ export class Head {
       case 'first':
       case 'second': {
         const offset = input === 'first' ? 0 : hidden.rowBytes;
-        return { address: hidden.address + offset, rowBytes: hidden.rowBytes * length, rows: batch };
+        return { address: hidden.address + offset, rowBytes: hidden.rowBytes * length, rows: batch, channels };
       }
       case 'mean': {
         const pooled = pass.buffer('pooled', channels, batch);
         runMeanPooling(pass.scope, hidden, batch, length, channels, keptTokens(pass, tokens), pooled.address);
-        return pooled;
+        return { ...pooled, channels };
       }
       case 'firstAndMean': {
         const pooled = pass.buffer('pooled', 2 * channels, batch);
         for (let b = 0; b < batch; b++) {
           const row = { ...hidden, address: hidden.address + b * length * hidden.rowBytes, rows: 1 };
           const at = pooled.address + b * pooled.rowBytes;
-          copyRows(pass, row, { address: at, rowBytes: hidden.rowBytes, rows: 1 }, channels);
+          copyRows(pass, row, { address: at, rowBytes: pooled.rowBytes });
           const rest = { ...row, address: row.address + row.rowBytes };
-          runMeanPooling(pass.scope, rest, 1, length - 1, channels, undefined, at + hidden.rowBytes);
+          runMeanPooling(pass.scope, rest, 1, length - 1, channels, undefined, at + channels * 4);
         }
-        return pooled;
+        return { ...pooled, channels: 2 * channels };
       }
       default:
         return gather(pass, hidden, this.#ends(pass, input, tokens));
@@ -130,22 +130,27 @@ export function keptTokens({ scope, batch, length }: Pass, { lengths, mask }: Po
   return scope.floats(kept);
 }
 
+/** Rows and the channels that count of each. */
+export interface Chosen extends Rows {
+  readonly channels: number;
+}
+
 /** Some rows, one after the other. */
-export function gather(pass: Pass, from: Rows, rows: Int32Array): Rows {
-  const channels = from.rowBytes / 4;
+export function gather(pass: Pass, from: Chosen, rows: Int32Array): Chosen {
+  const { channels } = from;
   const gathered = pass.buffer('gathered', channels, rows.length);
-  lookUp(pass, from.address, channels, rows, gathered.address);
-  return gathered;
+  lookUp(pass, from, rows, gathered);
+  return { ...gathered, channels };
 }
 
-/** Rows as they follow each other, copied. */
-export function copyRows(pass: Pass, from: Rows, target: Rows, channels: number): void {
-  const step = from.rowBytes / 4 / channels;
-  lookUp(pass, from.address, channels, Int32Array.from({ length: from.rows }, (_, i) => i * step), target.address);
+/** Rows, copied. */
+export function copyRows(pass: Pass, from: Chosen, target: Omit<Rows, 'rows'>): void {
+  const step = from.rowBytes / 4 / from.channels;
+  lookUp(pass, from, Int32Array.from({ length: from.rows }, (_, i) => i * step), target);
 }
 
-function lookUp({ scope }: Pass, table: number, channels: number, rows: Int32Array, target: number): void {
+function lookUp({ scope }: Pass, from: Chosen, rows: Int32Array, target: Omit<Rows, 'rows'>): void {
   if (rows.length === 0) return;
-  const place = { address: table, channels, packed: false };
-  runEmbedding(scope, scope.integers(rows), rows.length, place, target, { factor: 1, add: false });
+  const table = { address: from.address, channels: from.channels, packed: false };
+  runEmbedding(scope, scope.integers(rows), rows.length, table, target);
 }

@@ -2,7 +2,7 @@
 
 import { KeyValueCache } from '../cache/key-value-cache.js';
 import type { KeyValueCacheOptions } from '../cache/key-value-cache.js';
-import { runNormalize } from '../ops/norms/normalize.js';
+import { runNorm } from '../ops/norms/norm.js';
 import { callAsync, callNow } from '../runtime/call.js';
 import type { AsyncOptions } from '../runtime/call.js';
 import type { CallScope } from '../runtime/call-scope.js';
@@ -274,7 +274,8 @@ export class Model extends Disposable {
     }
     const tokens = readTokens(encoder.description.input as TokenInput, IDS, inputs);
     const ran = runTokens(scope, encoder, { tokens, wanted: options });
-    return { ran, context: { ...ran.pass.kept, hidden: ran.hidden, length: tokens.length } };
+    const { keyLengths, mask } = ran.pass.kept as { keyLengths?: Int32Array; mask?: Tensor<'bool'> };
+    return { ran, context: { keyLengths, mask, hidden: ran.hidden, length: tokens.length } };
   }
 
   /** @internal Encodes once for all that is to be generated: keys and values of the encoder, by layers of the decoder. */
@@ -299,7 +300,8 @@ export class Model extends Disposable {
     const tower = (ran: Ran, heads: readonly Head[], tokens: PooledTokens): TowerOutput => {
       const { features } = this.#runHeads(heads, ran, tokens, {}) as unknown as TowerOutput;
       const embeddings = scope.make(features.shape);
-      runNormalize(scope, rowsOfTensor(features), rowsOfTensor(embeddings));
+      const norm = { channels: features.shape[1]!, epsilon: 1e-12 };
+      runNorm(scope, 'l2', rowsOfTensor(features), rowsOfTensor(embeddings), norm);
       return { ...ran.output, features, embeddings };
     };
     const results: { -readonly [Name in keyof ModelResults]: ModelResults[Name] } = {};

@@ -54,7 +54,7 @@ export interface ModelResults extends Partial<StackOutput> {
  * poolerOutput.shape; // [1, 8]
  * ```
  */
-export class ModelOutput extends Disposable implements ModelResults {
+export class ModelOutput extends Disposable {
   /** After the last norm, [batch, length, channels]; of the decoder where there is one. */
   declare readonly lastHiddenState: Tensor<'float32'> | undefined;
   /** What entered each block, and what came out of the last one; where asked for. */

@@ -4,6 +4,7 @@ import { invalidArgument } from '../runtime/errors.js';
 import { checkDataType } from '../runtime/inputs.js';
 import type { CallScope } from '../runtime/call-scope.js';
 import type { Tensor } from '../runtime/tensor.js';
+import type { Chosen } from './heads.js';
 import type { ModelInputs, ReadTokens } from './inputs.js';
 import { rowsOfTensor } from './layers/stack.js';
 import type { Stack } from './layers/stack.js';
@@ -28,7 +29,7 @@ interface TokenCall {
 export interface Ran {
   readonly pass: Pass;
   /** What came out, after the last norm. */
-  readonly hidden: Rows;
+  readonly hidden: Chosen;
   readonly output: StackOutput;
 }
 
@@ -119,7 +120,7 @@ function runStack(
       states.push(state);
     });
   }
-  const hidden = stack.finish(pass, x, rowsOfTensor(last));
+  const hidden = { ...stack.finish(pass, x, rowsOfTensor(last)), channels: stack.channels };
   const { self, cross } = pass;
   const seen = (name: string, list: readonly unknown[]) => (list.length > 0 ? { [name]: list } : {});
   const output = {

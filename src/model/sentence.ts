@@ -2,12 +2,12 @@
 
 import { runFusedLinear } from '../ops/linear/fused-linear.js';
 import type { LinearWeights } from '../ops/linear/linear.js';
-import { runNormalize } from '../ops/norms/normalize.js';
+import { runNorm } from '../ops/norms/norm.js';
 import { runMeanPooling } from '../ops/rows/pooling.js';
 import type { Tensor } from '../runtime/tensor.js';
 import type { ActivationName, MatrixDescription } from './description.js';
-import { gather, keptTokens } from './heads.js';
-import type { PooledTokens } from './heads.js';
+import { copyRows, gather, keptTokens } from './heads.js';
+import type { Chosen, PooledTokens } from './heads.js';
 import type { Parameters } from './parameters.js';
 import type { Pass, Rows } from './pass.js';
 
@@ -31,10 +31,10 @@ export class SentencePooling {
   }
 
   /** [batch, channels] of rows [batch, length, channels]. */
-  run(pass: Pass, hidden: Rows, tokens: PooledTokens): Tensor<'float32'> {
+  run(pass: Pass, hidden: Chosen, tokens: PooledTokens): Tensor<'float32'> {
     const { scope, batch } = pass;
     const { dense, normalize } = this.#description;
-    let rows = this.#pool(pass, hidden, tokens);
+    let rows: Rows = this.#pool(pass, hidden, tokens);
     dense.forEach(({ activation }, i) => {
       const weights = this.#dense[i]!;
       const target = pass.buffer(`dense ${i}`, weights.outFeatures, batch);
@@ -44,15 +44,15 @@ export class SentencePooling {
     const channels = rows.rowBytes / 4;
     const result = scope.make([batch, channels]);
     const to = { address: result.address, rowBytes: rows.rowBytes, rows: batch };
-    if (normalize) runNormalize(scope, rows, to);
-    else scope.copy((rows as ReturnType<Pass['buffer']>).tensor.withLayout([batch, channels], [channels, 1]), result);
+    if (normalize) runNorm(scope, 'l2', rows, to, { channels, epsilon: 1e-12 });
+    else copyRows(pass, { ...rows, channels }, to);
     return result;
   }
 
-  #pool(pass: Pass, hidden: Rows, tokens: PooledTokens): Rows {
+  #pool(pass: Pass, hidden: Chosen, tokens: PooledTokens): Rows {
     const { scope, batch, length } = pass;
     const { pooling } = this.#description;
-    const channels = hidden.rowBytes / 4;
+    const { channels } = hidden;
     if (pooling === 'mean') {
       const pooled = pass.buffer('sentence', channels, batch);
       runMeanPooling(scope, hidden, batch, length, channels, keptTokens(pass, tokens), pooled.address);

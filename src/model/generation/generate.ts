@@ -265,10 +265,13 @@ async function readTokensInto(
 /** Some rows of an encoder's tokens. Keys and values are shared, not copied. */
 function keepRows(context: Context, rows: readonly number[]): Context {
   const { mask, cached } = context;
-  const kept = mask && (mask.gather?.(rows) ?? mask);
   const fork = cached!.fork(rows);
+  const { runtime } = fork;
+  const { length } = context;
+  const bytes = Uint8Array.from(rows.flatMap((row) => [...(mask?.data.subarray(row * length, (row + 1) * length) ?? [])]));
+  const kept = mask && runtime.tensor(bytes, [rows.length, 1, 1, length]);
   disposeContext(context);
-  return { length: context.length, cached: fork, mask: kept };
+  return { length, cached: fork, mask: kept };
 }
 
 function disposeContext({ cached, mask }: Context): void {

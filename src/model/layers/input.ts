@@ -1,7 +1,7 @@
 // What enters the first block: embedded tokens, patches of pictures, frames of sound.
 
 import { runConvolution } from '../../ops/linear/convolution.js';
-import { runEmbedding } from '../../ops/linear/embedding.js';
+import { runEmbedding } from '../../ops/embedding/embedding.js';
 import { runFusedLinear } from '../../ops/linear/fused-linear.js';
 import type { LinearWeights } from '../../ops/linear/linear.js';
 import { AttentionError, invalidArgument, shapeError } from '../../runtime/errors.js';
@@ -55,11 +55,11 @@ export class TokenEmbedding {
       rows: Int32Array,
       factor: number,
       add: boolean,
-      { address }: Omit<Rows, 'rows'> = target,
+      where: Omit<Rows, 'rows'> = target,
     ) => {
       checkRows(argument, rows, table.rows);
       const place = { address: table.tensor.address, channels: table.channels, packed: table.packed };
-      runEmbedding(scope, scope.integers(rows), rows.length, place, address, { factor, add });
+      runEmbedding(scope, scope.integers(rows), rows.length, place, where, { factor, add });
     };
     look('inputIds', this.#table, ids, this.#input.factor ?? 1, false);
     if (this.#types) look('tokenTypeIds', this.#types, types ?? new Int32Array(ids.length), 1, true);
@@ -217,5 +217,5 @@ function addRows(
 ): void {
   const ids = scope.integers(Int32Array.from({ length: rows }, (_, i) => i));
   const place = { address: table.address, channels: rowBytes / 4, packed: false };
-  runEmbedding(scope, ids, rows, place, address, { factor: 1, add });
+  runEmbedding(scope, ids, rows, place, { address, rowBytes }, { add });
 }

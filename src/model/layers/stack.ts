@@ -73,7 +73,7 @@ export class Stack {
 }
 
 /** The rows of a tensor, all axes but the last. */
-export function rowsOfTensor(tensor: Tensor): Rows {
+export function rowsOfTensor(tensor: Tensor): Rows & { readonly channels: number } {
   const channels = tensor.shape.at(-1)!;
-  return { address: tensor.address, rowBytes: channels * 4, rows: tensor.size / channels };
+  return { address: tensor.address, rowBytes: channels * 4, rows: tensor.size / channels, channels };
 }

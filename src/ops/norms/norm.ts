@@ -33,6 +33,8 @@ export function runNorm(
     weight?: number | undefined;
     bias?: number | undefined;
     unitOffset?: boolean | undefined;
+    /** Added to the result; may be y. */
+    residual?: { address: number; rowBytes: number } | undefined;
   },
 ): void {
   const { rows, groups = 1 } = x;
@@ -44,6 +46,8 @@ export function runNorm(
       xStride: x.rowBytes,
       y: y.address,
       yStride: y.rowBytes,
+      residual: norm.residual?.address ?? 0,
+      residualStride: norm.residual?.rowBytes ?? 0,
       kind: KINDS[kind],
       weightOffset: norm.unitOffset ? 1 : 0,
       ...{ groups, channels, epsilon, weight, bias },
