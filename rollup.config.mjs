@@ -214,13 +214,26 @@ const onwarn = (warning) => {
  * Which file a module goes to: entries and the builds of each pack to one of their own, all else to core. The kernels are files
  * of their own so that bundlers put their text before all code: amid code it compresses worse.
  */
-const fileOf = (id) => {
+const fileOf = (id, { getModuleInfo }) => {
   const path = relative('.', id);
   if (Object.values(entries).includes(path)) return undefined;
   if (/^build\/(encoded|embedded)-/.test(path)) return basename(path, '.ts');
   if (path === 'src/embedded.ts' || path === 'build/range-decoder.ts') return 'embedded';
-  return 'core';
+  if (path.startsWith('src/model/families/')) return 'families';
+  const isCore = ['slim', 'benchmark'].some((entry) => importedBy(resolve(entries[entry]), getModuleInfo).has(id));
+  return isCore ? 'core' : undefined;
 };
+
+/** Modules that an entry imports, by whatever way. */
+const imported = new Map();
+function importedBy(entry, getModuleInfo) {
+  const known = imported.get(entry);
+  if (known) return known;
+  const found = new Set([entry]);
+  for (const id of found) for (const next of getModuleInfo(id)?.importedIds ?? []) found.add(next);
+  imported.set(entry, found);
+  return found;
+}
 
 const plugins = () => [
   inlineWorker(),

@@ -6,7 +6,7 @@
 
 import { appendTokens, PAGE_TOKENS, STORAGE_CODES } from '../ops/cache/append.js';
 import type { AppendRotary, CacheStorage } from '../ops/cache/append.js';
-import { outputShape, runPlan } from '../ops/attention/scaled-dot-product-attention.js';
+import { runPlan } from '../ops/attention/scaled-dot-product-attention.js';
 import type { AttentionResult } from '../ops/attention/scaled-dot-product-attention.js';
 import { SCORE_NAMES } from '../ops/attention/options.js';
 import type { Asked, AttentionOptions, ScoreOptions } from '../ops/attention/options.js';
@@ -331,6 +331,9 @@ export class KeyValueCache extends Disposable {
       q = scope.copyOf(q);
       rotateInPlace(scope, q, placed, this.#rotary.rotaryDim, this.#rotary.interleaved);
     }
+    if (options.output !== undefined) {
+      givenOutput(scope, options.output, [batch, q.shape[1]!, length, this.layout.valueHeadDim]);
+    }
     return this.attendRows(scope, layer, q, counts, options);
   }
 
@@ -576,7 +579,6 @@ export class KeyValueCache extends Disposable {
     };
     const plan = planAttention(scope, query, inPages(headDim), placed, 4, this.#paged(sequences, keys));
     const values = inPages(valueHeadDim);
-    if (options.output !== undefined) givenOutput(scope, options.output, outputShape(plan, values));
     return runPlan(scope, plan, values, options);
   }
 

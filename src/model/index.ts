@@ -5,6 +5,9 @@
  */
 
 export { model } from './pack.js';
+export { loadModel, measureModel } from './load.js';
+export { Transformer, TransformerBlock } from './layers/transformer-block.js';
+export { Model } from './model.js';
 
 export { fusedLinear, fusedLinearAsync } from '../ops/linear/fused-linear.js';
 export type { FusedLinearOptions } from '../ops/linear/fused-linear.js';

@@ -161,7 +161,7 @@ async function planModel(options: LoadModelOptions): Promise<Plan> {
       shape: (name) => tensors.get(name)?.shape,
     });
     reader.finish();
-    return { description, checkpoint, sentence: modules && readModules(modules, description) };
+    return { description, checkpoint, sentence: modules === undefined ? undefined : readModules(modules, description) };
   } catch (error) {
     await checkpoint.close();
     throw error;

