@@ -5,18 +5,18 @@ export { heapBase } from './memory';
 
 // Products
 export { fusedProduct, fusedProductScratchBytes } from './gemm/product';
+export { unfold } from './gemm/unfold';
 
 // Checkpoints
 export { pieceScratchBytes, placePiece, readPiece } from './gemm/place';
 export { narrow, widen } from './math/widen';
 
 // Rows
+export { activationRows } from './rows/activation';
 export { lookupRows } from './rows/lookup';
+export { normRows } from './rows/norm';
 
 // Exported so that the optimiser keeps each of them a function of its own: inlined into their caller they spill.
 export { activateRow } from './math/activations';
 export * from './gemm/apart';
-// Rows
-export { activationRows } from './rows/activation';
-export { normRows } from './rows/norm';
 

@@ -36,3 +36,5 @@ export {
 export type { ActivationOptions, GeluOptions } from '../ops/activations/activations.js';
 export { embedding, embeddingAsync } from '../ops/embedding/embedding.js';
 export type { EmbeddingOptions, Indices } from '../ops/embedding/embedding.js';
+export { convolution, convolutionAsync } from '../ops/linear/convolution.js';
+export type { ConvolutionOptions } from '../ops/linear/convolution.js';
