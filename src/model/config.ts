@@ -60,11 +60,6 @@ export class ConfigReader {
     return names.split('|').some((name) => this.#peek(name) !== undefined);
   }
 
-  /** Whether a setting is there and null. */
-  isNull(name: string): boolean {
-    return Object.hasOwn(this.#settings, name) && this.#settings[name] === null;
-  }
-
   /** An integer. Without a fallback it has to be there. */
   integer(names: string, fallback?: number, least = 1, most = 2 ** 31 - 1): number {
     return this.#checked(names, fallback, `an integer from ${least} to ${most}`, (value): value is number => {
@@ -79,9 +74,10 @@ export class ConfigReader {
     });
   }
 
-  /** A number above 0, if it is there. */
-  optional(names: string): number | undefined {
-    return this.has(names) ? this.number(names) : undefined;
+  /** A number above 0; undefined where the config says null, the fallback where it says nothing. */
+  optional(name: string, fallback?: number): number | undefined {
+    const isNull = Object.hasOwn(this.#settings, name) && this.#settings[name] === null;
+    return this.has(name) || (fallback !== undefined && !isNull) ? this.number(name, fallback) : undefined;
   }
 
   boolean(names: string, fallback?: boolean): boolean {

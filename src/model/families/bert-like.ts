@@ -2,12 +2,12 @@
 // Touch: what they share; a family's own names are in its file.
 
 import type { ConfigReader } from '../config.js';
-import type { HeadDescription, Source, TokenInput } from '../description.js';
-import type { BlockSettings, HeadSizes } from './blocks.js';
-import { logitsHead, matrixStep, present } from './heads.js';
-import { activationOf, architectureOf } from './settings.js';
-import { matrixOf } from './tensors.js';
-import type { Tensors } from './tensors.js';
+import type { CheckpointNames, HeadDescription, SingleDescription, Source } from '../description.js';
+import { layerNormBlock } from './blocks.js';
+import type { BlockNames, BlockSettings, HeadSizes } from './blocks.js';
+import { logitsHead, matrixStep, present, tiedCopies, twoStepClassifier } from './heads.js';
+import { activationOf, architectureOf, forLayers, generationOf, layersOf } from './settings.js';
+import { matrixOf, Tensors } from './tensors.js';
 
 /** Settings by BERT's names. */
 export function blockSettings(config: ConfigReader, sizes: HeadSizes, epsilon = 1e-12): BlockSettings {
@@ -19,26 +19,75 @@ export function blockSettings(config: ConfigReader, sizes: HeadSizes, epsilon = 
   };
 }
 
-/** Embeddings by the names that all of these share. */
-export function embeddingsOf(
-  config: ConfigReader,
-  tensors: Tensors,
-  channels: number,
-  epsilon: number,
-  positions: Pick<NonNullable<TokenInput['positions']>, 'offset' | 'count'> = { offset: 0, count: 'index' },
-): { readonly input: TokenInput; readonly maxLength: number } {
+/** What a family has of its own. */
+interface BertLike {
+  readonly family: string;
+  /** What may stand before all names but those of heads. */
+  readonly prefix: string;
+  readonly block: BlockNames;
+  readonly settings: BlockSettings;
+  /** The module of a block. Default encoder.layer.N. */
+  readonly blockNames?: readonly string[];
+  /** Width of the embeddings, and of the matrix that widens them. Default that of the blocks. */
+  readonly narrow?: { readonly channels: number; readonly matrix: string };
+  /** Whether tokens have types. */
+  readonly types: boolean;
+  /** Where positions are counted from the padding id on, and padding is passed over (RoBERTa). */
+  readonly paddingId?: number;
+  readonly heads: (from: HeadTensors) => readonly HeadDescription[];
+  /** The module that guesses words, whose weight and bias may be stored twice. */
+  readonly decoder: string;
+}
+
+interface HeadTensors {
+  /** With the prefix. */
+  readonly tensors: Tensors;
+  /** Without it. */
+  readonly root: Tensors;
+  /** Embeddings of tokens. */
+  readonly table: Source;
+}
+
+export function bertLike(config: ConfigReader, names: CheckpointNames, own: BertLike): SingleDescription {
+  const { family, settings, narrow, types, paddingId } = own;
+  const { embedDim } = settings.sizes;
+  const tensors = Tensors.find(names, [own.prefix, ''], 'embeddings.word_embeddings.weight');
+  const embeddings = tensors.under('embeddings.');
+  const channels = narrow?.channels ?? embedDim;
+  const blockNames = own.blockNames ?? forLayers(layersOf(config), (layer) => `encoder.layer.${layer}.`);
   const rows = config.integer('max_position_embeddings');
-  const hasTypes = tensors.has('token_type_embeddings.weight');
-  const types = config.integer('type_vocab_size', hasTypes ? 2 : 0, 0);
+  const kinds = types ? config.integer('type_vocab_size', 2, 0) : 0;
+  const offset = paddingId === undefined ? 0 : paddingId + 1;
+  if (rows <= offset) throw config.invalid('max_position_embeddings', `more than ${offset}`, rows);
+  const table = embeddings.source('word_embeddings.weight', config.integer('vocab_size'), channels);
+  config.only('position_embedding_type', 'absolute');
   return {
-    input: {
-      kind: 'tokens',
-      table: tensors.source('word_embeddings.weight', config.integer('vocab_size'), channels),
-      types: types > 0 ? tensors.source('token_type_embeddings.weight', types, channels) : undefined,
-      positions: { table: tensors.source('position_embeddings.weight', rows, channels), ...positions },
-      norm: tensors.layerNorm('LayerNorm', channels, epsilon),
+    kind: settings.causal ? 'decoder' : 'encoder',
+    family,
+    stack: {
+      embedDim,
+      input: {
+        kind: 'tokens',
+        table,
+        types: kinds > 0 ? embeddings.source('token_type_embeddings.weight', kinds, channels) : undefined,
+        positions: {
+          table: embeddings.source('position_embeddings.weight', rows, channels),
+          offset,
+          count: paddingId === undefined ? 'index' : 'padding',
+        },
+        paddingId,
+        norm: embeddings.layerNorm('LayerNorm', channels, settings.epsilon),
+        projection: narrow && tensors.matrix(narrow.matrix, channels, embedDim),
+      },
+      blocks: blockNames.map((name) => layerNormBlock(tensors.under(name), own.block, settings, 'after')),
+      maxLength: rows - offset,
     },
-    maxLength: rows - positions.offset,
+    heads: own.heads({ tensors, root: new Tensors(names), table }),
+    buffers: [
+      /(^|\.)embeddings\.(position_ids|token_type_ids)$/,
+      ...tiedCopies(true, `${own.decoder}.weight`, `${own.decoder}.bias`),
+    ],
+    generation: generationOf(config),
   };
 }
 
@@ -76,7 +125,6 @@ interface MaskedHead {
   readonly table: Source;
   readonly width: number;
   readonly settings: Pick<BlockSettings, 'activation' | 'epsilon'>;
-  readonly name?: HeadDescription['name'];
 }
 
 /** Guesses words: dense, activation, norm, and the embeddings. */
@@ -85,14 +133,14 @@ export function maskedHead(
   tensors: Tensors,
   head: MaskedHead,
 ): HeadDescription | false {
-  const { dense, norm, decoder, table, width, settings, name = 'logits' } = head;
+  const { dense, norm, decoder, table, width, settings } = head;
   const tied = config.boolean('tie_word_embeddings', true);
   if (!tensors.has(`${dense}.weight`)) return false;
   const [rows, channels] = table.shape as [number, number];
   const bias = [head.bias, `${decoder}.bias`].find((each) => each && tensors.has(each));
   const weight = tied ? table : tensors.source(`${decoder}.weight`, rows, channels);
   return {
-    name,
+    name: 'logits',
     of: 'tokens',
     steps: [
       matrixStep(tensors.matrix(dense, width, channels), settings.activation),
@@ -101,3 +149,49 @@ export function maskedHead(
     ],
   };
 }
+
+/** Guessed words beside what is said of a pair of texts; where a model has been trained for one of them only, that is its logits. */
+export function pretrainingHeads(
+  config: ConfigReader,
+  words: HeadDescription | false,
+  pair: HeadDescription | false,
+): HeadDescription[] {
+  const both = !architectureOf(config).endsWith('MaskedLM');
+  return present(
+    words && { ...words, name: pair && both ? 'predictionLogits' : 'logits' },
+    pair && { ...pair, name: words ? 'seqRelationshipLogits' : 'logits' },
+  );
+}
+
+/** The heads of RoBERTa, which MPNet has too. */
+export function robertaHeads(
+  config: ConfigReader,
+  { tensors, root, table }: HeadTensors,
+  { sizes: { embedDim }, epsilon }: BlockSettings,
+): HeadDescription[] {
+  return [
+    ...present(
+      poolerHead(tensors, 'pooler.dense', embedDim),
+      maskedHead(config, root, {
+        dense: 'lm_head.dense',
+        norm: 'lm_head.layer_norm',
+        decoder: 'lm_head.decoder',
+        bias: 'lm_head.bias',
+        table,
+        width: embedDim,
+        // Whatever the blocks have.
+        settings: { epsilon, activation: 'gelu' },
+      }),
+      twoStepClassifier(root, 'classifier', 'first', embedDim),
+    ),
+    ...classifierHeads(config, root, embedDim, 'tokens'),
+  ];
+}
+
+/** BERT's modules of a block, which RoBERTa has too. */
+export const BERT_BLOCK: BlockNames = {
+  attention: ['attention.self.query', 'attention.self.key', 'attention.self.value', 'attention.output.dense'],
+  attentionNorm: 'attention.output.LayerNorm',
+  feedForward: ['intermediate.dense', 'output.dense'],
+  feedForwardNorm: 'output.LayerNorm',
+};

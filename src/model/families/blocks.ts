@@ -11,7 +11,7 @@ import type {
   SelfAttentionDescription,
 } from '../description.js';
 import { stack } from './tensors.js';
-import type { Tensors } from './tensors.js';
+import type { NormParts, Tensors } from './tensors.js';
 
 export interface HeadSizes {
   readonly embedDim: number;
@@ -23,12 +23,13 @@ export interface HeadSizes {
 /** Heads that share the width of the blocks. */
 export function headsOf(
   config: ConfigReader,
-  widthName = 'hidden_size',
-  headsName = 'num_attention_heads',
+  widthNames = 'hidden_size',
+  headsNames = 'num_attention_heads',
+  [usualWidth, usualHeads]: readonly number[] = [],
 ): HeadSizes {
-  const embedDim = config.integer(widthName);
-  const heads = config.integer(headsName);
-  if (embedDim % heads !== 0) throw config.invalid(widthName, `a multiple of the ${heads} heads`, embedDim);
+  const embedDim = config.integer(widthNames, usualWidth);
+  const heads = config.integer(headsNames, usualHeads);
+  if (embedDim % heads !== 0) throw config.invalid(widthNames, `a multiple of the ${heads} heads`, embedDim);
   return { embedDim, heads, keyValueHeads: heads, headDim: embedDim / heads };
 }
 
@@ -129,10 +130,8 @@ export interface BlockSettings extends AttentionBiases {
   readonly activation: ActivationName;
   readonly causal?: boolean;
   readonly relativePositions?: SelfAttentionDescription['relativePositions'];
-  /** Whether norms have a bias. */
-  readonly normBias?: boolean;
-  /** False: norms have neither weight nor bias. */
-  readonly normWeight?: boolean;
+  readonly normParts?: NormParts;
+  readonly feedForwardBias?: boolean;
 }
 
 /** Attention and a plain feed-forward, with a layer norm before each or after each. */
@@ -142,9 +141,11 @@ export function layerNormBlock(
   settings: BlockSettings,
   where: 'before' | 'after',
 ): BlockDescription {
-  const { sizes, inner, epsilon, activation, causal = false, relativePositions } = settings;
+  const { sizes, inner, epsilon, activation, causal = false, relativePositions, normParts } = settings;
   const { embedDim } = sizes;
-  const norm = (name: string): Placement => ({ [where]: tensors.layerNorm(name, embedDim, epsilon) });
+  const norm = (name: string): Placement => ({
+    [where]: tensors.layerNorm(name, embedDim, epsilon, normParts),
+  });
   return {
     attention: {
       ...separateAttention(tensors, names.attention, sizes, settings),
@@ -153,7 +154,7 @@ export function layerNormBlock(
       ...norm(names.attentionNorm),
     },
     feedForward: {
-      ...plainFeedForward(tensors, names.feedForward, embedDim, inner, activation),
+      ...plainFeedForward(tensors, names.feedForward, embedDim, inner, activation, settings.feedForwardBias),
       ...norm(names.feedForwardNorm),
     },
   };

@@ -24,7 +24,7 @@ interface Placements {
 }
 
 /** What a family has of its own. */
-interface RmsDecoder {
+export interface RmsDecoder {
   readonly family: string;
   readonly sizes: HeadSizes;
   readonly layers: number;
@@ -45,6 +45,8 @@ interface RmsDecoder {
   /** Norms of queries and keys: over each head's channels, or over those of all. */
   readonly headNorms?: 'each' | 'all';
   readonly softcap?: number | undefined;
+  /** The padding id where the config does not say. */
+  readonly paddingId?: number;
   readonly causal?: boolean;
 }
 
@@ -147,6 +149,6 @@ export function rmsDecoder(config: ConfigReader, names: CheckpointNames, own: Rm
       softcap,
     }),
     buffers: [/\.rotary_emb\.inv_freq$/, ...tiedCopies(tied, 'lm_head.weight')],
-    generation: generationOf(config),
+    generation: generationOf(config, own.paddingId),
   };
 }

@@ -3,6 +3,7 @@
 // frequencies are is src/ops/rotary's business.
 
 import type { RotaryOptions } from '../../ops/rotary/rotary.js';
+import { logarithm } from '../../math/elementary.js';
 import type { ConfigReader } from '../config.js';
 
 type Scaling = RotaryOptions['scaling'];
@@ -32,7 +33,7 @@ export function rotaryOf(config: ConfigReader, names: RotaryNames): RotaryOption
     scaled = true,
   } = names;
   const written = config.section('rope_parameters');
-  const own = (layerType && written?.section(layerType)) ?? written;
+  const own = layerType ? written?.section(layerType) : written;
   // transformers 5 leaves what transformers 4 wrote beside its own: then its own counts.
   const oldBase = config.number(base, defaultBase);
   const oldShare = share === undefined ? defaultShare : config.number(share, defaultShare);
@@ -64,34 +65,34 @@ const TYPES = {
 function scalingOf(settings: ConfigReader, config: ConfigReader): Scaling {
   const type = settings.choice<keyof typeof TYPES>('rope_type|type', TYPES, 'default');
   if (type === 'default') return undefined;
-  const factor = settings.number('factor');
   const longest = (): number => config.integer('max_position_embeddings');
+  const original = (fallback?: number): number =>
+    settings.integer('original_max_position_embeddings', fallback);
   switch (type) {
     case 'linear':
-      return { type, factor };
-    case 'dynamic': {
-      const originalLength = longest();
-      settings.only('original_max_position_embeddings', originalLength);
-      return { type, factor, originalLength };
-    }
-    case 'yarn':
-      // Bounds of the ramp are whole pairs here.
+      return { type, factor: settings.number('factor') };
+    case 'dynamic':
+      settings.only('original_max_position_embeddings', longest());
+      return { type, factor: settings.number('factor'), originalLength: longest() };
+    case 'yarn': {
+      // Here the bounds of the ramp are always whole pairs.
       settings.only('truncate', true);
+      const originalLength = original(longest());
+      const factor = settings.number('factor', longest() / originalLength);
       return {
         type,
         factor,
-        originalLength: settings.has('original_max_position_embeddings')
-          ? settings.integer('original_max_position_embeddings')
-          : longest(),
+        originalLength,
         betaFast: settings.optional('beta_fast'),
         betaSlow: settings.optional('beta_slow'),
         attentionFactor: settings.optional('attention_factor') ?? ratioOfScales(settings, factor),
       };
+    }
     case 'llama3':
       return {
         type,
-        factor,
-        originalLength: settings.integer('original_max_position_embeddings'),
+        factor: settings.number('factor'),
+        originalLength: original(),
         lowFrequencyFactor: settings.number('low_freq_factor'),
         highFrequencyFactor: settings.number('high_freq_factor'),
       };
@@ -102,6 +103,6 @@ function scalingOf(settings: ConfigReader, config: ConfigReader): Scaling {
 function ratioOfScales(settings: ConfigReader, factor: number): number | undefined {
   const [over, under] = [settings.optional('mscale'), settings.optional('mscale_all_dim')];
   if (over === undefined || under === undefined) return undefined;
-  const scale = (by: number): number => (factor <= 1 ? 1 : 0.1 * by * Math.log(factor) + 1);
+  const scale = (by: number): number => (factor <= 1 ? 1 : 0.1 * by * logarithm(factor) + 1);
   return scale(over) / scale(under);
 }

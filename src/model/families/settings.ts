@@ -37,10 +37,10 @@ export function architectureOf(config: ConfigReader): string {
 }
 
 /** End and padding, as far as a config names them. */
-export function generationOf(config: ConfigReader): GenerationDefaults {
+export function generationOf(config: ConfigReader, usualPadding?: number): GenerationDefaults {
   return {
     endTokenIds: config.integers('eos_token_id'),
-    paddingId: config.integers('pad_token_id', -1).find((id) => id >= 0),
+    paddingId: config.integers('pad_token_id', -1).find((id) => id >= 0) ?? usualPadding,
     decoderStartId: config.integers('decoder_start_token_id')[0],
   };
 }

@@ -6,6 +6,9 @@ import type { CheckpointNames, MatrixDescription, NormDescription, Source } from
 /** Some of a packed tensor's output features. */
 type Rows = Pick<Source, 'from' | 'rows'> & { readonly of: number };
 
+/** What a layer norm has. */
+export type NormParts = 'both' | 'weight' | 'none';
+
 /** The tensors under a prefix. */
 export class Tensors {
   constructor(
@@ -50,15 +53,15 @@ export class Tensors {
     return this.matrix(name, inFeatures, Math.max(outFeatures, 1), this.has(`${name}.bias`));
   }
 
-  /** Norms of old checkpoints are named gamma and beta. */
-  layerNorm(name: string, channels: number, epsilon: number, bias = true): NormDescription {
-    const [weightName, biasName] = this.has(`${name}.gamma`) ? ['gamma', 'beta'] : ['weight', 'bias'];
+  /** Norms of old checkpoints are named gamma and beta; some have no bias, or neither. */
+  layerNorm(name: string, channels: number, epsilon: number, parts: NormParts = 'both'): NormDescription {
+    const [weight, bias] = this.has(`${name}.gamma`) ? ['gamma', 'beta'] : ['weight', 'bias'];
     return {
       kind: 'layer',
       channels,
       epsilon,
-      weight: this.source(`${name}.${weightName}`, channels),
-      bias: bias ? this.source(`${name}.${biasName}`, channels) : undefined,
+      weight: parts === 'none' ? undefined : this.source(`${name}.${weight}`, channels),
+      bias: parts === 'both' ? this.source(`${name}.${bias}`, channels) : undefined,
     };
   }
 

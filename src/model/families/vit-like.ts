@@ -27,6 +27,9 @@ interface PatchNames {
   readonly positions: string;
   /** Axes before those of the positions. */
   readonly leading?: readonly number[];
+  /** Sides where the config does not say. */
+  readonly imageSide?: number;
+  readonly patchSide?: number;
 }
 
 /** The patches of a picture. What comes before them has a token for each of `first`. */
@@ -35,11 +38,11 @@ export function patchInput(
   tensors: Tensors,
   embedDim: number,
   first: PatchInput['first'],
-  { projection, bias = true, positions, leading = [1] }: PatchNames,
+  { projection, bias = true, positions, leading = [1], imageSide, patchSide }: PatchNames,
 ): PatchInput {
   const channels = config.integer('num_channels', 3);
-  const imageSize = sides(config, 'image_size');
-  const patchSize = sides(config, 'patch_size');
+  const imageSize = sides(config, 'image_size', imageSide);
+  const patchSize = sides(config, 'patch_size', patchSide);
   const [rows, columns] = imageSize.map((side, axis) => Math.floor(side / patchSize[axis]!)) as [
     number,
     number,
@@ -61,12 +64,10 @@ export function patchInput(
 }
 
 /** One number for both sides of a square, or [height, width]. */
-function sides(config: ConfigReader, name: string): readonly [number, number] {
-  const [height, width = height, ...others] = config.integers(name, 1);
-  if (height === undefined || width === undefined || others.length > 0) {
-    throw config.invalid(name, 'one side or [height, width]', others.length ? 'more than two' : undefined);
-  }
-  return [height, width];
+function sides(config: ConfigReader, name: string, usual?: number): readonly [number, number] {
+  const [height = usual, width = height, ...others] = config.integers(name, 1);
+  if (height !== undefined && width !== undefined && others.length === 0) return [height, width];
+  throw config.invalid(name, 'one side, or [height, width]', others.length ? 'more than two' : undefined);
 }
 
 /** ViT's names, which DeiT has too. */

@@ -1,0 +1,73 @@
+// OPT: learned positions that are counted by the mask, norms before each sublayer; in its second smallest size after it, with
+// embeddings narrower than the blocks.
+
+import type { Family } from '../description.js';
+import { BART_BLOCK, headsOf, layerNormBlock } from './blocks.js';
+import type { BlockSettings } from './blocks.js';
+import { decoderHeads, tiedCopies } from './heads.js';
+import { activationOf, forLayers, generationOf, layersOf } from './settings.js';
+import { Tensors } from './tensors.js';
+
+/** Row of the first position. */
+const OFFSET = 2;
+
+export const opt: Family = {
+  modelTypes: ['opt'],
+  describe(config, names) {
+    const tensors = Tensors.find(names, ['model.decoder.', 'decoder.', ''], 'embed_tokens.weight');
+    const sizes = headsOf(config);
+    const { embedDim } = sizes;
+    const width = config.integer('word_embed_proj_dim', embedDim);
+    const bias = config.boolean('enable_bias', true);
+    const normsBefore = config.boolean('do_layer_norm_before', true);
+    const settings: BlockSettings = {
+      sizes,
+      inner: config.integer('ffn_dim'),
+      epsilon: 1e-5,
+      activation: activationOf(config, 'activation_function', 'relu'),
+      causal: true,
+      bias,
+      feedForwardBias: bias,
+      normParts: config.boolean('layer_norm_elementwise_affine', true) ? 'both' : 'none',
+    };
+    const maxLength = config.integer('max_position_embeddings');
+    const tied = config.boolean('tie_word_embeddings', true);
+    const table = tensors.source('embed_tokens.weight', config.integer('vocab_size'), width);
+    const lastNorm = normsBefore && !config.boolean('_remove_final_layer_norm', false);
+    const narrow = width !== embedDim;
+    return {
+      kind: 'decoder',
+      family: 'opt',
+      stack: {
+        embedDim,
+        input: {
+          kind: 'tokens',
+          table,
+          positions: {
+            table: tensors.source('embed_positions.weight', maxLength + OFFSET, embedDim),
+            offset: OFFSET,
+            count: 'mask',
+            afterProjection: narrow,
+          },
+          projection: narrow ? tensors.matrix('project_in', width, embedDim, false) : undefined,
+        },
+        blocks: forLayers(layersOf(config), (layer) =>
+          layerNormBlock(
+            tensors.under(`layers.${layer}.`),
+            BART_BLOCK,
+            settings,
+            normsBefore ? 'before' : 'after',
+          ),
+        ),
+        norm: lastNorm
+          ? tensors.layerNorm('final_layer_norm', embedDim, settings.epsilon, settings.normParts)
+          : undefined,
+        projection: narrow ? tensors.matrix('project_out', embedDim, width, false) : undefined,
+        maxLength,
+      },
+      heads: decoderHeads(config, new Tensors(names), { name: 'lm_head', table, tied }),
+      buffers: tiedCopies(tied, 'lm_head.weight'),
+      generation: generationOf(config),
+    };
+  },
+};
