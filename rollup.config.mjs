@@ -272,6 +272,9 @@ const slimTypes = () => ({
   resolveId: (source) => (source === '../index.js' ? { id: './slim.mjs', external: true } : null),
 });
 
+/** Types of all entries are in one file: a program that uses one of them downloads none. */
+const typesFileOf = (id) => (Object.values(entries).includes(relative('.', id)) ? undefined : 'core');
+
 const types = (input, more = []) => ({
   input,
   onwarn,
@@ -283,7 +286,7 @@ const types = (input, more = []) => ({
       entryFileNames: '[name].d.mts',
       chunkFileNames: 'core.d.mts',
       minifyInternalExports: false,
-      ...(input === entries && { manualChunks: fileOf }),
+      ...(input === entries && { manualChunks: typesFileOf }),
     },
   ],
 });

@@ -147,7 +147,7 @@ function rotate(
   return target;
 }
 
-/** @internal Addresses of what a rotation reads. */
+/** Addresses of what a rotation reads. */
 export interface PlacedRotary {
   readonly positions: number;
   readonly positionsBatchStride: number;
