@@ -180,7 +180,7 @@ export class AddressSource implements ByteSource {
     if (response.status === 200 || response.status === 206) return response;
     await response.body?.cancel();
     const status = `status ${response.status} ${response.statusText}`.trim();
-    throw readFailed(this.label, 'the file', status);
+    throw readFailed(this.label, 'the file', status, response);
   }
 
   async #fetch(method: string, from: number, to: number): Promise<Response> {

@@ -16,7 +16,7 @@ export function decodeText(argument: string, bytes: Uint8Array): string {
 }
 
 /**
- * Parses an object.
+ * Parses a text of which every reader makes the same: mostly an object, which its reader checks.
  *
  * @param argument what errors call the text
  */
@@ -40,7 +40,7 @@ function parse(argument: string, text: string): Record<string, unknown> {
  */
 function refuseDuplicates(argument: string, text: string, value: Record<string, unknown>): void {
   let keys = 0;
-  for (const object of [value, ...Object.values(value)] as object[]) {
+  for (const object of [value, ...Object.values(value ?? {})] as object[]) {
     for (const key in object) if (Object.hasOwn(object, key)) keys++; // without a list of them for each tensor
   }
   if (countKeys(text) === keys) return;

@@ -25,6 +25,9 @@ export interface Shards {
 
 const INDEX = 'index';
 
+/** What Node's functions say of files that are not there: `readFile` the one, `openAsBlob` the other. */
+const MISSING: readonly unknown[] = ['ENOENT', 'ERR_INVALID_ARG_VALUE'];
+
 /** From tensors to the files they are in. */
 export function readIndex(index: unknown): ReadonlyMap<string, string> {
   const bytes = bytesOf(index);
@@ -45,7 +48,7 @@ export function readIndex(index: unknown): ReadonlyMap<string, string> {
 }
 
 /** A name, not a path: an index must not lead out of its folder. */
-function isFileName(name: unknown): name is string {
+export function isFileName(name: unknown): name is string {
   return typeof name === 'string' && /^(?!\.{1,2}$)[^/\\:\0]+$/.test(name);
 }
 
@@ -62,9 +65,21 @@ export async function fileFrom(
   name: string,
 ): Promise<FileSource | undefined> {
   if (isAddress(files)) return addressIn(argument, files, name);
-  if (typeof files === 'function') return (await files(name)) ?? undefined;
+  if (typeof files === 'function') return fileOfFunction(files, name);
   if (isPlainObject(files)) return (ownValue(files, name) ?? undefined) as FileSource | undefined;
   throw invalidArgument(argument, 'a base address, a record of files or a function', files);
+}
+
+async function fileOfFunction(
+  files: Extract<Files, (name: string) => unknown>,
+  name: string,
+): Promise<FileSource | undefined> {
+  try {
+    return (await files(name)) ?? undefined;
+  } catch (error) {
+    if (MISSING.includes((error as NodeJS.ErrnoException | undefined)?.code)) return undefined;
+    throw error;
+  }
 }
 
 /** Queries, which may hold a token, are kept. */

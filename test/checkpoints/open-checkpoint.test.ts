@@ -5,10 +5,12 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+import fc from 'fast-check';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 
 import { inspectCheckpoint, openCheckpoint } from '../../src/checkpoints/checkpoint.js';
 import type { Checkpoint, CheckpointOptions, Weights } from '../../src/checkpoints/checkpoint.js';
+import { parseSafetensors } from '../../src/checkpoints/safetensors.js';
 import { writeSafetensors } from '../../src/checkpoints/write-safetensors.js';
 import type { TensorToWrite } from '../../src/checkpoints/write-safetensors.js';
 import { AttentionError } from '../../src/runtime/errors.js';
@@ -420,6 +422,440 @@ describe('an abort', () => {
       controller.abort(reason);
       await expect(rest.next()).rejects.toBe(reason);
       if (typeof weights === 'string') expect(await server.asked.at(-1)?.finished).toBe(false);
+    }
+  });
+});
+
+describe('shards', () => {
+  const parts = {
+    'model-00001-of-00002.safetensors': { table: small.table, bias: small.bias },
+    'model-00002-of-00002.safetensors': { scale: small.scale, nothing: small.nothing, halves: small.halves },
+  };
+  const [firstName, secondName] = Object.keys(parts) as [string, string];
+  const weightMap = Object.fromEntries(
+    Object.entries(parts).flatMap(([file, tensors]) => Object.keys(tensors).map((name) => [name, file])),
+  );
+  const index = { metadata: { total_size: 82 }, weight_map: weightMap };
+
+  async function writeParts(): Promise<Record<string, Uint8Array<ArrayBuffer>>> {
+    const [first, second] = Object.values(parts);
+    return {
+      [firstName]: await writeSafetensors(first as never, { metadata: { format: 'pt' } }),
+      [secondName]: await writeSafetensors(second as never, { metadata: { made: 'here' } }),
+    };
+  }
+
+  test('come as a list, or with their index as a record, a function or an address', async () => {
+    const files = await writeParts();
+    const bytes = Object.values(files);
+    await expectContent(bytes, small);
+    await expectContent([...bytes].reverse(), small);
+    await expectContent({ index, files }, small);
+    await expectContent({ index: JSON.stringify(index), files }, small);
+    await expectContent({ index: new TextEncoder().encode(JSON.stringify(index)), files }, small);
+    await expectContent({ index, files: (name) => Promise.resolve(new Blob([files[name] as never])) }, small);
+    for (const ranges of [true, false]) {
+      await using server = await serveFiles({
+        [`models/${firstName}`]: { bytes: files[firstName] as Uint8Array, ranges },
+        [`models/${secondName}`]: { bytes: files[secondName] as Uint8Array, ranges },
+      });
+      await expectContent({ index, files: `${server.base}models` }, small);
+      await expectContent({ index, files: new URL(`${server.base}models/`) }, small);
+    }
+    const { metadata } = await inspectCheckpoint(bytes);
+    expect({ ...metadata }).toEqual({ format: 'pt', made: 'here' });
+  });
+
+  test('of a server without ranges do not wait for each other', async () => {
+    const files = Array.from({ length: 9 }, (_, i) => ({ [`tensor${i}`]: floats([200_000], i) }));
+    const served = await Promise.all(files.map((tensors) => writeSafetensors(tensors)));
+    await using server = await serveFiles(
+      Object.fromEntries(served.map((bytes, i) => [`${i}`, { bytes, ranges: false }])),
+    );
+    // As browsers do: six connections for a server, and the seventh request waits.
+    let open = 0;
+    const waiting: (() => void)[] = [];
+    const end = (): void => {
+      open--;
+      waiting.shift()?.();
+    };
+    const limited: typeof fetch = async (input, init) => {
+      if (open === 6) await new Promise<void>((resolve) => waiting.push(resolve));
+      open++;
+      const response = await fetch(input, init);
+      const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+      const body = new ReadableStream<Uint8Array>({
+        async pull(controller) {
+          const { done, value } = await reader.read();
+          if (!done) return controller.enqueue(value);
+          end();
+          controller.close();
+        },
+        cancel() {
+          end();
+          return reader.cancel();
+        },
+      });
+      return new Response(body, { status: response.status });
+    };
+    const addresses = files.map((_, i) => `${server.base}${i}`);
+    await expectContent(addresses, Object.assign({}, ...files) as never, { fetch: limited });
+  });
+
+  test('that do not fit together are named', async () => {
+    const files = await writeParts();
+    const bytes = Object.values(files);
+    const table = await writeSafetensors({ table: small.table });
+    const cases: [unknown, RegExp][] = [
+      [[], /weights: expected at least one file/],
+      [
+        [...bytes, table],
+        /tensor "table": expected it in one file, got it in weights\[0\] and in weights\[2\]/,
+      ],
+      [[bytes[0], 5], /weights\[1\]: expected bytes, a Blob or an address, got 5/],
+      [[bytes[0], bytes[1]?.subarray(0, 50)], /weights\[1\]: safetensors header: .* ends after 42/],
+      [{ index, files: { [firstName]: bytes[0] } }, /the shard "model-00002-of-00002.safetensors"/],
+      [{ index, files: () => undefined }, /weights.files: expected the shard/],
+      [{ index, files: 7 }, /weights.files: expected a base address/],
+      [
+        { index, files: { [firstName]: bytes[1], [secondName]: bytes[0] } },
+        /index, tensor "\w+": expected it in/,
+      ],
+      [{ index, files: { [firstName]: bytes[0], [secondName]: bytes[0] } }, /index, tensor/],
+      [
+        { index: { weight_map: { ...weightMap, more: firstName } }, files },
+        /"more": .* got no such tensor there/,
+      ],
+      [
+        { index: { weight_map: Object.fromEntries(Object.entries(weightMap).slice(1)) }, files },
+        /index, tensor "table": expected a shard for it, got it in "model-00001/,
+      ],
+      [{ index: {}, files }, /index.weight_map: expected an object, got undefined/],
+      [{ index: { weight_map: {} }, files }, /at least one tensor/],
+      [{ index: 'null', files }, /index: expected model.safetensors.index.json/],
+      [{ index: '{"weight_map":', files }, /index: expected valid JSON/],
+      [{ index: `{"weight_map":{"a":"x","a":"y"}}`, files }, /index: expected every key once, got "a" again/],
+      [{ index: { weight_map: { a: 5 } }, files }, /index, tensor "a": expected the name of a file, got 5/],
+      ...['../a', '/etc/passwd', 'https://elsewhere.org/a', '..', 'a\\b', ''].map(
+        (name): [unknown, RegExp] => [
+          { index: { weight_map: { a: name } }, files },
+          /expected the name of a file/,
+        ],
+      ),
+      [{ index: '{"weight_map":{"__proto__":"toString"}}', files }, /the shard "toString"/],
+      ['[', /a whole address/],
+      [null, /weights: expected bytes, a Blob or an address, got null/],
+      [{ index }, /weights: expected bytes/],
+    ];
+    for (const [weights, message] of cases) {
+      const error = await errorOf(() => readAll(weights));
+      expect(error.message).toMatch(message);
+    }
+  });
+
+  test('that a server lacks leave no connection open', async () => {
+    const bytes = await writeSafetensors({ table: floats([30, 10_000]) });
+    await using server = await serveFiles({ a: { bytes, ranges: false, stallsAt: 200_000 } });
+    const error = await errorOf(() => openCheckpoint([`${server.base}a`, `${server.base}b`]));
+    expect(error).toMatchObject({ code: 'READ_FAILED', argument: `${server.base}b` });
+    for (const { path, finished } of server.asked) expect(await finished).toBe(path === '/b');
+  });
+});
+
+describe('options', () => {
+  test.each([
+    [{ signal: 5 }, /signal: expected an AbortSignal/],
+    [{ onProgress: 5 }, /onProgress: expected a function/],
+    [{ fetch: 'x' }, /fetch: expected a function/],
+    [{ cache: true }, /cache: expected the name of a cache, or false/],
+    [{ caches: 'x' }, /caches/],
+  ])('%j is refused', async (options, message) => {
+    expect((await errorOf(() => openCheckpoint(smallFile, options as never))).message).toMatch(message);
+  });
+});
+
+/** The Cache API, as far as it is used, with its refusals. */
+class FakeCache {
+  readonly entries = new Map<string, { bytes: ArrayBuffer; headers: Headers }>();
+  /** Bytes that fit. */
+  room = Infinity;
+  puts = 0;
+
+  match(key: string): Promise<Response | undefined> {
+    const entry = this.entries.get(this.#checked(key));
+    return Promise.resolve(entry && new Response(entry.bytes.slice(0), { headers: entry.headers }));
+  }
+
+  async put(key: string, response: Response): Promise<void> {
+    if (response.status === 206) throw new TypeError('partial');
+    const bytes = await response.arrayBuffer();
+    if (bytes.byteLength > this.room) throw new DOMException('full', 'QuotaExceededError');
+    this.room -= bytes.byteLength;
+    this.puts++;
+    this.entries.set(this.#checked(key), { bytes, headers: response.headers });
+  }
+
+  delete(key: string): Promise<boolean> {
+    return Promise.resolve(this.entries.delete(this.#checked(key)));
+  }
+
+  #checked(key: string): string {
+    const url = new URL(key);
+    if (!url.protocol.startsWith('http')) throw new TypeError('scheme');
+    url.hash = '';
+    return url.href;
+  }
+}
+
+describe('a cache', () => {
+  function stubCaches(): Map<string, FakeCache> {
+    const named = new Map<string, FakeCache>();
+    vi.stubGlobal('caches', {
+      open: (name: string) => {
+        named.set(name, named.get(name) ?? new FakeCache());
+        return Promise.resolve(named.get(name));
+      },
+    });
+    return named;
+  }
+
+  test.each([
+    ['with ranges', true],
+    ['without', false],
+  ])('spares the second download, of a server %s', async (_kind, ranges) => {
+    const named = stubCaches();
+    await using server = await serveFiles({ a: { bytes: largeFile, ranges, etag: 'W/"1"' } });
+    await expectContent(`${server.base}a`, large);
+    expect([...named.keys()]).toEqual(['wasm-attention']);
+    server.takeAsked();
+    await expectContent(`${server.base}a`, large);
+    expect(server.takeAsked()).toEqual(['HEAD bytes=0-0']);
+    await expectContent(`${server.base}a?b#c`, large, { cache: 'other' });
+    expect([...named.keys()]).toEqual(['wasm-attention', 'other']);
+    server.takeAsked();
+    await expectContent(`${server.base}a`, large, { cache: false });
+    expect(server.takeAsked()).not.toContain('HEAD bytes=0-0');
+  });
+
+  test('is used where the server cannot be asked', async () => {
+    stubCaches();
+    const server = await serveFiles({ a: { bytes: largeFile, etag: '"1"' } });
+    await expectContent(`${server.base}a`, large);
+    server.files.delete('a');
+    await expectContent(`${server.base}a`, large);
+    await server[Symbol.asyncDispose]();
+    await expectContent(`${server.base}a`, large);
+  });
+
+  test.each([
+    ['another ETag', { etag: '"1"' }, { etag: '"2"' }],
+    ['another date', { headers: { 'Last-Modified': 'Mon' } }, { headers: { 'Last-Modified': 'Tue' } }],
+    ['another length', {}, {}],
+  ])('gives way to a file with %s', async (_what, before, after) => {
+    const named = stubCaches();
+    await using server = await serveFiles({ a: { bytes: largeFile, ...before } });
+    const address = `${server.base}a`;
+    await expectContent(address, large);
+    const other = { ...large, second: floats([2100, 500], 2000), more: floats([1]) };
+    server.files.set('a', { bytes: await writeSafetensors(other), ...after });
+    await expectContent(address, other);
+    server.takeAsked();
+    await expectContent(address, other);
+    expect(server.takeAsked()).toEqual(['HEAD bytes=0-0']);
+    const { size } = named.get('wasm-attention')?.entries ?? new Map();
+    expect(size).toBe(1 + Math.ceil((await writeSafetensors(other)).length / (4 * MIB)));
+  });
+
+  test('goes on after an interruption with what is missing', async () => {
+    stubCaches();
+    await using server = await serveFiles({ a: { bytes: largeFile, etag: '"1"', breaksAt: 9 * MIB } });
+    const address = `${server.base}a`;
+    expect((await errorOf(() => readAll(address))).code).toBe('READ_FAILED');
+    server.files.set('a', { bytes: largeFile, etag: '"1"' });
+    server.takeAsked();
+    await expectContent(address, large);
+    expect(server.takeAsked()).toEqual(['HEAD bytes=0-0', `GET bytes=${8 * MIB}-${largeFile.length - 1}`]);
+  });
+
+  test('of another version, with a server that answers no HEAD, is an error once and then right', async () => {
+    stubCaches();
+    const noHead = (
+      request: { method?: string },
+      response: { writeHead(status: number): { end(): void } },
+    ) => {
+      if (request.method !== 'HEAD') return false;
+      response.writeHead(405).end();
+      return true;
+    };
+    await using server = await serveFiles({ a: { bytes: largeFile, etag: '"1"', answer: noHead as never } });
+    const address = `${server.base}a`;
+    const checkpoint = await openCheckpoint(address);
+    await collect(checkpoint, ['norm']);
+    server.files.set('a', { bytes: largeFile, etag: '"2"', answer: noHead as never });
+    expect((await errorOf(() => readAll(address))).message).toMatch(/the file has changed/);
+    await expectContent(address, large);
+  });
+
+  test('that is full, or forbidden, is done without', async () => {
+    const named = stubCaches();
+    await using server = await serveFiles({ a: { bytes: largeFile } });
+    const full = new FakeCache();
+    full.room = 5 * MIB;
+    named.set('wasm-attention', full);
+    await expectContent(`${server.base}a`, large);
+    expect(full.puts).toBe(2);
+    await expectContent(`${server.base}a`, large);
+    vi.stubGlobal('caches', { open: () => Promise.reject(new DOMException('no', 'SecurityError')) });
+    await expectContent(`${server.base}a`, large);
+  });
+
+  test('with a damaged entry fetches what that was', async () => {
+    const named = stubCaches();
+    await using server = await serveFiles({ a: { bytes: largeFile, etag: '"1"' } });
+    await expectContent(`${server.base}a`, large);
+    const entries = named.get('wasm-attention')?.entries as FakeCache['entries'];
+    for (const [key, entry] of entries) {
+      if (key.endsWith(`=${4 * MIB}`)) entries.set(key, { ...entry, bytes: entry.bytes.slice(5) });
+    }
+    await expectContent(`${server.base}a`, large);
+  });
+
+  test('is left alone for addresses that are none of http', async () => {
+    const named = stubCaches();
+    const address = `data:application/octet-stream;base64,${Buffer.from(smallFile).toString('base64')}`;
+    await expectContent(address, small);
+    expect(named.size).toBe(0);
+  });
+});
+
+describe('memory', () => {
+  test('200 MB go through a few pieces', async () => {
+    const bytes = 200 * MIB;
+    const header = JSON.stringify({ x: { dtype: 'F32', shape: [51_200, 1024], data_offsets: [0, bytes] } });
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(BigInt(header.length));
+    const beginning = Buffer.concat([length, Buffer.from(header)]);
+    const zeros = Buffer.alloc(64 * 1024);
+    for (const ranges of [true, false]) {
+      await using server = await serveFiles({
+        a: {
+          bytes: beginning,
+          answer(request, response) {
+            const [, first, last] = /(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? [];
+            const size = beginning.length + bytes;
+            const from = ranges ? Number(first) : 0;
+            const to = ranges ? Math.min(Number(last) + 1, size) : size;
+            const range = { 'Content-Range': `bytes ${from}-${to - 1}/${size}` };
+            response.writeHead(ranges ? 206 : 200, ranges ? range : {});
+            let at = from;
+            const send = (): void => {
+              while (at < to) {
+                const source = at < beginning.length ? beginning.subarray(at) : zeros;
+                const chunk = source.subarray(0, to - at);
+                at += chunk.length;
+                if (!response.write(chunk)) return void response.once('drain', send);
+              }
+              response.end();
+            };
+            send();
+            return true;
+          },
+        },
+      });
+      const checkpoint = await openCheckpoint(`${server.base}a`);
+      const before = process.memoryUsage().rss;
+      let largest = 0;
+      let read = 0;
+      for await (const piece of checkpoint.pieces()) {
+        read += piece.bytes.length;
+        largest = Math.max(largest, process.memoryUsage().rss - before);
+      }
+      expect(read).toBe(bytes);
+      expect(largest).toBeLessThan(100 * MIB); // garbage included, which is collected when engines find time
+    }
+  });
+});
+
+describe('damaged files', () => {
+  interface Mutation {
+    readonly kind: 'byte' | 'cut' | 'insert' | 'swap';
+    readonly at: number;
+    readonly value: number;
+  }
+
+  const mutation: fc.Arbitrary<Mutation> = fc.oneof(
+    fc.record({ kind: fc.constant('byte' as const), at: fc.nat(), value: fc.nat(255) }),
+    fc.record({ kind: fc.constant('cut' as const), at: fc.nat(), value: fc.constant(0) }),
+    fc.record({ kind: fc.constant('insert' as const), at: fc.nat(), value: fc.nat(255) }),
+    fc.record({ kind: fc.constant('swap' as const), at: fc.nat(), value: fc.nat() }),
+  );
+
+  function mutated(file: Uint8Array<ArrayBuffer>, { kind, at, value }: Mutation) {
+    const place = at % file.length;
+    if (kind === 'cut') return file.slice(0, place);
+    if (kind === 'insert') {
+      return Uint8Array.from([...file.subarray(0, place), value, ...file.subarray(place)]);
+    }
+    const copy = file.slice();
+    const other = value % file.length;
+    if (kind === 'byte') copy[place] = value;
+    else [copy[place], copy[other]] = [file[other] as number, file[place] as number];
+    return copy;
+  }
+
+  /** What there is to read, or the code of the error. */
+  async function outcome(weights: Weights): Promise<unknown> {
+    try {
+      const found = await collect(await openCheckpoint(weights));
+      return [...found].map(([name, bytes]) => [name, [...bytes]]);
+    } catch (error) {
+      if (error instanceof AttentionError) return error.code;
+      throw error;
+    }
+  }
+
+  /** The same of the reader of whole files. */
+  function outcomeOfWhole(file: Uint8Array): 'INVALID_FILE' | string[] {
+    try {
+      return Object.keys(parseSafetensors(file)).sort();
+    } catch (error) {
+      return (error as AttentionError).code as 'INVALID_FILE';
+    }
+  }
+
+  test('are the same typed error or the same content, wherever they are', async () => {
+    await using server = await serveFiles();
+    await fc.assert(
+      fc.asyncProperty(fc.array(mutation, { minLength: 1, maxLength: 3 }), async (mutations) => {
+        const file = mutations.reduce<Uint8Array<ArrayBuffer>>(
+          (bytes, change) => (bytes.length === 0 ? bytes : mutated(bytes, change)),
+          smallFile,
+        );
+        const expected = await outcome(file);
+        const whole = outcomeOfWhole(file);
+        if (typeof expected === 'string') expect([expected, whole]).toEqual(['INVALID_FILE', 'INVALID_FILE']);
+        else expect((expected as [string][]).map(([name]) => name).sort()).toEqual(whole);
+        expect(await outcome(new Blob([file]))).toEqual(expected);
+        for (const ranges of [true, false]) {
+          // Of nothing there is no range.
+          server.files.set('a', { bytes: file, ranges: ranges && file.length > 0 });
+          expect(await outcome(`${server.base}a`)).toEqual(expected);
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test('with nests of a million levels are typed errors', async () => {
+    for (const text of [
+      `{"x":${'['.repeat(1e6)}${']'.repeat(1e6)}}`,
+      `{"x":${'{"a":'.repeat(1e6)}1${'}'.repeat(1e6)}}`,
+    ]) {
+      const file = new Uint8Array(8 + text.length);
+      new DataView(file.buffer).setBigUint64(0, BigInt(text.length), true);
+      file.set(new TextEncoder().encode(text), 8);
+      expect((await errorOf(() => openCheckpoint(file))).code).toBe('INVALID_FILE');
+      expect((await errorOf(() => openCheckpoint({ index: text, files: {} }))).code).toBe('INVALID_FILE');
     }
   });
 });
