@@ -4,7 +4,8 @@ import { createRuntime } from '../index.js';
 import { openCheckpoint } from '../checkpoints/checkpoint.js';
 import type { Checkpoint, Weights } from '../checkpoints/checkpoint.js';
 import { openFolder } from '../checkpoints/folder.js';
-import type { FolderSource } from '../checkpoints/folder.js';
+import type { FolderModule } from '../checkpoints/folder.js';
+import type { Files } from '../checkpoints/shards.js';
 import { checkOptions } from '../runtime/checks.js';
 import type { NamesOf } from '../runtime/checks.js';
 import { AttentionError, invalidArgument } from '../runtime/errors.js';
@@ -29,9 +30,11 @@ export interface LoadModelOptions {
   /** The safetensors: bytes, a Blob, an address, shards. */
   readonly weights?: Weights | undefined;
   /** In place of both: a folder as it is published, by its address or by a function from names to files. */
-  readonly folder?: FolderSource | undefined;
-  /** What sentence-transformers puts after the model: modules.json, and the configs of its modules by their paths. */
-  readonly modules?: unknown;
+  readonly folder?: Files | undefined;
+  /** What sentence-transformers puts after the model: the entries of modules.json, each with its own `config`. A folder brings them. */
+  readonly modules?: readonly FolderModule[] | undefined;
+  /** Settings of generation, as generation_config.json has them: end tokens. A folder brings them. */
+  readonly generationConfig?: Readonly<Record<string, unknown>> | undefined;
   /** Where the model is to live. Default: a runtime of its own, disposed with it. */
   readonly runtime?: Runtime | undefined;
   /** Of a runtime of its own: see `createRuntime`. */
@@ -42,6 +45,10 @@ export interface LoadModelOptions {
   readonly ignoreSettings?: readonly string[] | undefined;
   /** What to do with tensors that the model has no use for: an error that names them (default), or leave them aside. */
   readonly leftOver?: 'error' | 'ignore' | undefined;
+  /** Where a browser keeps what was downloaded: the name of a cache, or false for none. See `openCheckpoint`. */
+  readonly cache?: string | false | undefined;
+  /** In place of the engine's own, for headers of one's own. */
+  readonly fetch?: typeof fetch | undefined;
   /** Ends loading; nothing stays. */
   readonly signal?: AbortSignal | undefined;
   /** Called as bytes come in. */
@@ -53,6 +60,9 @@ const LOAD_NAMES = {
   weights: 1,
   folder: 1,
   modules: 1,
+  generationConfig: 1,
+  cache: 1,
+  fetch: 1,
   runtime: 1,
   runtimeOptions: 1,
   families: 1,
