@@ -22,6 +22,8 @@ export interface FolderModule {
   readonly path: string;
   /** The `config.json` there. */
   readonly config?: Settings | undefined;
+  /** The `model.safetensors` there, of a dense layer. */
+  readonly weights?: FileSource | undefined;
 }
 
 /** What a folder holds; what is not there is undefined. */
@@ -91,7 +93,8 @@ async function readModules(folder: Files, options: AddressOptions): Promise<Fold
         throw invalidFile(`modules.json[${i}]`, 'a type and the name of a folder', describe({ type, path }));
       }
       const config = path === '' ? undefined : await readSettings(folder, `${path}/config.json`, options);
-      return { type, path, config };
+      if (!type.endsWith('.Dense')) return { type, path, config };
+      return { type, path, config, weights: await fileFrom('folder', folder, `${path}/model.safetensors`) };
     }),
   );
 }

@@ -8,7 +8,7 @@ import { runMeanPooling } from '../ops/rows/pooling.js';
 import { invalidArgument } from '../runtime/errors.js';
 import type { ActivationName, HeadDescription, HeadInput } from './description.js';
 import type { Parameters } from './parameters.js';
-import { Norm } from './layers/norm.js';
+import { Norm } from './layers/bound-norm.js';
 import type { Pass, Rows } from './pass.js';
 
 /** Tokens of a call, as far as pooling needs them. */

@@ -30,6 +30,8 @@ import { ModelOutput } from './output.js';
 import type { ModelResults, TowerOutput } from './output.js';
 import type { Parameters } from './parameters.js';
 import type { Context } from './pass.js';
+import { saveParameters } from './save.js';
+import type { SaveOptions } from './save.js';
 import { countsOf, IDS, runFrames, runPictures, runTokens } from './run.js';
 import type { Ran, WantedOfStack } from './run.js';
 import type { SentencePooling } from './sentence.js';
@@ -373,6 +375,19 @@ export class Model extends Disposable {
       });
     }
     return results as ModelResults;
+  }
+
+  /**
+   * The weights as chunks of a safetensors file, in the names they were read by: for `fs.promises.writeFile`, a stream, or the parts
+   * of a Blob.
+   *
+   * ```js
+   * await writeFile('model.safetensors', gpt2.save());
+   * ```
+   */
+  save(options: SaveOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+    this.check();
+    return saveParameters(this.parameters, options);
   }
 
   /** Tokens that a cache holds, of each row. */

@@ -130,6 +130,11 @@ export class Parameters {
     return [...this.#slots.keys()];
   }
 
+  /** Names of the tensors that were there when they were read. */
+  get readNames(): string[] {
+    return [...this.#dtypes.keys()];
+  }
+
   /** Parameters in all, each counted once. */
   get count(): number {
     let count = 0;

@@ -22,8 +22,8 @@ import type {
 } from '../description.js';
 import type { Parameters } from '../parameters.js';
 import type { Context, KeptKeys, Pass, Rows, Seen } from '../pass.js';
-import { bindNorm } from './norm.js';
-import type { Norm } from './norm.js';
+import { bindNorm } from './bound-norm.js';
+import type { Norm } from './bound-norm.js';
 import type { Residual } from './residual.js';
 
 /** Rotations by their options: blocks of a model share tables. */

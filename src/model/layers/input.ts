@@ -10,8 +10,8 @@ import type { Tensor } from '../../runtime/tensor.js';
 import type { FrameInput, PatchInput, TokenInput } from '../description.js';
 import type { Parameters, Table } from '../parameters.js';
 import type { Rows } from '../pass.js';
-import { bindNorm } from './norm.js';
-import type { Norm } from './norm.js';
+import { bindNorm } from './bound-norm.js';
+import type { Norm } from './bound-norm.js';
 
 /** Token ids of a batch, [batch][length], padded to one length. */
 export interface Tokens {

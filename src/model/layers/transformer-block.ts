@@ -22,7 +22,7 @@ import type { Context } from '../pass.js';
 import type { Rotations } from './attention.js';
 import { Block } from './block.js';
 import { Layer } from './layer.js';
-import { Norm } from './norm.js';
+import { Norm } from './bound-norm.js';
 import { BLOCK_NAMES, describeBlock, describeNorm } from './options.js';
 import type { TransformerBlockOptions } from './options.js';
 import { rowsOfTensor } from './stack.js';
