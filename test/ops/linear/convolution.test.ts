@@ -124,10 +124,7 @@ await eachBuild('convolution', (runtime) => {
     const same = (given: Float32Array, expected = whole.toFloat32Array()) => {
       expect(Buffer.from(given.slice().buffer).equals(Buffer.from(expected.buffer))).toBe(true);
     };
-    same(
-      convolution(input.slice(0, 1, 2), weights, options).data,
-      whole.slice(0, 1, 2).toFloat32Array(),
-    );
+    same(convolution(input.slice(0, 1, 2), weights, options).data, whole.slice(0, 1, 2).toFloat32Array());
     same((await convolutionAsync(input, weights, options)).toFloat32Array());
     // The last frames alone: their patches are rows of other blocks.
     const end = convolution(input.slice(2, 1400, 1501), weights, options);
