@@ -179,8 +179,7 @@ async function* chunksOf(
       if (chunk.length > 0) yield chunk;
     }
     if (written !== bytes) {
-      const received = written > bytes ? `${written} or more` : written;
-      throw shapeError(`${tensorLabel(name)} data`, `${bytes} bytes in all`, received);
+      throw shapeError(`${tensorLabel(name)} data`, `${bytes} bytes in all`, written);
     }
   }
 }

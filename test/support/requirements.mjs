@@ -10,6 +10,9 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 export const onnxCasesFile = () =>
   process.env.WASM_ATTENTION_CONFORMANCE || `${root}../shared/conformance/onnx-given.json`;
 
+/** The folder of small checkpoints with known outputs: the one that is named, or one that may lie beside this project. */
+export const modelsFolder = () => process.env.WASM_ATTENTION_MODELS || `${root}../shared/models`;
+
 /**
  * @typedef {object} Requirement
  * @property {string} without what the list of tests that were not run says
@@ -49,6 +52,12 @@ export const requirements = {
     without: 'without the ONNX cases',
     isMet: () => Boolean(process.env.WASM_ATTENTION_CONFORMANCE) || existsSync(onnxCasesFile()),
     get: 'name their file in the variable WASM_ATTENTION_CONFORMANCE',
+    optional: true,
+  },
+  'model-checkpoints': {
+    without: 'without the checkpoints of the families',
+    isMet: () => existsSync(modelsFolder()),
+    get: 'name their folder in the variable WASM_ATTENTION_MODELS',
     optional: true,
   },
   'Node-22': {
