@@ -38,6 +38,11 @@ export const requirements = {
     isMet: () => existsSync(`${root}bench/node_modules`),
     get: 'node scripts/install.mjs bench',
   },
+  encoder: {
+    without: 'without the trained encoder of examples/lookup/',
+    isMet: () => existsSync(`${root}examples/lookup/weights/node_modules`),
+    get: 'node scripts/install.mjs examples/lookup/weights',
+  },
   workerd: {
     without: 'without workerd',
     isMet: () => existsSync(`${root}test/matrix/runtimes/node_modules/miniflare`),
