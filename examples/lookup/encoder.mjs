@@ -5,14 +5,15 @@
 // Layers are pre-norm, of four heads. The first widens: its attention gives 512 channels, and what it is added to goes through a
 // product of its own. Imports no more than a page could.
 
-import { linear, LinearWeights, scaledDotProductAttention, tidy } from 'wasm-attention';
+import { addPositions, linear, LinearWeights, scaledDotProductAttention, tidy } from 'wasm-attention';
+import { embedding, fusedLinear, layerNorm, normalize } from 'wasm-attention/model';
 
 /** Tokens that the encoder reads; what follows is left out. */
 export const MAXIMUM_TOKENS = 128;
 /** Channels of a sentence's vector. */
 export const CHANNELS = 512;
 const HEADS = 4;
-const EPSILON = 1e-6;
+const EPSILON = 1e-6; // of norms
 const SHORTEST = 1e-6; // what a vector is divided by at least
 
 /** Tokens computed at once, padding included: enough for products, few enough to tell of progress. */
@@ -29,7 +30,7 @@ const HIDDEN = 'module/Encoder_en/hidden_layers/tanh_layer_0/';
 /** Holds packed weights: dispose it. */
 export class SentenceEncoder {
   /**
-   * @param {import('wasm-attention').Runtime} runtime
+   * @param {import('wasm-attention').Runtime} runtime  with the kernels of `wasm-attention/model`
    * @param {Map<string, Weight>} weights  as `readModelFiles` gives them
    */
   constructor(runtime, weights) {
@@ -40,10 +41,10 @@ export class SentenceEncoder {
       return weight;
     };
     this.runtime = runtime;
-    this.embeddings = take('module/Embeddings_en').data;
-    this.frequencies = take(
-      `${GRAPH}TransformerStack/Layer_0/AddTimingSignal/TimingSignal/ExpandDims_1`,
-    ).data;
+    this.embeddings = tensor(runtime, take('module/Embeddings_en'));
+    this.positions = sinesBesideCosines(
+      take(`${GRAPH}TransformerStack/Layer_0/AddTimingSignal/TimingSignal/ExpandDims_1`).data,
+    );
     this.layers = [0, 1].map((index) => new Layer(runtime, take, index));
     this.hidden = packed(runtime, take(`${HIDDEN}weights`), take(`${HIDDEN}bias`));
   }
@@ -86,16 +87,17 @@ export class SentenceEncoder {
 
   /** Frees the weights. */
   dispose() {
-    for (const owner of [...this.layers, this.hidden]) owner.dispose();
+    for (const owner of [this.embeddings, ...this.layers, this.hidden]) owner.dispose();
   }
 
   /** @param {number[][]} sentences */
   #vectors(sentences) {
     return tidy(this.runtime, () => {
-      const tokens = this.#transform(sentences);
       const lengths = sentences.map((ids) => ids.length);
-      const hidden = linear(meanOfTokens(this.runtime, tokens, lengths), this.hidden).data.map(Math.tanh);
-      return sentences.map((_, i) => normalized(hidden.subarray(i * CHANNELS, (i + 1) * CHANNELS)));
+      const mean = meanOfTokens(this.runtime, this.#transform(sentences), lengths);
+      const hidden = fusedLinear(mean, this.hidden, { activation: 'tanh' });
+      const all = normalize(hidden, { epsilon: SHORTEST }).toFloat32Array();
+      return sentences.map((_, i) => all.subarray(i * CHANNELS, (i + 1) * CHANNELS));
     });
   }
 
@@ -109,24 +111,13 @@ export class SentenceEncoder {
     return this.layers.reduce((x, layer) => layer.forward(x, lengths, look), this.#input(sentences));
   }
 
-  /** Twice the embedding, and sines beside cosines of the position: [sentences, longest, 256]. @param {number[][]} sentences */
+  /** Twice the embedding, and the position: [sentences, longest, 256]. @param {number[][]} sentences */
   #input(sentences) {
-    const half = this.frequencies.length;
-    const width = 2 * half;
-    const longest = Math.max(1, ...sentences.map((ids) => ids.length));
-    const x = this.runtime.empty([sentences.length, longest, width]);
-    const { data } = x;
-    data.fill(0);
-    for (const [i, ids] of sentences.entries()) {
-      for (const [position, id] of ids.entries()) {
-        const token = data.subarray((i * longest + position) * width);
-        for (let c = 0; c < half; c++) {
-          const angle = position * this.frequencies[c];
-          token[c] = 2 * this.embeddings[id * width + c] + Math.sin(angle);
-          token[half + c] = 2 * this.embeddings[id * width + half + c] + Math.cos(angle);
-        }
-      }
-    }
+    const batch = sentences.length;
+    const length = Math.max(1, ...sentences.map((ids) => ids.length));
+    const padded = sentences.flatMap((ids) => Array.from({ length }, (_, i) => ids[i] ?? 0));
+    const x = embedding({ data: padded, shape: [batch, length] }, this.embeddings, { factor: 2 });
+    addPositions(x.data, this.positions, { batch, length, dim: x.shape[2] });
     return x;
   }
 }
@@ -150,8 +141,9 @@ class Layer {
         joined(`FFN/${name}/bias`),
       );
     const norm = (name) => ({
-      scale: joined(`${name}layer_prepostprocess/layer_norm/layer_norm_scale`).data,
-      bias: joined(`${name}layer_prepostprocess/layer_norm/layer_norm_bias`).data,
+      weight: tensor(runtime, joined(`${name}layer_prepostprocess/layer_norm/layer_norm_scale`)),
+      bias: tensor(runtime, joined(`${name}layer_prepostprocess/layer_norm/layer_norm_bias`)),
+      epsilon: EPSILON,
     });
     this.runtime = runtime;
     this.attentionNorm = norm('');
@@ -171,12 +163,14 @@ class Layer {
    * @returns {Tensor} [batch, tokens, CHANNELS]
    */
   forward(x, lengths, look) {
-    const attended = this.#attend(layerNorm(this.runtime, x, this.attentionNorm), lengths, look);
-    const y = added(attended, this.widen ? linear(x, this.widen) : x);
-    const up = rectified(linear(layerNorm(this.runtime, y, this.feedForwardNorm), this.up));
-    return added(linear(up, this.down), y);
+    const residual = this.widen ? linear(x, this.widen) : x;
+    const merged = this.#attend(layerNorm(x, this.attentionNorm), lengths, look);
+    const y = fusedLinear(merged, this.output, { residual });
+    const up = fusedLinear(layerNorm(y, this.feedForwardNorm), this.up, { activation: 'relu' });
+    return fusedLinear(up, this.down, { residual: y });
   }
 
+  /** What the heads gather, side by side. */
   #attend(x, lengths, look) {
     const projected = linear(x, this.queryKeyValue);
     const [batch, length, columns] = projected.shape;
@@ -196,54 +190,36 @@ class Layer {
       returnWeights,
     });
     look?.(weights);
-    return linear(merged, this.output);
+    return merged;
   }
 
   dispose() {
-    for (const weights of [this.queryKeyValue, this.output, this.widen, this.up, this.down])
-      weights?.dispose();
+    const norms = [this.attentionNorm, this.feedForwardNorm].flatMap(({ weight, bias }) => [weight, bias]);
+    const products = [this.queryKeyValue, this.output, this.widen, this.up, this.down];
+    for (const owner of [...norms, ...products]) owner?.dispose();
   }
+}
+
+/** @param {Weight} weight @returns {Tensor} */
+function tensor(runtime, { data, shape }) {
+  return runtime.tensor(data, shape);
 }
 
 /** Weights as the graph stores them, [..., inputs, outputs]. @param {Weight} weight @param {Weight} bias */
 function packed(runtime, weight, bias) {
   const matrix = runtime.tensor(weight.data, weight.shape.slice(-2));
-  const transposed = matrix.transpose(0, 1);
-  const weights = new LinearWeights(runtime, transposed, bias);
+  const weights = new LinearWeights(runtime, matrix.transpose(0, 1), bias);
   matrix.dispose();
   return weights;
 }
 
-/** @param {Tensor} x @param {{ scale: Float32Array, bias: Float32Array }} norm @returns {Tensor} */
-function layerNorm(runtime, x, { scale, bias }) {
-  const y = runtime.empty(x.shape);
-  const channels = scale.length;
-  for (let from = 0; from < x.size; from += channels) {
-    const row = x.data.subarray(from, from + channels);
-    const normed = y.data.subarray(from, from + channels);
-    let sum = 0;
-    for (let c = 0; c < channels; c++) sum += row[c];
-    const mean = sum / channels;
-    let squares = 0;
-    for (let c = 0; c < channels; c++) squares += (row[c] - mean) * (row[c] - mean);
-    const factor = 1 / Math.sqrt(squares / channels + EPSILON);
-    for (let c = 0; c < channels; c++) normed[c] = (row[c] - mean) * factor * scale[c] + bias[c];
-  }
-  return y;
-}
-
-/** x += y. @param {Tensor} x @param {Tensor} y */
-function added(x, y) {
-  const [sum, terms] = [x.data, y.data];
-  for (let i = 0; i < sum.length; i++) sum[i] += terms[i];
-  return x;
-}
-
-/** Negative numbers become 0. @param {Tensor} x */
-function rectified(x) {
-  const { data } = x;
-  for (let i = 0; i < data.length; i++) data[i] = Math.max(0, data[i]);
-  return x;
+/** What is added to the token at each position. @param {Float32Array} frequencies */
+function sinesBesideCosines(frequencies) {
+  const rows = Array.from({ length: MAXIMUM_TOKENS }, (_, position) => {
+    const angles = [...frequencies].map((frequency) => position * frequency);
+    return [...angles.map(Math.sin), ...angles.map(Math.cos)];
+  });
+  return Float32Array.from(rows.flat());
 }
 
 /** [batch, CHANNELS]; of no tokens zeros. @param {Tensor} x @param {number[]} lengths */
@@ -259,12 +235,6 @@ function meanOfTokens(runtime, x, lengths) {
     }
   }
   return means;
-}
-
-/** @param {Float32Array} vector */
-function normalized(vector) {
-  const length = Math.sqrt(vector.reduce((sum, value) => sum + value * value, 0));
-  return vector.map((value) => value / Math.max(SHORTEST, length));
 }
 
 /** One sentence's weights, [1, heads, tokens, tokens], head by head. @param {Tensor} weights */

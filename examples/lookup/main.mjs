@@ -1,6 +1,7 @@
 // Search by meaning in a text: the program behind `npm start`. See `npm start -- --help`.
 
 import { createRuntime } from 'wasm-attention';
+import { model } from 'wasm-attention/model';
 
 import { HELP, parseArguments } from './arguments.mjs';
 import { MAXIMUM_TOKENS, SentenceEncoder } from './encoder.mjs';
@@ -44,7 +45,7 @@ async function main() {
   const progress = new Progress(process.stderr, Style.of(process.stderr, process.env, options.color));
   const text = await readText(options.file);
   const query = clean(options.query ?? text.defaultQuery);
-  const runtime = await createRuntime({ threads: 'auto' });
+  const runtime = await createRuntime({ threads: 'auto', packs: [model] });
   const files = await weightsOrWhyNot(progress);
   if (files) print(search({ text, query, top: options.top, files, runtime, progress, style }));
   if (!files || (options.file === undefined && options.query === undefined))

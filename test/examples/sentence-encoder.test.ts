@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createRuntime } from 'wasm-attention';
 import type { Runtime } from 'wasm-attention';
+import { model } from 'wasm-attention/model';
 import { MAXIMUM_TOKENS, SentenceEncoder } from '../../examples/lookup/encoder.mjs';
 import { readModelFiles } from '../../examples/lookup/files.mjs';
 import { Tokenizer } from '../../examples/lookup/tokenizer.mjs';
@@ -108,7 +109,7 @@ needs('bench', 'encoder').describe('beside TensorFlow.js', () => {
     const { weights, vocabulary } = await readModelFiles(folder);
     graph = await core.loadGraphModel(`file://${folder}model.json`);
     reference = new EmbeddingsModel({ model: graph, vocabulary });
-    runtime = await createRuntime();
+    runtime = await createRuntime({ packs: [model] });
     tokenizer = new Tokenizer(vocabulary);
     encoder = new SentenceEncoder(runtime, weights);
   });
@@ -181,7 +182,7 @@ needs('bench', 'encoder').describe('beside TensorFlow.js', () => {
   });
 
   it('a sentence has the same bits alone and beside others', async () => {
-    const simd = await createRuntime({ deterministic: true });
+    const simd = await createRuntime({ deterministic: true, packs: [model] });
     const { weights } = await readModelFiles(folder);
     const exact = new SentenceEncoder(simd, weights);
     const ids = SENTENCES.map((text) => tokenizer.encode(text));
