@@ -95,6 +95,11 @@ needs('encoder').describe('the search', () => {
     expect(stdout).toContain(`Line ${number} has no word of the question`);
   });
 
+  test('finds what the README says of a row without keys', () => {
+    const { stdout } = run([README, 'what does a row without any key give?']);
+    expect(section(stdout, RESULTS)[0]).toMatch(/ Safe\. A row without keys gives zeros/);
+  });
+
   test('finds the line that means most nearly the same, in a file', () => {
     const path = write('lines.txt', TEXT);
     for (const args of [
