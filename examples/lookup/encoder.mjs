@@ -2,11 +2,11 @@
 //
 //   tokens -> 2 * embedding + positions -> layer 1, 256 to 512 channels -> layer 2 -> mean of the tokens -> dense, tanh -> length 1
 //
-// Layers are pre-norm, of four heads. The first widens: its attention gives 512 channels, and what it is added to goes through a
-// product of its own. Imports no more than a page could.
+// Layers are pre-norm, of four heads. The second is a TransformerBlock. The first is none: its attention makes 512 channels of 256,
+// and what that is added to goes through a product of its own, so it is built of operations. Imports no more than a page could.
 
 import { addPositions, linear, LinearWeights, scaledDotProductAttention, tidy } from 'wasm-attention';
-import { embedding, fusedLinear, layerNorm, normalize } from 'wasm-attention/model';
+import { embedding, fusedLinear, layerNorm, normalize, TransformerBlock } from 'wasm-attention/model';
 
 /** Tokens that the encoder reads; what follows is left out. */
 export const MAXIMUM_TOKENS = 128;
@@ -45,8 +45,9 @@ export class SentenceEncoder {
     this.positions = sinesBesideCosines(
       take(`${GRAPH}TransformerStack/Layer_0/AddTimingSignal/TimingSignal/ExpandDims_1`).data,
     );
-    this.layers = [0, 1].map((index) => new Layer(runtime, take, index));
-    this.hidden = packed(runtime, take(`${HIDDEN}weights`), take(`${HIDDEN}bias`));
+    this.first = new WideningLayer(runtime, weightsOfLayer(take, 0));
+    this.second = secondLayer(runtime, weightsOfLayer(take, 1));
+    this.hidden = packed(runtime, { kernel: take(`${HIDDEN}weights`), bias: take(`${HIDDEN}bias`) });
   }
 
   /**
@@ -87,7 +88,7 @@ export class SentenceEncoder {
 
   /** Frees the weights. */
   dispose() {
-    for (const owner of [this.embeddings, ...this.layers, this.hidden]) owner.dispose();
+    for (const owner of [this.embeddings, this.first, this.second, this.hidden]) owner.dispose();
   }
 
   /** @param {number[][]} sentences */
@@ -107,8 +108,12 @@ export class SentenceEncoder {
    * @returns {Tensor} [sentences, longest, CHANNELS]
    */
   #transform(sentences, look) {
-    const lengths = sentences.map((ids) => ids.length);
-    return this.layers.reduce((x, layer) => layer.forward(x, lengths, look), this.#input(sentences));
+    const keyLengths = sentences.map((ids) => ids.length);
+    const options = { keyLengths, returnWeights: look !== undefined };
+    const first = this.first.forward(this.#input(sentences), options);
+    const { output, attentions } = this.second.forward(first.output, options);
+    if (look) [first.weights, ...attentions].forEach(look);
+    return output;
   }
 
   /** Twice the embedding, and the position: [sentences, longest, 256]. @param {number[][]} sentences */
@@ -122,81 +127,129 @@ export class SentenceEncoder {
   }
 }
 
-/** A transformer layer: each half reads a norm of its input and is added to the input. */
-class Layer {
-  /** @param {import('wasm-attention').Runtime} runtime @param {Take} take @param {number} index */
-  constructor(runtime, take, index) {
-    const layer = `Layer_${index}/TransformerLayer/`;
-    const joined = (name) => take(`${GRAPH}${layer}${name}/ConcatPartitions/concat`);
-    const projection = (name) =>
-      packed(
-        runtime,
-        take(`${VARIABLES}${layer}MultiheadAttention/${name}/kernel/part_0`),
-        joined(`MultiheadAttention/${name}/bias`),
-      );
-    const feedForward = (name) =>
-      packed(
-        runtime,
-        take(`${GRAPH}TransformerStack/${layer}FFN/${name}/Tensordot/Reshape_1`),
-        joined(`FFN/${name}/bias`),
-      );
-    const norm = (name) => ({
-      weight: tensor(runtime, joined(`${name}layer_prepostprocess/layer_norm/layer_norm_scale`)),
-      bias: tensor(runtime, joined(`${name}layer_prepostprocess/layer_norm/layer_norm_bias`)),
+/**
+ * @typedef {object} LayerWeights
+ * @property {{ scale: Weight, bias: Weight }} attentionNorm
+ * @property {Product} queryKeyValue  side by side
+ * @property {Product} output
+ * @property {Product | undefined} widen  of the first layer: for what its attention is added to
+ * @property {{ scale: Weight, bias: Weight }} feedForwardNorm
+ * @property {Product} up
+ * @property {Product} down
+ *
+ * @typedef {{ kernel: Weight, bias: Weight }} Product  kernel: [..., inputs, outputs]
+ */
+
+/** @param {Take} take @param {number} index @returns {LayerWeights} */
+function weightsOfLayer(take, index) {
+  const layer = `Layer_${index}/TransformerLayer/`;
+  const joined = (name) => take(`${GRAPH}${layer}${name}/ConcatPartitions/concat`);
+  const projection = (name) => ({
+    kernel: take(`${VARIABLES}${layer}MultiheadAttention/${name}/kernel/part_0`),
+    bias: joined(`MultiheadAttention/${name}/bias`),
+  });
+  const feedForward = (name) => ({
+    kernel: take(`${GRAPH}TransformerStack/${layer}FFN/${name}/Tensordot/Reshape_1`),
+    bias: joined(`FFN/${name}/bias`),
+  });
+  const norm = (name) => ({
+    scale: joined(`${name}layer_prepostprocess/layer_norm/layer_norm_scale`),
+    bias: joined(`${name}layer_prepostprocess/layer_norm/layer_norm_bias`),
+  });
+  return {
+    attentionNorm: norm(''),
+    queryKeyValue: projection('qkv_transform_single'),
+    output: projection('output_transform_single'),
+    widen: index === 0 ? { kernel: joined('dense/kernel'), bias: joined('dense/bias') } : undefined,
+    feedForwardNorm: norm('FFN/'),
+    up: feedForward('conv1'),
+    down: feedForward('conv2'),
+  };
+}
+
+/** @param {import('wasm-attention').Runtime} runtime @param {LayerWeights} weights */
+function secondLayer(runtime, weights) {
+  const block = new TransformerBlock(runtime, {
+    embedDim: CHANNELS,
+    numHeads: HEADS,
+    feedForwardDim: weights.up.bias.shape[0],
+    activation: 'relu',
+    epsilon: EPSILON,
+  });
+  return tidy(runtime, () => {
+    const named = (name, product) => ({
+      [`${name}.weight`]: stored(runtime, product.kernel).transpose(0, 1),
+      [`${name}.bias`]: product.bias,
+    });
+    const part = (name, index) => ({
+      [`attention.${name}.weight`]: stored(runtime, weights.queryKeyValue.kernel)
+        .slice(1, index * CHANNELS, (index + 1) * CHANNELS)
+        .transpose(0, 1),
+      [`attention.${name}.bias`]: tensor(runtime, weights.queryKeyValue.bias).slice(
+        0,
+        index * CHANNELS,
+        (index + 1) * CHANNELS,
+      ),
+    });
+    return block.load({
+      'attention.norm.weight': weights.attentionNorm.scale,
+      'attention.norm.bias': weights.attentionNorm.bias,
+      ...part('query', 0),
+      ...part('key', 1),
+      ...part('value', 2),
+      ...named('attention.output', weights.output),
+      'feedForward.norm.weight': weights.feedForwardNorm.scale,
+      'feedForward.norm.bias': weights.feedForwardNorm.bias,
+      ...named('feedForward.up', weights.up),
+      ...named('feedForward.down', weights.down),
+    });
+  });
+}
+
+/** The first layer: each half reads a norm of its input, and is added to it, which widens on the way. */
+class WideningLayer {
+  /** @param {import('wasm-attention').Runtime} runtime @param {LayerWeights} weights */
+  constructor(runtime, weights) {
+    const norm = ({ scale, bias }) => ({
+      weight: tensor(runtime, scale),
+      bias: tensor(runtime, bias),
       epsilon: EPSILON,
     });
     this.runtime = runtime;
-    this.attentionNorm = norm('');
-    this.queryKeyValue = projection('qkv_transform_single');
-    this.output = projection('output_transform_single');
-    /** The first layer widens what its attention is added to. */
-    this.widen = index === 0 ? packed(runtime, joined('dense/kernel'), joined('dense/bias')) : undefined;
-    this.feedForwardNorm = norm('FFN/');
-    this.up = feedForward('conv1');
-    this.down = feedForward('conv2');
+    this.attentionNorm = norm(weights.attentionNorm);
+    this.queryKeyValue = packed(runtime, weights.queryKeyValue);
+    this.output = packed(runtime, weights.output);
+    this.widen = packed(runtime, weights.widen);
+    this.feedForwardNorm = norm(weights.feedForwardNorm);
+    this.up = packed(runtime, weights.up);
+    this.down = packed(runtime, weights.down);
   }
 
   /**
-   * @param {Tensor} x  [batch, tokens, channels]
-   * @param {number[]} lengths  tokens of each row that are not padding
-   * @param {(weights: Tensor) => void} [look]
-   * @returns {Tensor} [batch, tokens, CHANNELS]
+   * @param {Tensor} x  [batch, tokens, 256]
+   * @param {{ keyLengths: number[], returnWeights: boolean }} options
+   * @returns {{ output: Tensor, weights?: Tensor }}  output: [batch, tokens, CHANNELS]
    */
-  forward(x, lengths, look) {
-    const residual = this.widen ? linear(x, this.widen) : x;
-    const merged = this.#attend(layerNorm(x, this.attentionNorm), lengths, look);
-    const y = fusedLinear(merged, this.output, { residual });
-    const up = fusedLinear(layerNorm(y, this.feedForwardNorm), this.up, { activation: 'relu' });
-    return fusedLinear(up, this.down, { residual: y });
-  }
-
-  /** What the heads gather, side by side. */
-  #attend(x, lengths, look) {
-    const projected = linear(x, this.queryKeyValue);
+  forward(x, options) {
+    const projected = linear(layerNorm(x, this.attentionNorm), this.queryKeyValue);
     const [batch, length, columns] = projected.shape;
     const width = columns / 3;
+    const byHeads = (rows) => rows.reshape([batch, length, HEADS, width / HEADS]).transpose(1, 2);
     const [query, key, value] = [0, 1, 2].map((part) =>
-      projected
-        .slice(2, part * width, (part + 1) * width)
-        .reshape([batch, length, HEADS, width / HEADS])
-        .transpose(1, 2),
+      byHeads(projected.slice(2, part * width, (part + 1) * width)),
     );
     const merged = this.runtime.empty([batch, length, width]);
-    const output = merged.reshape([batch, length, HEADS, width / HEADS]).transpose(1, 2);
-    const returnWeights = look !== undefined;
-    const { weights } = scaledDotProductAttention(query, key, value, {
-      keyLengths: lengths,
-      output,
-      returnWeights,
-    });
-    look?.(weights);
-    return merged;
+    const { weights } = scaledDotProductAttention(query, key, value, { ...options, output: byHeads(merged) });
+    const y = fusedLinear(merged, this.output, { residual: linear(x, this.widen) });
+    const up = fusedLinear(layerNorm(y, this.feedForwardNorm), this.up, { activation: 'relu' });
+    return { output: fusedLinear(up, this.down, { residual: y }), weights };
   }
 
+  /** Frees the weights. */
   dispose() {
     const norms = [this.attentionNorm, this.feedForwardNorm].flatMap(({ weight, bias }) => [weight, bias]);
     const products = [this.queryKeyValue, this.output, this.widen, this.up, this.down];
-    for (const owner of [...norms, ...products]) owner?.dispose();
+    for (const owner of [...norms, ...products]) owner.dispose();
   }
 }
 
@@ -205,9 +258,14 @@ function tensor(runtime, { data, shape }) {
   return runtime.tensor(data, shape);
 }
 
-/** Weights as the graph stores them, [..., inputs, outputs]. @param {Weight} weight @param {Weight} bias */
-function packed(runtime, weight, bias) {
-  const matrix = runtime.tensor(weight.data, weight.shape.slice(-2));
+/** A kernel as the graph stores it, [inputs, outputs]. @param {Weight} kernel @returns {Tensor} */
+function stored(runtime, { data, shape }) {
+  return runtime.tensor(data, shape.slice(-2));
+}
+
+/** @param {Product} product */
+function packed(runtime, { kernel, bias }) {
+  const matrix = stored(runtime, kernel);
   const weights = new LinearWeights(runtime, matrix.transpose(0, 1), bias);
   matrix.dispose();
   return weights;

@@ -13,6 +13,8 @@ const GAP = 2;
 /** Columns of the links in one text. */
 const LINKS = (COLUMNS - LABEL - GAP) / 2;
 const LONGEST_WORD = 12;
+/** Below, the first of the README's lines was no answer, for a dozen questions that were tried. */
+const NEAR = 0.4;
 
 /** @typedef {import('./style.mjs').Style} Style */
 
@@ -35,9 +37,7 @@ export function pictureOfResults({ text, query, found, top }, style) {
     '',
     '   line  cosine',
     ...found.slice(0, top).flatMap((result, i) => rowsOfResult(result, i === 0 ? ROWS : 1, style)),
-    ...(shareNoWord(query, best.line.text)
-      ? ['', `Line ${best.line.number} has no word of the question: spelling would not find it.`]
-      : []),
+    ...remarkOn(best, query),
   ];
 }
 
@@ -50,6 +50,13 @@ function rowsOfResult({ line, cosine }, rows, style) {
     `${number}  ${cosine.toFixed(2).padStart(5)} ${bar} ${first}`,
     ...more.map((row) => ' '.repeat(BEFORE) + row),
   ].map((row) => (rows > 1 ? style.bold(row) : row));
+}
+
+/** @param {import('./search.mjs').Found} best @param {string} query */
+function remarkOn({ line, cosine }, query) {
+  if (cosine < NEAR) return ['', 'Nothing here means nearly the same.'];
+  if (!shareNoWord(query, line.text)) return [];
+  return ['', `Line ${line.number} has no word of the question: spelling would not find it.`];
 }
 
 /** @param {string} a @param {string} b */

@@ -128,6 +128,12 @@ needs('encoder').describe('the search', () => {
     expect(stdout).not.toContain('no word of the question');
   });
 
+  test('says so when nothing is near', () => {
+    const { stdout } = run(['-', 'where is the elephant?'], { input: TEXT });
+    expect(stdout).toContain('Nothing here means nearly the same.');
+    expect(stdout).not.toContain('no word of the question');
+  });
+
   test('reads Markdown without its marks', () => {
     const input = '# A [link](https://example.org) and `code`\n\n| --- | --- |\n| **one** | two |\n```js\n';
     const { stdout } = run(['-'], { input });
