@@ -220,7 +220,9 @@ const fileOf = (id, { getModuleInfo }) => {
   if (/^build\/(encoded|embedded)-/.test(path)) return basename(path, '.ts');
   if (path === 'src/embedded.ts' || path === 'build/range-decoder.ts') return 'embedded';
   if (path.startsWith('src/model/families/')) return 'families';
-  const isCore = ['slim', 'benchmark'].some((entry) => importedBy(resolve(entries[entry]), getModuleInfo).has(id));
+  const isCore = ['slim', 'benchmark'].some((entry) =>
+    importedBy(resolve(entries[entry]), getModuleInfo).has(id),
+  );
   return isCore ? 'core' : undefined;
 };
 

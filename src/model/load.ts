@@ -190,7 +190,9 @@ async function openAll(
     ...(cache !== undefined && { cache }),
     ...(fetch && { fetch }),
   };
-  const checkpoints = new Map([['', await openCheckpoint(weights, { ...options, ...(onProgress && { onProgress }) })]]);
+  const checkpoints = new Map([
+    ['', await openCheckpoint(weights, { ...options, ...(onProgress && { onProgress }) })],
+  ]);
   try {
     const tensors = new Map(checkpoints.get('')!.tensors);
     for (const { path, weights: own } of modules ?? []) {
@@ -225,13 +227,18 @@ function readGeneration(settings: LoadModelOptions['generationConfig']): Partial
 async function filesOf(options: LoadModelOptions) {
   const { config, weights, modules, generationConfig, folder, signal, fetch } = options;
   if (folder === undefined) {
-    if (weights === undefined) throw invalidArgument('weights', 'bytes, a Blob, an address or shards', weights);
+    if (weights === undefined)
+      throw invalidArgument('weights', 'bytes, a Blob, an address or shards', weights);
     return { config, weights, modules, generationConfig };
   }
   if (config !== undefined || weights !== undefined)
     throw invalidArgument('folder', 'nothing beside config and weights', 'all of them');
   const found = await openFolder(folder, { ...(signal && { signal }), ...(fetch && { fetch }) });
-  return { ...found, modules: modules ?? found.modules, generationConfig: generationConfig ?? found.generationConfig };
+  return {
+    ...found,
+    modules: modules ?? found.modules,
+    generationConfig: generationConfig ?? found.generationConfig,
+  };
 }
 
 /** The layers of a description. Heads come first: a matrix can serve as a table, too. */
@@ -262,7 +269,11 @@ function build({ description, sentence }: Plan, runtime: Runtime | undefined) {
 }
 
 /** Names of tensors that are left aside; throws if there are some that should not be. */
-function checkTensors({ description, tensors }: Plan, parameters: Parameters, { leftOver }: LoadModelOptions): string[] {
+function checkTensors(
+  { description, tensors }: Plan,
+  parameters: Parameters,
+  { leftOver }: LoadModelOptions,
+): string[] {
   const leftAside = parameters.check(tensors);
   const { buffers = [] } = description;
   const unknown = leftAside.filter((name) => !buffers.some((buffer) => buffer.test(name)));
@@ -279,10 +290,16 @@ function checkTensors({ description, tensors }: Plan, parameters: Parameters, { 
 }
 
 /** Reads every tensor once, and lets others have a turn every few milliseconds. */
-async function fill({ checkpoints }: Plan, parameters: Parameters, { signal }: LoadModelOptions): Promise<void> {
+async function fill(
+  { checkpoints }: Plan,
+  parameters: Parameters,
+  { signal }: LoadModelOptions,
+): Promise<void> {
   let turn = performance.now();
   for (const [prefix, checkpoint] of checkpoints) {
-    const names = parameters.names.filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length));
+    const names = parameters.names
+      .filter((name) => name.startsWith(prefix))
+      .map((name) => name.slice(prefix.length));
     for await (const piece of checkpoint.pieces(names.filter((name) => checkpoint.tensors.has(name)))) {
       parameters.write({ ...piece, name: prefix + piece.name });
       if (performance.now() - turn < SLICE) continue;

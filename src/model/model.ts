@@ -247,7 +247,11 @@ export class Model extends Disposable {
     const cached = options.cache && { cache: options.cache, counts: countsOf(tokens) };
     const { context } = encoded;
     if (tokens.batch !== encoded.ran.pass.batch)
-      throw invalidArgument('decoderInputIds', `a batch of ${encoded.ran.pass.batch}, as the encoder's`, tokens.batch);
+      throw invalidArgument(
+        'decoderInputIds',
+        `a batch of ${encoded.ran.pass.batch}, as the encoder's`,
+        tokens.batch,
+      );
     const call = { tokens, wanted: options, cached, context };
     const ran = runTokens(scope, stack, call);
     return {
@@ -313,8 +317,13 @@ export class Model extends Disposable {
       results.text = tower(ran, this.#heads, tokens);
     }
     if (inputs.pixelValues !== undefined)
-      results.vision = tower(runPictures(scope, visionStack, inputs.pixelValues, options), this.#visionHeads, {});
-    if (!results.text && !results.vision) throw invalidArgument('inputs', 'inputIds, pixelValues or both', given);
+      results.vision = tower(
+        runPictures(scope, visionStack, inputs.pixelValues, options),
+        this.#visionHeads,
+        {},
+      );
+    if (!results.text && !results.vision)
+      throw invalidArgument('inputs', 'inputIds, pixelValues or both', given);
     if (both) this.#compare(scope, results);
     return results;
   }
@@ -374,7 +383,7 @@ export class Model extends Disposable {
         for (let i = 0; i < mean.size; i++) mean.data[i] = (first.data[i]! + second.data[i]!) / 2;
       });
     }
-    return results as ModelResults;
+    return results;
   }
 
   /**

@@ -29,11 +29,15 @@ export function saveParameters(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   checkOptions(options, SAVE_NAMES);
   const { dtype, metadata = { format: 'pt' } } = options;
-  if (dtype !== undefined && !Object.hasOwn(WIDTHS, dtype)) throw invalidArgument('dtype', "'F32', 'F16' or 'BF16'", dtype);
+  if (dtype !== undefined && !Object.hasOwn(WIDTHS, dtype))
+    throw invalidArgument('dtype', "'F32', 'F16' or 'BF16'", dtype);
   const tensors = parameters.readNames.map((name): [string, TensorToWrite] => {
     const entry = parameters.entry(name);
     const kind = dtype ?? entry.dtype;
-    return [name, { dtype: kind, shape: entry.shape, data: () => pieces(parameters, name, entry.shape, kind) }];
+    return [
+      name,
+      { dtype: kind, shape: entry.shape, data: () => pieces(parameters, name, entry.shape, kind) },
+    ];
   });
   return safetensorsChunks(tensors, { metadata });
 }

@@ -19,7 +19,10 @@ export interface SentenceDescription {
   /** Mean over tokens, the first token, or the last one. */
   readonly pooling: 'mean' | 'first' | 'last';
   /** Dense layers after it. */
-  readonly dense: readonly { readonly matrix: MatrixDescription; readonly activation?: ActivationName | undefined }[];
+  readonly dense: readonly {
+    readonly matrix: MatrixDescription;
+    readonly activation?: ActivationName | undefined;
+  }[];
   /** To a length of one. */
   readonly normalize: boolean;
 }
@@ -61,12 +64,16 @@ export class SentencePooling {
       runMeanPooling(scope, hidden, batch, length, channels, keptTokens(pass, tokens), pooled.address);
       return pooled;
     }
-    return gather(pass, hidden, Int32Array.from({ length: batch }, (_, b) => {
-      const { mask, lengths } = tokens;
-      const own = mask?.subarray(b * length, (b + 1) * length);
-      if (pooling === 'first') return b * length + Math.max(0, own?.indexOf(1) ?? 0);
-      return b * length + (own ? own.lastIndexOf(1) : (lengths?.[b] ?? length) - 1);
-    }));
+    return gather(
+      pass,
+      hidden,
+      Int32Array.from({ length: batch }, (_, b) => {
+        const { mask, lengths } = tokens;
+        const own = mask?.subarray(b * length, (b + 1) * length);
+        if (pooling === 'first') return b * length + Math.max(0, own?.indexOf(1) ?? 0);
+        return b * length + (own ? own.lastIndexOf(1) : (lengths?.[b] ?? length) - 1);
+      }),
+    );
   }
 }
 
@@ -110,7 +117,10 @@ export function readModules(modules: readonly FolderModule[]): SentenceDescripti
   return { pooling, dense, normalize };
 }
 
-function poolingOf(argument: string, config: Readonly<Record<string, unknown>>): SentenceDescription['pooling'] {
+function poolingOf(
+  argument: string,
+  config: Readonly<Record<string, unknown>>,
+): SentenceDescription['pooling'] {
   const named = config['pooling_mode'];
   const modes =
     named === undefined
@@ -125,7 +135,9 @@ function denseOf(argument: string, { path, config = {} }: FolderModule) {
   const { in_features: inFeatures, out_features: outFeatures, bias = true, activation_function } = config;
   for (const [name, size] of Object.entries({ inFeatures, outFeatures }))
     checkInteger(`${argument}.config.${name}`, size, 1, 2 ** 24);
-  const name = String(activation_function ?? 'Tanh').split('.').at(-1)!;
+  const name = (typeof activation_function === 'string' ? activation_function : 'Tanh')
+    .split('.')
+    .at(-1)!;
   if (!Object.hasOwn(ACTIVATIONS, name))
     throw unsupported(`${argument}.config.activation_function`, Object.keys(ACTIVATIONS).join(', '), name);
   const shape = [outFeatures as number, inFeatures as number];

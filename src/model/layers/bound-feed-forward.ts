@@ -31,7 +31,11 @@ export class FeedForwardLayer {
     const hidden = pass.buffer('hidden', hiddenDim, Math.min(x.rows, step));
     for (let row = 0; row < x.rows; row += step) {
       const rows = Math.min(step, x.rows - row);
-      const at = ({ address, rowBytes }: Omit<Rows, 'rows'>) => ({ address: address + row * rowBytes, rowBytes, rows });
+      const at = ({ address, rowBytes }: Omit<Rows, 'rows'>) => ({
+        address: address + row * rowBytes,
+        rowBytes,
+        rows,
+      });
       runFusedLinear(pass.scope, at(x), this.#up, all, hidden, {
         activation: this.#activation,
         gate: this.#gate,

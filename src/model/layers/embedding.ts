@@ -74,7 +74,12 @@ export class Embedding extends Layer {
     super(runtime);
     checkOptions(options, NAMES);
     const { vocabulary, embedDim, positions, tokenTypes, factor, norm = false, epsilon = 1e-5 } = options;
-    for (const [name, size] of Object.entries({ vocabulary, embedDim, positions: positions ?? 1, tokenTypes: tokenTypes ?? 1 }))
+    for (const [name, size] of Object.entries({
+      vocabulary,
+      embedDim,
+      positions: positions ?? 1,
+      tokenTypes: tokenTypes ?? 1,
+    }))
       checkInteger(name, size, 1, 2 ** 24);
     const table = (name: string, rows: number) => ({ name: `${name}weight`, shape: [rows, embedDim] });
     this.#input = {
@@ -83,7 +88,9 @@ export class Embedding extends Layer {
       factor,
       types: tokenTypes === undefined ? undefined : table('types.', tokenTypes),
       positions:
-        positions === undefined ? undefined : { table: table('positions.', positions), offset: 0, count: 'index' },
+        positions === undefined
+          ? undefined
+          : { table: table('positions.', positions), offset: 0, count: 'index' },
       norm: norm ? describeNorm('norm.', 'layer', embedDim, epsilon) : undefined,
     };
     this.#embedding = new TokenEmbedding(this.parameters, this.#input);
@@ -102,7 +109,10 @@ export class Embedding extends Layer {
   }
 
   /** {@link forward} in slices of some milliseconds between turns of the event loop: the same bits, and the page lives on. */
-  forwardAsync(ids: TokenList, options: EmbeddingForwardOptions & AsyncOptions = {}): Promise<Tensor<'float32'>> {
+  forwardAsync(
+    ids: TokenList,
+    options: EmbeddingForwardOptions & AsyncOptions = {},
+  ): Promise<Tensor<'float32'>> {
     return callAsync(embeddingLayerOperation, [this, ids], options);
   }
 
@@ -117,7 +127,11 @@ export class Embedding extends Layer {
   }
 }
 
-const embeddingLayerOperation: Operation<[layer: Embedding, ids: TokenList], EmbeddingForwardOptions, Tensor<'float32'>> = {
+const embeddingLayerOperation: Operation<
+  [layer: Embedding, ids: TokenList],
+  EmbeddingForwardOptions,
+  Tensor<'float32'>
+> = {
   inputs: ['layer', 'ids'],
   options: { tokenTypeIds: 1, positionIds: 1 } satisfies NamesOf<EmbeddingForwardOptions>,
   runtime: ([layer]) => checkInstance('layer', layer, Embedding).runtime,

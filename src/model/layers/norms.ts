@@ -28,7 +28,8 @@ abstract class NormLayer extends RowLayer {
     checkOptions(options, { channels: 1, epsilon: 1 } satisfies NamesOf<NormOptions>);
     const { channels, epsilon = 1e-5 } = options;
     checkInteger('channels', channels, 1, 2 ** 24);
-    if (!(Number.isFinite(epsilon) && epsilon >= 0)) throw invalidArgument('epsilon', 'a finite number >= 0', epsilon);
+    if (!(Number.isFinite(epsilon) && epsilon >= 0))
+      throw invalidArgument('epsilon', 'a finite number >= 0', epsilon);
     this.#norm = new Norm(this.parameters, describeNorm('', kind, channels, epsilon));
   }
 

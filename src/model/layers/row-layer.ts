@@ -47,7 +47,8 @@ export abstract class RowLayer extends Layer {
     const channels = this.channels;
     if (given.shape.at(-1) !== channels) throw shapeError('x', `[..., ${channels}]`, given.shape);
     const input = scope.contiguous(given);
-    const result = output === undefined ? scope.make(given.shape) : givenOutput(scope, output, given.shape, true);
+    const result =
+      output === undefined ? scope.make(given.shape) : givenOutput(scope, output, given.shape, true);
     if (result.size > 0) this.runRows(scope, rowsOfTensor(input), rowsOfTensor(result));
     return result;
   }
