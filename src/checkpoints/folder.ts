@@ -53,14 +53,17 @@ const ABSENT: readonly unknown[] = [403, 404, 410];
  * Finds the parts of a model in its folder. Of the weights nothing is read; at an address `model.safetensors` is taken to be there
  * if there is no index.
  *
- * @param folder its address; a function that gives files by name, or undefined (in Node: `(name) => openAsBlob(join(path, name))`);
+ * @param folder its address, such as 'https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2/resolve/main/'; a function that gives files by name, or undefined (in Node: `(name) => openAsBlob(join(path, name))`);
  *   or a record of files by name
  * @throws AttentionError `INVALID_FILE` if `config.json` or weights are missing or a file is not what its name says, `READ_FAILED` if a
  *   server does not give what it is asked for
  *
  * @example
  * ```js
- * const folder = await openFolder('https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2/resolve/main/');
+ * const folder = await openFolder({
+ *   'config.json': new Blob(['{"model_type":"bert"}']),
+ *   'model.safetensors': await writeSafetensors({}),
+ * });
  * folder.config.model_type; // 'bert'
  * const { totalBytes } = await inspectCheckpoint(folder.weights);
  * ```
