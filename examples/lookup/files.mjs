@@ -32,18 +32,17 @@ export async function readModelFiles(folder) {
  * @param {Buffer} bytes
  */
 function readGroup(entries, bytes) {
-  const buffer = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length);
-  const weights = [];
+  const sizes = entries.map(({ shape }) => shape.reduce((product, length) => product * length, 1));
+  const wanted = 4 * sizes.reduce((sum, size) => sum + size, 0);
+  const other = entries.find(({ dtype }) => dtype !== 'float32' && dtype !== 'int32');
+  if (other) throw new Error(`${other.name} is of ${other.dtype}, not float32`);
+  if (bytes.length !== wanted)
+    throw new Error(`the files of the weights have ${bytes.length} bytes, not ${wanted}`);
+  const { buffer } = new Uint8Array(bytes); // begins at a multiple of 4, which a part of a pool need not
   let offset = 0;
-  for (const { name, dtype, shape } of entries) {
-    const size = shape.reduce((product, length) => product * length, 1);
-    if (dtype !== 'float32' && dtype !== 'int32') throw new Error(`${name} is of ${dtype}, not float32`);
-    if (offset + 4 * size > buffer.byteLength) break;
-    if (dtype === 'float32') weights.push([name, { data: new Float32Array(buffer, offset, size), shape }]);
-    offset += 4 * size;
-  }
-  const wanted = entries.reduce((sum, { shape }) => sum + 4 * shape.reduce((a, b) => a * b, 1), 0);
-  if (wanted !== buffer.byteLength)
-    throw new Error(`the files of the weights have ${buffer.byteLength} bytes, not ${wanted}`);
-  return weights;
+  return entries.flatMap(({ name, dtype, shape }, i) => {
+    const data = new Float32Array(buffer, offset, sizes[i]);
+    offset += 4 * sizes[i];
+    return dtype === 'float32' ? [[name, { data, shape }]] : [];
+  });
 }

@@ -33,7 +33,7 @@ export const bart: Family = {
     config.only('static_position_embeddings', false);
     config.only('extra_pos_embeddings', OFFSET);
     // Both stacks have their own.
-    config.skip('num_hidden_layers', 'is_encoder_decoder', 'add_bias_logits');
+    config.skip('num_hidden_layers', 'is_encoder_decoder', 'add_bias_logits', 'replacing_rate');
 
     const stackOf = (name: StackName): StackDescription => {
       const own = tensors.under(`${name}.`);

@@ -61,6 +61,7 @@ export function bertLike(config: ConfigReader, names: CheckpointNames, own: Bert
   if (rows <= offset) throw config.invalid('max_position_embeddings', `more than ${offset}`, rows);
   const table = embeddings.source('word_embeddings.weight', config.integer('vocab_size'), channels);
   config.only('position_embedding_type', 'absolute');
+  config.skip('type_vocab_size');
   return {
     kind: settings.causal ? 'decoder' : 'encoder',
     family,
