@@ -160,7 +160,7 @@ async function planModel(options: LoadModelOptions): Promise<Plan> {
     throw invalidArgument('leftOver', "'error' or 'ignore'", leftOver);
   const { config, weights, modules, generationConfig } = await filesOf(options);
   const reader = new ConfigReader(config, ignoreSettings);
-  const families = options.families ?? (await import('./families/index.js')).allFamilies;
+  const families = options.families ?? (await import('./families/all.js')).allFamilies;
   const family = findFamily(reader, families);
   const sentence = modules && readModules(modules);
   const opened = await openAll(weights, modules, options);

@@ -3,7 +3,8 @@
 import { describe, expect, it } from 'vitest';
 import { ConfigReader, findFamily } from '../../src/model/config.js';
 import type { CheckpointNames, ModelDescription } from '../../src/model/description.js';
-import { allFamilies, bert, gpt2, llama } from '../../src/model/families/index.js';
+import { allFamilies } from '../../src/model/families/all.js';
+import { bert, gpt2, llama } from '../../src/model/families/index.js';
 import { AttentionError } from '../../src/runtime/errors.js';
 import { publishedConfigs } from './published-configs.js';
 

@@ -4,7 +4,7 @@
 import { describe, expect, it } from 'vitest';
 import { ConfigReader, findFamily } from '../../src/model/config.js';
 import type { CheckpointNames, ModelDescription, Source } from '../../src/model/description.js';
-import { allFamilies } from '../../src/model/families/index.js';
+import { allFamilies } from '../../src/model/families/all.js';
 import { referenceModel } from '../reference/model.js';
 import type { ReferenceInput, ReferenceOutputs } from '../reference/model.js';
 import { checkpointNames, numbersOf, readCheckpoint } from '../support/model-checkpoints.js';
