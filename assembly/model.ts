@@ -18,5 +18,7 @@ export { activateRow } from './math/activations';
 export * from './gemm/apart';
 // Rows
 export { activationRows } from './rows/activation';
+export { argmaxRows } from './rows/argmax';
 export { normRows } from './rows/norm';
+export { meansOverTokens } from './rows/pooling';
 

@@ -33,3 +33,16 @@ export {
 export type { ActivationOptions, GeluOptions } from '../ops/activations/activations.js';
 export { embedding, embeddingAsync } from '../ops/embedding/embedding.js';
 export type { EmbeddingOptions, Indices } from '../ops/embedding/embedding.js';
+export {
+  firstToken,
+  firstTokenAsync,
+  lastToken,
+  lastTokenAsync,
+  meanPooling,
+  meanPoolingAsync,
+} from '../ops/rows/pooling.js';
+export type { FirstTokenOptions, PoolingOptions } from '../ops/rows/pooling.js';
+export { argmax, argmaxAsync } from '../ops/rows/argmax.js';
+export type { ArgmaxOptions } from '../ops/rows/argmax.js';
+export { sampleToken } from './generation/sampling.js';
+export type { ChosenToken, SampleTokenOptions, SamplingOptions } from './generation/sampling.js';
