@@ -15,7 +15,6 @@ export type { StackOutput, TowerOutput } from './output.js';
 export type { ModelInputs, TokenList } from './inputs.js';
 export type { SaveOptions } from './save.js';
 export type { GenerateOptions, GenerationStep } from './generation/generate.js';
-export type { SamplingOptions } from './generation/sampling.js';
 export * from './families/index.js';
 export type * from './description.js';
 
@@ -74,3 +73,16 @@ export { embedding, embeddingAsync } from '../ops/embedding/embedding.js';
 export type { EmbeddingOptions, Indices } from '../ops/embedding/embedding.js';
 export { convolution, convolutionAsync } from '../ops/linear/convolution.js';
 export type { ConvolutionOptions } from '../ops/linear/convolution.js';
+export {
+  firstToken,
+  firstTokenAsync,
+  lastToken,
+  lastTokenAsync,
+  meanPooling,
+  meanPoolingAsync,
+} from '../ops/rows/pooling.js';
+export type { FirstTokenOptions, PoolingOptions } from '../ops/rows/pooling.js';
+export { argmax, argmaxAsync } from '../ops/rows/argmax.js';
+export type { ArgmaxOptions } from '../ops/rows/argmax.js';
+export { sampleToken } from './generation/sampling.js';
+export type { ChosenToken, SampleTokenOptions, SamplingOptions } from './generation/sampling.js';
