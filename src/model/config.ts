@@ -50,6 +50,9 @@ export class ConfigReader {
     if (typeof config !== 'object' || config === null || Array.isArray(config)) {
       throw invalidArgument(path, 'an object of settings, as config.json holds', config);
     }
+    if (!Array.isArray(ignored) || !ignored.every((name) => typeof name === 'string')) {
+      throw invalidArgument('ignoreSettings', 'a list of names', ignored);
+    }
     this.#settings = config as Settings;
     this.#ignored = ignored;
     this.#path = path;
@@ -198,7 +201,8 @@ export class ConfigReader {
   /** A setting of its own, never one of a prototype. */
   #peek(name: string): unknown {
     if (!Object.hasOwn(this.#settings, name)) return undefined;
-    if (this.#ignored.some((each) => this.#pathOf(name).endsWith(`.${each}`))) return undefined;
+    const path = this.#pathOf(name);
+    if (this.#ignored.includes(path.slice(path.indexOf('.') + 1))) return undefined;
     return this.#settings[name] ?? undefined;
   }
 
@@ -226,6 +230,6 @@ function isNothing(value: unknown): boolean {
  */
 export function findFamily(config: ConfigReader, families: readonly Family[]): Family {
   const known = families.flatMap(({ modelTypes }) => modelTypes.map((type) => [type, type]));
-  const type: string = config.choice('model_type', Object.fromEntries(known));
+  const type = config.choice('model_type', Object.fromEntries(known) as Record<string, string>);
   return families.find(({ modelTypes }) => modelTypes.includes(type))!;
 }

@@ -153,6 +153,16 @@ describe('ConfigReader', () => {
     }).not.toThrow();
   });
 
+  it('ignores the settings that are named, and no others of that name', () => {
+    const config = new ConfigReader({ type: 'a', section: { type: 'b' } }, ['section.type']);
+    expect(config.choice('type', { a: 1 })).toBe(1);
+    expect(config.section('section')!.has('type')).toBe(false);
+    expect(errorOf(() => new ConfigReader({}, 'type' as never))).toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      argument: 'ignoreSettings',
+    });
+  });
+
   it('passes over what has no effect', () => {
     const settings = {
       transformers_version: '4.57.6',

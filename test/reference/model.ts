@@ -175,7 +175,8 @@ class Run {
   }
 
   stack(stack: StackDescription, prefix: string, input: ReferenceInput, memory?: Memory): Rows {
-    let [x, positions] = this.embed(stack, input);
+    const [entering, positions] = this.embed(stack, input);
+    let x = entering;
     const place = { positions, mask: input.mask };
     stack.blocks.forEach((block, i) => {
       this.outputs.set(`${prefix}hidden_states.${i}`, x);
@@ -346,7 +347,7 @@ class Run {
     if (!rotary) return rows;
     const { rotaryDim = headDim, interleaved } = rotary;
     const length = Math.max(...positions) + 1;
-    const { frequencies, attentionFactor } = rotaryFrequencies({ ...rotary, rotaryDim, length } as never);
+    const { frequencies, attentionFactor } = rotaryFrequencies({ ...rotary, rotaryDim, length });
     return rows.map((row, t) => {
       const turned = row.slice();
       frequencies.forEach((frequency, pair) => {

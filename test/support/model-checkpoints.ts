@@ -48,7 +48,7 @@ export function readCheckpoint(name: string): ModelCheckpoint {
     name,
     configs: Object.fromEntries(configs.map((file) => [file, json(`${folder}/${file}`) as object])),
     shapes: new Map(Object.entries(header).map(([tensor, { shape }]) => [tensor, shape])),
-    values: (tensor) => tensors[tensor]!.data as Float32Array,
+    values: (tensor) => tensors[tensor]!.data,
     cases: (json(`${folder}/expected.json`) as { cases: ModelCase[] }).cases,
   };
 }
