@@ -10,6 +10,9 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 export const onnxCasesFile = () =>
   process.env.WASM_ATTENTION_CONFORMANCE || `${root}../shared/conformance/onnx-given.json`;
 
+/** The folder of small checkpoints with known outputs, one family each: the one that is named, or one that may lie beside this project. */
+export const modelsFolder = () => process.env.WASM_ATTENTION_MODELS || `${root}../shared/models`;
+
 /**
  * @typedef {object} Requirement
  * @property {string} without what the list of tests that were not run says
@@ -49,6 +52,12 @@ export const requirements = {
     without: 'without the ONNX cases',
     isMet: () => Boolean(process.env.WASM_ATTENTION_CONFORMANCE) || existsSync(onnxCasesFile()),
     get: 'name their file in the variable WASM_ATTENTION_CONFORMANCE',
+    optional: true,
+  },
+  models: {
+    without: 'without checkpoints that have known outputs',
+    isMet: () => Boolean(process.env.WASM_ATTENTION_MODELS) || existsSync(modelsFolder()),
+    get: 'name a folder of them in the variable WASM_ATTENTION_MODELS',
     optional: true,
   },
   'Node-22': {
