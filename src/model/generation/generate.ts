@@ -87,6 +87,8 @@ interface StepOptions {
 
 /** Logits after the last new token of each row, [batch, vocabulary]. */
 function runStep(scope: CallScope, model: Model, { ids, cache, context }: StepOptions): Tensor<'float32'> {
+  model.check();
+  model.parameters.hold(scope);
   const stack = model.decoder;
   const input = stack.description.input as TokenInput;
   const tokens = readTokens(input, IDS, { inputIds: ids }, cache.lengths());
