@@ -62,7 +62,7 @@ export interface GenerationStep {
   readonly step: number;
   /** The token of each row; -1 where a row ended before. */
   readonly tokens: readonly number[];
-  /** Natural logarithm of the probability that the model gave each token, before temperature and cuts. */
+  /** Natural logarithm of each token's probability by the logits, after `onLogits` and before penalties, temperature and cuts. */
   readonly logProbabilities: readonly number[];
   /** Which rows are at their end. */
   readonly ended: readonly boolean[];
