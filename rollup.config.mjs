@@ -219,8 +219,11 @@ const fileOf = (id, { getModuleInfo }) => {
   if (Object.values(entries).includes(path)) return undefined;
   if (/^build\/(encoded|embedded)-/.test(path)) return basename(path, '.ts');
   if (path === 'src/embedded.ts' || path === 'build/range-decoder.ts') return 'embedded';
-  if (path.startsWith('src/model/families/')) return 'families';
-  const isCore = ['slim', 'benchmark'].some((entry) => importedBy(resolve(entries[entry]), getModuleInfo).has(id));
+  // A file each, so that bundlers can leave those aside that a program does not name.
+  if (path.startsWith('src/model/families/')) return path.slice('src/model/'.length, -'.ts'.length);
+  const isCore = ['slim', 'benchmark'].some((entry) =>
+    importedBy(resolve(entries[entry]), getModuleInfo).has(id),
+  );
   return isCore ? 'core' : undefined;
 };
 

@@ -15,6 +15,8 @@ export { narrow, widen } from './math/widen';
 export { activationRows } from './rows/activation';
 export { lookupRows } from './rows/lookup';
 export { normRows } from './rows/norm';
+export { argmaxRows } from './rows/argmax';
+export { meansOverTokens } from './rows/pooling';
 
 // Exported so that the optimiser keeps each of them a function of its own: inlined into their caller they spill.
 export { activateRow } from './math/activations';

@@ -1,4 +1,4 @@
-// Installs a folder that has a package.json and a lock file of its own (bench/, test/runtimes/), when it is needed:
+// Installs a folder that has a package.json and a lock file of its own (bench/, test/runtimes/, ...), when it is needed:
 //
 //   node scripts/install.mjs bench
 //
@@ -12,12 +12,17 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const npmArguments = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--fetch-retries=1'];
 
+/** Whether a folder's node_modules is what its lock file says. */
+export function isInstalled(folder) {
+  const record = recordOf(folder);
+  return existsSync(record) && readFileSync(record, 'utf8') === lockOf(folder);
+}
+
 /** Runs `npm ci` in a folder if its lock file has changed since the last time. Throws when something is missing then. */
 export function install(folder) {
+  if (isInstalled(folder)) return;
   const cwd = join(root, folder);
-  const lock = readFileSync(join(cwd, 'package-lock.json'), 'utf8');
-  const record = join(cwd, 'node_modules/.installed-lock.json');
-  if (existsSync(record) && readFileSync(record, 'utf8') === lock) return;
+  const lock = lockOf(folder);
 
   console.log(`Installing ${folder}`);
   const options = { cwd, stdio: ['ignore', 'inherit', 'pipe'], encoding: 'utf8' };
@@ -36,7 +41,16 @@ export function install(folder) {
     return isForThisMachine && !existsSync(join(cwd, 'node_modules', name));
   });
   if (missing.length > 0) throw new Error(`npm could not install ${missing.join(', ')} in ${folder}`);
-  if (existsSync(join(cwd, 'node_modules'))) writeFileSync(record, lock);
+  if (existsSync(join(cwd, 'node_modules'))) writeFileSync(recordOf(folder), lock);
+}
+
+/** A copy of the lock file that was installed last. */
+function recordOf(folder) {
+  return join(root, folder, 'node_modules/.installed-lock.json');
+}
+
+function lockOf(folder) {
+  return readFileSync(join(root, folder, 'package-lock.json'), 'utf8');
 }
 
 /** Whether a package's `os` or `cpu` field admits a value. */
@@ -53,5 +67,10 @@ function causeIn(stderr) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  for (const folder of process.argv.slice(2)) install(folder);
+  try {
+    for (const folder of process.argv.slice(2)) install(folder);
+  } catch (error) {
+    console.error(error.message);
+    process.exitCode = 1;
+  }
 }

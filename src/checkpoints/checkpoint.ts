@@ -102,9 +102,10 @@ const AT_ONCE = 6;
  *
  * @example
  * ```js
- * const checkpoint = await openCheckpoint(await openAsBlob('model.safetensors'));
+ * const weight = { dtype: 'F32', shape: [2, 3], data: new Float32Array(6) };
+ * const checkpoint = await openCheckpoint(new Blob([await writeSafetensors({ weight })]));
  * for await (const { name, dtype, from, bytes } of checkpoint.pieces()) {
- *   console.log(name, dtype, from, bytes.length);
+ *   [name, dtype, from, bytes.length]; // ['weight', 'F32', 0, 24]
  * }
  * ```
  */
@@ -124,6 +125,13 @@ export async function openCheckpoint(weights: Weights, options: CheckpointOption
  *
  * @returns with `parameters`, the number of all elements
  * @throws as `openCheckpoint` does
+ *
+ * @example
+ * ```js
+ * const weight = { dtype: 'F16', shape: [2, 3], data: new Uint16Array(6) };
+ * const { totalBytes, parameters } = await inspectCheckpoint(await writeSafetensors({ weight }));
+ * [totalBytes, parameters]; // [12, 6]
+ * ```
  */
 export async function inspectCheckpoint(
   weights: Weights,
@@ -219,9 +227,9 @@ async function openFile(source: ByteSource): Promise<OpenFile> {
     const values = lengthBytes + readHeaderLength(head, sizeKnown(source, head, lengthBytes));
     head = await source.head(values);
     readHeaderLength(head, sizeKnown(source, head, values)); // the file may have turned out to be shorter than its header
-    const { entries, metadata, bytes } = readHeader(head.subarray(lengthBytes, values), source.size - values);
-    await source.opened?.(values + bytes);
+    const { entries, metadata = {} } = readHeader(head.subarray(lengthBytes, values), source.size - values);
     const inOrder = [...entries].sort((left, right) => left.begin - right.begin || left.end - right.end);
+    await source.opened?.(values + (inOrder.at(-1)?.end ?? 0));
     return { source, values, entries: inOrder, metadata };
   } catch (error) {
     await source.close?.();

@@ -22,6 +22,8 @@ export interface FolderModule {
   readonly path: string;
   /** The `config.json` there. */
   readonly config?: Settings | undefined;
+  /** The `model.safetensors` there, of a dense layer. */
+  readonly weights?: FileSource | undefined;
 }
 
 /** What a folder holds; what is not there is undefined. */
@@ -51,14 +53,17 @@ const ABSENT: readonly unknown[] = [403, 404, 410];
  * Finds the parts of a model in its folder. Of the weights nothing is read; at an address `model.safetensors` is taken to be there
  * if there is no index.
  *
- * @param folder its address; a function that gives files by name, or undefined (in Node: `(name) => openAsBlob(join(path, name))`);
+ * @param folder its address, such as 'https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2/resolve/main/'; a function that gives files by name, or undefined (in Node: `(name) => openAsBlob(join(path, name))`);
  *   or a record of files by name
  * @throws AttentionError `INVALID_FILE` if `config.json` or weights are missing or a file is not what its name says, `READ_FAILED` if a
  *   server does not give what it is asked for
  *
  * @example
  * ```js
- * const folder = await openFolder('https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2/resolve/main/');
+ * const folder = await openFolder({
+ *   'config.json': new Blob(['{"model_type":"bert"}']),
+ *   'model.safetensors': await writeSafetensors({}),
+ * });
  * folder.config.model_type; // 'bert'
  * const { totalBytes } = await inspectCheckpoint(folder.weights);
  * ```
@@ -91,7 +96,8 @@ async function readModules(folder: Files, options: AddressOptions): Promise<Fold
         throw invalidFile(`modules.json[${i}]`, 'a type and the name of a folder', describe({ type, path }));
       }
       const config = path === '' ? undefined : await readSettings(folder, `${path}/config.json`, options);
-      return { type, path, config };
+      if (!type.endsWith('.Dense')) return { type, path, config };
+      return { type, path, config, weights: await fileFrom('folder', folder, `${path}/model.safetensors`) };
     }),
   );
 }

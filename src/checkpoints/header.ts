@@ -17,9 +17,7 @@ export interface Entry {
 export interface Header {
   /** In the header's order. */
   readonly entries: readonly Entry[];
-  readonly metadata: Readonly<Record<string, string>>;
-  /** Bytes of all values. */
-  readonly bytes: number;
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
 }
 
 /** Bytes that say how long the header is. */
@@ -70,9 +68,9 @@ export function readHeaderLength(file: Uint8Array, size: number): number {
  */
 export function readHeader(bytes: Uint8Array, available: number): Header {
   const header = parseJson(HEADER, decodeHeader(bytes));
-  const metadata = readMetadata(ownValue(header, METADATA));
   const entries = readEntries(header, available);
-  return { entries, metadata, bytes: checkCoverage(entries, available) };
+  checkCoverage(entries, available);
+  return { entries, metadata: header[METADATA] as Header['metadata'] };
 }
 
 function decodeHeader(bytes: Uint8Array): string {
@@ -90,18 +88,18 @@ function readEntries(header: Record<string, unknown>, available: number): Entry[
   const entries: Entry[] = [];
   const bits = elementBits();
   for (const name of Object.keys(header)) {
-    if (name !== METADATA) entries.push(readEntry(name, header[name], available, bits));
+    if (name === METADATA) checkMetadata(header[name]);
+    else entries.push(readEntry(name, header[name], available, bits));
   }
   return entries;
 }
 
-function readMetadata(value: unknown = {}): Readonly<Record<string, string>> {
+function checkMetadata(value: unknown): void {
   if (!isPlainObject(value)) throw invalidFile(METADATA, 'an object of strings', describe(value));
   for (const [key, text] of Object.entries(value)) {
     if (typeof text !== 'string')
       throw invalidFile(`${METADATA} ${describe(key)}`, 'a string', describe(text));
   }
-  return value as Record<string, string>;
 }
 
 function readEntry(
@@ -152,8 +150,8 @@ function checkSize({ name, dtype, shape, begin, end }: Entry, bits: number | und
   }
 }
 
-/** Tensors must cover the values without overlap, hole or rest: what no entry names could hide anything. Returns how many bytes. */
-function checkCoverage(entries: readonly Entry[], available: number): number {
+/** Tensors must cover the values without overlap, hole or rest: what no entry names could hide anything. */
+function checkCoverage(entries: readonly Entry[], available: number): void {
   const inOrder = [...entries].sort((left, right) => left.begin - right.begin || left.end - right.end);
   let covered = 0;
   for (const { name, begin, end } of inOrder) {
@@ -167,7 +165,6 @@ function checkCoverage(entries: readonly Entry[], available: number): number {
   if (covered !== available && available < Infinity) {
     throw invalidFile('safetensors file', `${covered} bytes of values`, `${available}: trailing bytes`);
   }
-  return covered;
 }
 
 export function isListOfSizes(value: unknown): value is number[] {

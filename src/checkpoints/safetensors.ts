@@ -62,8 +62,9 @@ export function parseSafetensors(bytes: ArrayBuffer | Uint8Array): Record<string
 export function bytesOf(value: unknown): Uint8Array | undefined {
   if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
   const tag = Object.prototype.toString.call(value);
-  const isBuffer = tag === '[object ArrayBuffer]' || tag === '[object SharedArrayBuffer]';
-  return isBuffer ? new Uint8Array(value as ArrayBufferLike) : undefined;
+  return tag === '[object ArrayBuffer]' || tag === '[object SharedArrayBuffer]'
+    ? new Uint8Array(value as ArrayBufferLike)
+    : undefined;
 }
 
 function makeTensor(entry: Entry, values: Uint8Array): StateTensor {

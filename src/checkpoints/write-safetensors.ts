@@ -48,7 +48,7 @@ const ALIGNMENT = 8;
  * const file = await writeSafetensors({
  *   weight: { dtype: 'F32', shape: [2, 2], data: Float32Array.of(1, 2, 3, 4) },
  * });
- * parseSafetensors(file).weight.data; // Float32Array [1, 2, 3, 4]
+ * file.length % 8; // 0
  * ```
  */
 export async function writeSafetensors(
@@ -75,6 +75,14 @@ export async function writeSafetensors(
  * @returns chunks that are views of the `data` given: to be used before that changes
  * @throws AttentionError at once `INVALID_ARGUMENT` for a name, dtype or metadata that a file cannot have, `INVALID_SHAPE` for a shape
  *   that is none or has another number of bytes than `data`; on the way `INVALID_SHAPE` if a function produces more or less
+ *
+ * @example
+ * ```js
+ * const weight = { dtype: 'F32', shape: [2, 2], data: Float32Array.of(1, 2, 3, 4) };
+ * const parts = [];
+ * for await (const chunk of safetensorsChunks({ weight })) parts.push(chunk);
+ * const file = new Blob(parts, { type: 'application/octet-stream' });
+ * ```
  */
 export function safetensorsChunks(
   tensors: TensorsToWrite,
@@ -179,8 +187,7 @@ async function* chunksOf(
       if (chunk.length > 0) yield chunk;
     }
     if (written !== bytes) {
-      const received = written > bytes ? `${written} or more` : written;
-      throw shapeError(`${tensorLabel(name)} data`, `${bytes} bytes in all`, received);
+      throw shapeError(`${tensorLabel(name)} data`, `${bytes} bytes in all`, written);
     }
   }
 }

@@ -6,8 +6,8 @@ import { AttentionError, describe, invalidArgument } from '../runtime/errors.js'
 import type { Family } from './description.js';
 
 /**
- * Settings that change no output, or only training, generation's habits, or what a library writes down for itself. Those that end
- * in _token_id are here because a family that needs one reads it.
+ * Settings that change no output, or only training, generation's habits, or what a library writes down for itself. A family that
+ * needs one of them reads it: token ids, and whether a head is tied.
  */
 const WITHOUT_EFFECT = new RegExp(
   [
@@ -15,7 +15,7 @@ const WITHOUT_EFFECT = new RegExp(
     '^_?(name_or_path|commit_hash|num_labels|attn_implementation(_autoset|_internal)?|experts_implementation)$',
     '^(model_type|architectures|transformers_version|transformers\\.js_config|torch_dtype|dtype|torchscript|auto_map)$',
     '^(id2label|label2id|problem_type|finetuning_task|task_specific_params|tokenizer_class|is_llama_config)$',
-    '^(use_cache|cache_implementation|return_dict|output_.*|chunk_size_feed_forward|tf_legacy_loss|use_bfloat16)$',
+    '^(tie_word_embeddings|use_cache|cache_implementation|return_dict|output_.*|chunk_size_feed_forward|tf_legacy_loss|use_bfloat16)$',
     '^(sentence_transformers|sbert_.*|pretraining_tp|reference_compile|deterministic_flash_attn)$',
     // Training.
     '^(init(ializer)?_.*|.*drop.*|.*_prob|gradient_checkpointing|apply_spec_augment|mask_(time|feature)_.*)$',
@@ -49,6 +49,9 @@ export class ConfigReader {
   constructor(config: unknown, ignored: readonly string[] = [], path = 'config') {
     if (typeof config !== 'object' || config === null || Array.isArray(config)) {
       throw invalidArgument(path, 'an object of settings, as config.json holds', config);
+    }
+    if (!Array.isArray(ignored) || !ignored.every((name) => typeof name === 'string')) {
+      throw invalidArgument('ignoreSettings', 'a list of names', ignored);
     }
     this.#settings = config as Settings;
     this.#ignored = ignored;
@@ -198,7 +201,8 @@ export class ConfigReader {
   /** A setting of its own, never one of a prototype. */
   #peek(name: string): unknown {
     if (!Object.hasOwn(this.#settings, name)) return undefined;
-    if (this.#ignored.some((each) => this.#pathOf(name).endsWith(`.${each}`))) return undefined;
+    const path = this.#pathOf(name);
+    if (this.#ignored.includes(path.slice(path.indexOf('.') + 1))) return undefined;
     return this.#settings[name] ?? undefined;
   }
 
@@ -226,6 +230,6 @@ function isNothing(value: unknown): boolean {
  */
 export function findFamily(config: ConfigReader, families: readonly Family[]): Family {
   const known = families.flatMap(({ modelTypes }) => modelTypes.map((type) => [type, type]));
-  const type: string = config.choice('model_type', Object.fromEntries(known));
+  const type = config.choice('model_type', Object.fromEntries(known) as Record<string, string>);
   return families.find(({ modelTypes }) => modelTypes.includes(type))!;
 }

@@ -8,7 +8,7 @@ import { runMeanPooling } from '../ops/rows/pooling.js';
 import { invalidArgument } from '../runtime/errors.js';
 import type { ActivationName, HeadDescription, HeadInput } from './description.js';
 import type { Parameters } from './parameters.js';
-import { Norm } from './layers/norm.js';
+import { Norm } from './layers/bound-norm.js';
 import type { Pass, Rows } from './pass.js';
 
 /** Tokens of a call, as far as pooling needs them. */
@@ -58,7 +58,10 @@ export class Head {
       else {
         const { factor, softcap } = this.#description;
         const columns = { from: 0, to: width };
-        const end = i === last ? { factor, ...(softcap && { activation: 'softcap' as const, parameter: softcap }) } : {};
+        const end =
+          i === last
+            ? { factor, ...(softcap && { activation: 'softcap' as const, parameter: softcap }) }
+            : {};
         if (from.rows > 0)
           runFusedLinear(scope, from, step.weights, columns, to, { activation: step.activation, ...end });
       }
@@ -77,7 +80,12 @@ export class Head {
       case 'first':
       case 'second': {
         const offset = input === 'first' ? 0 : hidden.rowBytes;
-        return { address: hidden.address + offset, rowBytes: hidden.rowBytes * length, rows: batch, channels };
+        return {
+          address: hidden.address + offset,
+          rowBytes: hidden.rowBytes * length,
+          rows: batch,
+          channels,
+        };
       }
       case 'mean': {
         const pooled = pass.buffer('pooled', channels, batch);
@@ -106,7 +114,8 @@ export class Head {
     const { ids, lengths, mask } = tokens;
     return Int32Array.from({ length: batch }, (_, b) => {
       const row = b * length;
-      if (input === 'last') return row + (mask ? mask.subarray(row, row + length).lastIndexOf(1) : (lengths?.[b] ?? length) - 1);
+      if (input === 'last')
+        return row + (mask ? mask.subarray(row, row + length).lastIndexOf(1) : (lengths?.[b] ?? length) - 1);
       const own = ids!.subarray(row, row + length);
       // CLIP's first tokenizers have the end token as their highest id, and configs that say 2.
       const place =
@@ -115,14 +124,18 @@ export class Head {
             ? own.indexOf(Math.max(...own))
             : own.indexOf(endTokenId!)
           : own.lastIndexOf(endTokenId!);
-      if (place < 0) throw invalidArgument(`inputIds[${b}]`, `the end token ${endTokenId}, which the model reads`, 'none');
+      if (place < 0)
+        throw invalidArgument(`inputIds[${b}]`, `the end token ${endTokenId}, which the model reads`, 'none');
       return row + place;
     });
   }
 }
 
 /** Which tokens are meant, [batch, length] floats of 1 and 0; undefined where it is all of them. */
-export function keptTokens({ scope, batch, length }: Pass, { lengths, mask }: PooledTokens): number | undefined {
+export function keptTokens(
+  { scope, batch, length }: Pass,
+  { lengths, mask }: PooledTokens,
+): number | undefined {
   if (!lengths && !mask) return undefined;
   const kept = new Float32Array(batch * length);
   for (let i = 0; i < kept.length; i++)
@@ -146,7 +159,12 @@ export function gather(pass: Pass, from: Chosen, rows: Int32Array): Chosen {
 /** Rows, copied. */
 export function copyRows(pass: Pass, from: Chosen, target: Omit<Rows, 'rows'>): void {
   const step = from.rowBytes / 4 / from.channels;
-  lookUp(pass, from, Int32Array.from({ length: from.rows }, (_, i) => i * step), target);
+  lookUp(
+    pass,
+    from,
+    Int32Array.from({ length: from.rows }, (_, i) => i * step),
+    target,
+  );
 }
 
 function lookUp({ scope }: Pass, from: Chosen, rows: Int32Array, target: Omit<Rows, 'rows'>): void {

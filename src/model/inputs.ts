@@ -70,7 +70,7 @@ export function namedInputs(inputs: unknown, allowed: readonly (keyof ModelInput
     }
     named[name] = value;
   }
-  return named as ModelInputs;
+  return named;
 }
 
 /** Integers of [batch, length]. */
@@ -178,7 +178,8 @@ function readPadding(
   let scattered = false;
   mask.forEach((value, i) => {
     const row = Math.floor(i / length);
-    if (value !== 0 && value !== 1) throw invalidArgument(`${argument}[${i}]`, '1 (a token) or 0 (padding)', value);
+    if (value !== 0 && value !== 1)
+      throw invalidArgument(`${argument}[${i}]`, '1 (a token) or 0 (padding)', value);
     if (value === 0) return;
     scattered ||= kept[row] !== i - row * length;
     kept[row] = kept[row]! + 1;

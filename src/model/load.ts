@@ -2,7 +2,7 @@
 
 import { createRuntime } from '../index.js';
 import { openCheckpoint } from '../checkpoints/checkpoint.js';
-import type { Checkpoint, Weights } from '../checkpoints/checkpoint.js';
+import type { Checkpoint, CheckpointTensor, Weights } from '../checkpoints/checkpoint.js';
 import { openFolder } from '../checkpoints/folder.js';
 import type { FolderModule } from '../checkpoints/folder.js';
 import type { Files } from '../checkpoints/shards.js';
@@ -14,7 +14,7 @@ import type { Runtime } from '../runtime/runtime.js';
 import type { RuntimeOptions } from '../runtime/runtime-options.js';
 import { nextTurn } from '../platform/turns.js';
 import { ConfigReader, findFamily } from './config.js';
-import type { Family, ModelDescription } from './description.js';
+import type { Family, GenerationDefaults, ModelDescription } from './description.js';
 import { Head } from './heads.js';
 import { Stack } from './layers/stack.js';
 import { Model } from './model.js';
@@ -87,7 +87,10 @@ export interface ModelSize {
 /** Everything that is known before weights are read. */
 interface Plan {
   readonly description: ModelDescription;
-  readonly checkpoint: Checkpoint;
+  /** The checkpoint, and those of dense layers after the model, by what the names of their tensors begin with. */
+  readonly checkpoints: ReadonlyMap<string, Checkpoint>;
+  /** Every tensor of them. */
+  readonly tensors: ReadonlyMap<string, CheckpointTensor>;
   readonly sentence: SentenceDescription | undefined;
 }
 
@@ -118,6 +121,7 @@ export async function loadModel(options: LoadModelOptions): Promise<Model> {
     await fill(plan, parameters, options);
     return model;
   } catch (error) {
+    await closeAll(plan.checkpoints);
     model?.dispose();
     if (ownsRuntime) runtime.dispose();
     throw error;
@@ -136,9 +140,9 @@ export async function measureModel(options: LoadModelOptions): Promise<ModelSize
   const plan = await planModel(options);
   const { parameters } = build(plan, undefined);
   checkTensors(plan, parameters, options);
-  const { tensors } = plan.checkpoint;
+  for (const checkpoint of plan.checkpoints.values()) await checkpoint.close();
   let fileBytes = 0;
-  for (const name of parameters.names) fileBytes += tensors.get(name)?.bytes ?? 0;
+  for (const name of parameters.names) fileBytes += plan.tensors.get(name)?.bytes ?? 0;
   return {
     family: plan.description.family,
     parameterCount: parameters.count,
@@ -154,38 +158,87 @@ async function planModel(options: LoadModelOptions): Promise<Plan> {
   signal?.throwIfAborted();
   if (leftOver !== 'error' && leftOver !== 'ignore')
     throw invalidArgument('leftOver', "'error' or 'ignore'", leftOver);
-  const { config, weights, modules } = await filesOf(options);
+  const { config, weights, modules, generationConfig } = await filesOf(options);
   const reader = new ConfigReader(config, ignoreSettings);
-  const families = options.families ?? (await import('./families/index.js')).allFamilies;
+  const families = options.families ?? (await import('./families/all.js')).allFamilies;
   const family = findFamily(reader, families);
-  const { onProgress } = options;
-  const checkpoint = await openCheckpoint(weights, {
-    ...(signal && { signal }),
-    ...(onProgress && { onProgress }),
-  });
+  const sentence = modules && readModules(modules);
+  const opened = await openAll(weights, modules, options);
   try {
-    const { tensors } = checkpoint;
-    const description = family.describe(reader, {
+    const { tensors } = opened;
+    const described = family.describe(reader, {
       has: (name) => tensors.has(name),
       shape: (name) => tensors.get(name)?.shape,
     });
     reader.finish();
-    return { description, checkpoint, sentence: modules === undefined ? undefined : readModules(modules, description) };
+    const generation = { ...described.generation, ...readGeneration(generationConfig) };
+    return { ...opened, description: { ...described, generation: generation as never }, sentence };
   } catch (error) {
-    await checkpoint.close();
+    await closeAll(opened.checkpoints);
     throw error;
   }
 }
 
+/** The checkpoint of the model, and those of dense layers after it. */
+async function openAll(
+  weights: Weights,
+  modules: readonly FolderModule[] | undefined,
+  { signal, cache, fetch, onProgress }: LoadModelOptions,
+): Promise<Pick<Plan, 'checkpoints' | 'tensors'>> {
+  const options = {
+    ...(signal && { signal }),
+    ...(cache !== undefined && { cache }),
+    ...(fetch && { fetch }),
+  };
+  const checkpoints = new Map([
+    ['', await openCheckpoint(weights, { ...options, ...(onProgress && { onProgress }) })],
+  ]);
+  try {
+    const tensors = new Map(checkpoints.get('')!.tensors);
+    for (const { path, weights: own } of modules ?? []) {
+      if (own === undefined) continue;
+      const dense = await openCheckpoint(own, options);
+      checkpoints.set(`${path}/`, dense);
+      for (const [name, tensor] of dense.tensors) tensors.set(`${path}/${name}`, tensor);
+    }
+    return { checkpoints, tensors };
+  } catch (error) {
+    await closeAll(checkpoints);
+    throw error;
+  }
+}
+
+async function closeAll(checkpoints: Plan['checkpoints']): Promise<void> {
+  for (const checkpoint of checkpoints.values()) await checkpoint.close();
+}
+
+/** Generation's own settings go over those of the config. */
+function readGeneration(settings: LoadModelOptions['generationConfig']): Partial<GenerationDefaults> {
+  if (settings === undefined) return {};
+  const reader = new ConfigReader(settings, [], 'generationConfig');
+  const endTokenIds = reader.integers('eos_token_id');
+  const [decoderStartId] = reader.integers('decoder_start_token_id');
+  return {
+    ...(endTokenIds.length > 0 && { endTokenIds }),
+    ...(decoderStartId !== undefined && { decoderStartId }),
+  };
+}
+
 async function filesOf(options: LoadModelOptions) {
-  const { config, weights, modules, folder, signal } = options;
+  const { config, weights, modules, generationConfig, folder, signal, fetch } = options;
   if (folder === undefined) {
-    if (weights === undefined) throw invalidArgument('weights', 'bytes, a Blob, an address or shards', weights);
-    return { config, weights, modules };
+    if (weights === undefined)
+      throw invalidArgument('weights', 'bytes, a Blob, an address or shards', weights);
+    return { config, weights, modules, generationConfig };
   }
   if (config !== undefined || weights !== undefined)
     throw invalidArgument('folder', 'nothing beside config and weights', 'all of them');
-  return openFolder(folder, signal && { signal });
+  const found = await openFolder(folder, { ...(signal && { signal }), ...(fetch && { fetch }) });
+  return {
+    ...found,
+    modules: modules ?? found.modules,
+    generationConfig: generationConfig ?? found.generationConfig,
+  };
 }
 
 /** The layers of a description. Heads come first: a matrix can serve as a table, too. */
@@ -216,8 +269,12 @@ function build({ description, sentence }: Plan, runtime: Runtime | undefined) {
 }
 
 /** Names of tensors that are left aside; throws if there are some that should not be. */
-function checkTensors({ description, checkpoint }: Plan, parameters: Parameters, { leftOver }: LoadModelOptions): string[] {
-  const leftAside = parameters.check(checkpoint.tensors);
+function checkTensors(
+  { description, tensors }: Plan,
+  parameters: Parameters,
+  { leftOver }: LoadModelOptions,
+): string[] {
+  const leftAside = parameters.check(tensors);
   const { buffers = [] } = description;
   const unknown = leftAside.filter((name) => !buffers.some((buffer) => buffer.test(name)));
   if (unknown.length > 0 && leftOver !== 'ignore') {
@@ -232,16 +289,24 @@ function checkTensors({ description, checkpoint }: Plan, parameters: Parameters,
   return leftAside;
 }
 
-/** Reads every tensor once. What is in memory is read without waiting. */
-async function fill({ checkpoint }: Plan, parameters: Parameters, { signal }: LoadModelOptions): Promise<void> {
-  const names = parameters.names.filter((name) => checkpoint.tensors.has(name));
+/** Reads every tensor once, and lets others have a turn every few milliseconds. */
+async function fill(
+  { checkpoints }: Plan,
+  parameters: Parameters,
+  { signal }: LoadModelOptions,
+): Promise<void> {
   let turn = performance.now();
-  for await (const piece of checkpoint.pieces(names)) {
-    parameters.write(piece);
-    if (performance.now() - turn < SLICE) continue;
-    await nextTurn();
-    signal?.throwIfAborted();
-    turn = performance.now();
+  for (const [prefix, checkpoint] of checkpoints) {
+    const names = parameters.names
+      .filter((name) => name.startsWith(prefix))
+      .map((name) => name.slice(prefix.length));
+    for await (const piece of checkpoint.pieces(names.filter((name) => checkpoint.tensors.has(name)))) {
+      parameters.write({ ...piece, name: prefix + piece.name });
+      if (performance.now() - turn < SLICE) continue;
+      await nextTurn();
+      signal?.throwIfAborted();
+      turn = performance.now();
+    }
   }
 }
 

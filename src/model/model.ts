@@ -30,6 +30,8 @@ import { ModelOutput } from './output.js';
 import type { ModelResults, TowerOutput } from './output.js';
 import type { Parameters } from './parameters.js';
 import type { Context } from './pass.js';
+import { saveParameters } from './save.js';
+import type { SaveOptions } from './save.js';
 import { countsOf, IDS, runFrames, runPictures, runTokens } from './run.js';
 import type { Ran, WantedOfStack } from './run.js';
 import type { SentencePooling } from './sentence.js';
@@ -245,7 +247,11 @@ export class Model extends Disposable {
     const cached = options.cache && { cache: options.cache, counts: countsOf(tokens) };
     const { context } = encoded;
     if (tokens.batch !== encoded.ran.pass.batch)
-      throw invalidArgument('decoderInputIds', `a batch of ${encoded.ran.pass.batch}, as the encoder's`, tokens.batch);
+      throw invalidArgument(
+        'decoderInputIds',
+        `a batch of ${encoded.ran.pass.batch}, as the encoder's`,
+        tokens.batch,
+      );
     const call = { tokens, wanted: options, cached, context };
     const ran = runTokens(scope, stack, call);
     return {
@@ -311,8 +317,13 @@ export class Model extends Disposable {
       results.text = tower(ran, this.#heads, tokens);
     }
     if (inputs.pixelValues !== undefined)
-      results.vision = tower(runPictures(scope, visionStack, inputs.pixelValues, options), this.#visionHeads, {});
-    if (!results.text && !results.vision) throw invalidArgument('inputs', 'inputIds, pixelValues or both', given);
+      results.vision = tower(
+        runPictures(scope, visionStack, inputs.pixelValues, options),
+        this.#visionHeads,
+        {},
+      );
+    if (!results.text && !results.vision)
+      throw invalidArgument('inputs', 'inputIds, pixelValues or both', given);
     if (both) this.#compare(scope, results);
     return results;
   }
@@ -372,7 +383,20 @@ export class Model extends Disposable {
         for (let i = 0; i < mean.size; i++) mean.data[i] = (first.data[i]! + second.data[i]!) / 2;
       });
     }
-    return results as ModelResults;
+    return results;
+  }
+
+  /**
+   * The weights as chunks of a safetensors file, in the names they were read by: for `fs.promises.writeFile`, a stream, or the parts
+   * of a Blob.
+   *
+   * ```js
+   * await writeFile('model.safetensors', gpt2.save());
+   * ```
+   */
+  save(options: SaveOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+    this.check();
+    return saveParameters(this.parameters, options);
   }
 
   /** Tokens that a cache holds, of each row. */

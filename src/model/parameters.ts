@@ -4,7 +4,13 @@
 //   reserve (matrix, table, vector)  ->  check against the checkpoint's tensors  ->  write, piece by piece  ->  read back, to save
 
 import { PANEL } from '../../build/kernels.js';
-import { ELEMENT_BYTES, narrowElements, packPiece, unpackPiece, widenElements } from '../ops/linear/packing.js';
+import {
+  ELEMENT_BYTES,
+  narrowElements,
+  packPiece,
+  unpackPiece,
+  widenElements,
+} from '../ops/linear/packing.js';
 import type { ElementType } from '../ops/linear/packing.js';
 import { runInScope } from '../runtime/call.js';
 import type { CallScope } from '../runtime/call-scope.js';
@@ -128,6 +134,11 @@ export class Parameters {
   /** Names of the tensors that are read. */
   get names(): string[] {
     return [...this.#slots.keys()];
+  }
+
+  /** Names of the tensors that were there when they were read. */
+  get readNames(): string[] {
+    return [...this.#dtypes.keys()];
   }
 
   /** Parameters in all, each counted once. */
@@ -286,7 +297,12 @@ interface Run {
 }
 
 /** What a run of elements has in common with a slot goes to its place, or comes from there. */
-function move(scope: CallScope, { source, target }: Slot, way: 'in' | 'out', { address, type, from, count }: Run): void {
+function move(
+  scope: CallScope,
+  { source, target }: Slot,
+  way: 'in' | 'out',
+  { address, type, from, count }: Run,
+): void {
   const { shape, transposed = false } = source;
   const firstRow = source.from ?? 0;
   const rows = rowsOfSource(source);

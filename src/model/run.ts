@@ -38,13 +38,21 @@ export const IDS = { ids: 'inputIds', mask: 'attentionMask' } as const;
 
 /** Tokens that each row has, for a cache, which takes padding on the right only. */
 export function countsOf({ batch, length, lengths, mask }: ReadTokens): Int32Array {
-  if (mask) throw invalidArgument('attentionMask', 'padding on the right, together with a cache', 'padding elsewhere');
+  if (mask)
+    throw invalidArgument(
+      'attentionMask',
+      'padding on the right, together with a cache',
+      'padding elsewhere',
+    );
   return lengths ?? new Int32Array(batch).fill(length);
 }
 
 /** Padding as attention takes it. */
 function keptKeys(scope: CallScope, { batch, length, lengths, mask }: ReadTokens): KeptKeys {
-  if (mask) return { mask: scope.tensor('attentionMask', { data: mask, shape: [batch, 1, 1, length] }) as Tensor<'bool'> };
+  if (mask)
+    return {
+      mask: scope.tensor('attentionMask', { data: mask, shape: [batch, 1, 1, length] }),
+    };
   return { keyLengths: lengths };
 }
 

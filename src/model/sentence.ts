@@ -1,5 +1,8 @@
 // Sentence embeddings: the modules that sentence-transformers puts after an encoder.
 
+import type { FolderModule } from '../checkpoints/folder.js';
+import { checkInteger } from '../runtime/checks.js';
+import { AttentionError, describe, invalidArgument } from '../runtime/errors.js';
 import { runFusedLinear } from '../ops/linear/fused-linear.js';
 import type { LinearWeights } from '../ops/linear/linear.js';
 import { runNorm } from '../ops/norms/norm.js';
@@ -16,7 +19,10 @@ export interface SentenceDescription {
   /** Mean over tokens, the first token, or the last one. */
   readonly pooling: 'mean' | 'first' | 'last';
   /** Dense layers after it. */
-  readonly dense: readonly { readonly matrix: MatrixDescription; readonly activation?: ActivationName | undefined }[];
+  readonly dense: readonly {
+    readonly matrix: MatrixDescription;
+    readonly activation?: ActivationName | undefined;
+  }[];
   /** To a length of one. */
   readonly normalize: boolean;
 }
@@ -58,18 +64,96 @@ export class SentencePooling {
       runMeanPooling(scope, hidden, batch, length, channels, keptTokens(pass, tokens), pooled.address);
       return pooled;
     }
-    return gather(pass, hidden, Int32Array.from({ length: batch }, (_, b) => {
-      const { mask, lengths } = tokens;
-      const own = mask?.subarray(b * length, (b + 1) * length);
-      if (pooling === 'first') return b * length + Math.max(0, own?.indexOf(1) ?? 0);
-      return b * length + (own ? own.lastIndexOf(1) : (lengths?.[b] ?? length) - 1);
-    }));
+    return gather(
+      pass,
+      hidden,
+      Int32Array.from({ length: batch }, (_, b) => {
+        const { mask, lengths } = tokens;
+        const own = mask?.subarray(b * length, (b + 1) * length);
+        if (pooling === 'first') return b * length + Math.max(0, own?.indexOf(1) ?? 0);
+        return b * length + (own ? own.lastIndexOf(1) : (lengths?.[b] ?? length) - 1);
+      }),
+    );
   }
 }
 
-/** What modules.json says. */
-export function readModules(modules: unknown, description: unknown): SentenceDescription {
-  void modules;
-  void description;
-  return { pooling: 'mean', dense: [], normalize: true };
+const POOLINGS: Readonly<Record<string, SentenceDescription['pooling']>> = {
+  pooling_mode_mean_tokens: 'mean',
+  pooling_mode_cls_token: 'first',
+  pooling_mode_lasttoken: 'last',
+  mean: 'mean',
+  cls: 'first',
+  lasttoken: 'last',
+};
+
+const ACTIVATIONS: Readonly<Record<string, ActivationName | undefined>> = {
+  Identity: undefined,
+  Tanh: 'tanh',
+  ReLU: 'relu',
+  GELU: 'gelu',
+  SiLU: 'silu',
+};
+
+/**
+ * What the modules after a model are. The weights of a dense layer are tensors of a file of its own: their names begin with its path.
+ *
+ * @throws AttentionError UNSUPPORTED for modules and settings that would change the result
+ */
+export function readModules(modules: readonly FolderModule[]): SentenceDescription {
+  let pooling: SentenceDescription['pooling'] | undefined;
+  let normalize = false;
+  const dense: { matrix: MatrixDescription; activation?: ActivationName | undefined }[] = [];
+  if (!Array.isArray(modules)) throw invalidArgument('modules', 'the list that modules.json holds', modules);
+  modules.forEach((module: FolderModule, i) => {
+    const kind = String(module?.type).split('.').at(-1);
+    const argument = `modules[${i}]`;
+    if (kind === 'Transformer' || kind === 'Dropout') return;
+    if (kind === 'Pooling' && pooling === undefined) pooling = poolingOf(argument, module.config ?? {});
+    else if (kind === 'Dense' && pooling !== undefined) dense.push(denseOf(argument, module));
+    else if (kind === 'Normalize' && pooling !== undefined) normalize = true;
+    else throw unsupported(argument, 'Transformer, Pooling, then Dense or Normalize', module?.type);
+  });
+  if (pooling === undefined) throw unsupported('modules', 'one of them to be Pooling', 'none');
+  return { pooling, dense, normalize };
+}
+
+function poolingOf(
+  argument: string,
+  config: Readonly<Record<string, unknown>>,
+): SentenceDescription['pooling'] {
+  const named = config['pooling_mode'];
+  const modes =
+    named === undefined
+      ? Object.keys(config).filter((name) => name.startsWith('pooling_mode_') && config[name] === true)
+      : [named as string];
+  const pooling = modes.length === 1 && Object.hasOwn(POOLINGS, modes[0]!) ? POOLINGS[modes[0]!] : undefined;
+  if (pooling) return pooling;
+  throw unsupported(argument, 'one way of pooling: mean, cls or lasttoken', modes.join(', '));
+}
+
+function denseOf(argument: string, { path, config = {} }: FolderModule) {
+  const { in_features: inFeatures, out_features: outFeatures, bias = true, activation_function } = config;
+  for (const [name, size] of Object.entries({ inFeatures, outFeatures }))
+    checkInteger(`${argument}.config.${name}`, size, 1, 2 ** 24);
+  const name = (typeof activation_function === 'string' ? activation_function : 'Tanh')
+    .split('.')
+    .at(-1)!;
+  if (!Object.hasOwn(ACTIVATIONS, name))
+    throw unsupported(`${argument}.config.activation_function`, Object.keys(ACTIVATIONS).join(', '), name);
+  const shape = [outFeatures as number, inFeatures as number];
+  const matrix: MatrixDescription = {
+    inFeatures: inFeatures as number,
+    outFeatures: outFeatures as number,
+    parts: [
+      {
+        weight: { name: `${path}/linear.weight`, shape },
+        ...(bias === true && { bias: { name: `${path}/linear.bias`, shape: [shape[0]!] } }),
+      },
+    ],
+  };
+  return { matrix, activation: ACTIVATIONS[name] };
+}
+
+function unsupported(argument: string, expected: string, received: unknown): AttentionError {
+  return new AttentionError({ code: 'UNSUPPORTED', argument, expected, received: describe(received) });
 }

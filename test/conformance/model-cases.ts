@@ -65,7 +65,7 @@ interface StoredExpectations {
 
 /** Names of the folders; none where the project stands without them. A folder that WASM_ATTENTION_MODELS names must exist. */
 export function modelNames(): string[] {
-  if (!requirements['models']!.isMet()) return [];
+  if (!requirements['model-checkpoints']!.isMet()) return [];
   const folder = resolve(modelsFolder());
   return readdirSync(folder).filter((name) => existsSync(join(folder, name, 'expected.json')));
 }

@@ -1,19 +1,21 @@
-// The terminal program, run as a user runs it: as a process of its own.
+// The terminal program, run as a user runs it: as a process of its own. What finds lines needs the trained encoder.
 
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
 import { needs } from '../support/needs.js';
 
-const PROGRAM = fileURLToPath(new URL('../../examples/lookup/main.mjs', import.meta.url));
-const README = fileURLToPath(new URL('../../README.md', import.meta.url));
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const PROGRAM = join(ROOT, 'examples/lookup/main.mjs');
+const README = join(ROOT, 'README.md');
 const ESCAPE = '\u001b';
 const COLUMNS = 80;
 const UTF8 = { LANG: 'C.UTF-8' };
 const TEXT = 'apples and pears\n\nthe engine of the train\nquiet mountains at dawn\n';
+const RESULTS = /^ {3}line {2}cosine$/;
 
 const folder = mkdtempSync(join(tmpdir(), 'wasm-attention-lookup-'));
 afterAll(() => {
@@ -26,10 +28,15 @@ function write(name: string, content: string | Uint8Array): string {
   return path;
 }
 
-function run(args: string[], options: { input?: string; env?: Record<string, string> } = {}) {
-  const { input = '', env = {} } = options;
+interface Surroundings {
+  input?: string;
+  env?: Record<string, string>;
+  program?: string;
+}
+
+function run(args: string[], { input = '', env = {}, program = PROGRAM }: Surroundings = {}) {
   // Nothing of the surroundings: neither their locale nor their wishes about colours.
-  const { stdout, stderr, status } = spawnSync(process.execPath, [PROGRAM, ...args], {
+  const { stdout, stderr, status } = spawnSync(process.execPath, [program, ...args], {
     input,
     env: { PATH: process.env['PATH'] ?? '', ...env },
     encoding: 'utf8',
@@ -65,84 +72,163 @@ function expectWithinColumns(stdout: string): void {
   for (const line of stdout.split('\n')) expect(columns(line), line).toBeLessThanOrEqual(COLUMNS);
 }
 
-describe('the picture', () => {
-  test('of the README, by default', () => {
+/** Words of three letters and more: others are in most lines. */
+function wordsOf(text: string): string[] {
+  return text.toLowerCase().match(/\p{L}{3,}/gu) ?? [];
+}
+
+needs('encoder').describe('the search', () => {
+  test('by default finds a line of the README that has no word of the question', () => {
     const { stdout, stderr, status } = run([], { env: UTF8 });
     expect(stderr).toBe('');
     expect(status).toBe(0);
     expectWithinColumns(stdout);
     expect(stdout).not.toContain(ESCAPE);
-    expect(stdout).toContain('Untrained');
-    const [, best = ''] = section(stdout, /^Weights/);
-    const [, number, quoted = ''] = /^ *(\d+) .*█ +(\S.*)…$/.exec(best) ?? [];
+    const [, question = ''] = /^question: "(.+)"$/m.exec(stdout) ?? [];
+    const [, number, start = ''] =
+      /^ +(\d+) .*[█▉▊▋▌▍▎▏] +(\S.*)$/.exec(section(stdout, RESULTS)[0] ?? '') ?? [];
     const source = readFileSync(README, 'utf8').split('\n')[Number(number) - 1] ?? '';
-    expect(source.replace(/\s+/g, ' ')).toContain(quoted);
-    expect(section(stdout, /^Head by head/)).toHaveLength(8 + 1);
+    expect(source.replaceAll('*', '')).toContain(start);
+    expect(wordsOf(question)).toEqual(['will', 'graphics', 'card', 'used']);
+    expect(source).toMatch(/GPU/);
+    expect(wordsOf(source).filter((word) => wordsOf(question).includes(word))).toEqual([]);
+    expect(stdout).toContain(`Line ${number} has no word of the question`);
   });
 
-  test('finds the line that shares most with the query, in a file', () => {
+  test('finds what the README says of a row without keys', () => {
+    const { stdout } = run([README, 'what does a row without any key give?']);
+    expect(section(stdout, RESULTS)[0]).toMatch(/ Safe\. A row without keys gives zeros/);
+  });
+
+  test('finds the line that means most nearly the same, in a file', () => {
     const path = write('lines.txt', TEXT);
-    for (const file of [[path], ['--file', path]]) {
-      const { stdout, status } = run([...file, '--query', 'a train engine']);
+    for (const args of [
+      [path, 'a locomotive'],
+      ['--file', path, 'a locomotive'],
+      [path, '--query', 'a locomotive'],
+    ]) {
+      const { stdout, stderr, status } = run(args);
+      expect(stderr).toBe('');
       expect(status).toBe(0);
-      expect(section(stdout, /^Weights/)[1]).toMatch(/^ +3 .* % +#+ +the engine of the train$/);
-      expect(section(stdout, /^Result/)[1]).toMatch(/^ +3 .*the engine of the train$/);
+      expect(section(stdout, RESULTS)[0]).toMatch(/^ +3 .* #+ +the engine of the train$/);
     }
   });
 
-  test('and on standard input, with as many lines and heads as asked for', () => {
-    const { stdout } = run(['-', '-q', 'mountain', '--top', '1', '--heads', '3'], { input: TEXT });
-    const [, best, rest, ...more] = section(stdout, /^Weights/);
+  test('and on standard input, with as many lines as asked for', () => {
+    const { stdout } = run(['-', '-q', 'alpine scenery', '--top', '1'], { input: TEXT });
+    const [best, ...more] = section(stdout, RESULTS);
     expect(best).toMatch(/^ +4 .*quiet mountains at dawn$/);
-    expect(rest).toMatch(/^ +rest .*\(2 lines\)$/);
     expect(more).toEqual([]);
-    expect(section(stdout, /^Head by head/)).toHaveLength(3 + 1);
   });
 
   test('asks for the first line of a text unless told otherwise', () => {
     const { stdout } = run(['-'], { input: TEXT });
-    expect(stdout).toContain('query: "apples and pears"');
-    expect(section(stdout, /^Weights/)[1]).toMatch(/apples and pears$/);
+    expect(stdout).toContain('question: "apples and pears"');
+    expect(section(stdout, RESULTS)[0]).toMatch(/^ +1 +1\.00 .*apples and pears$/);
+    expect(stdout).not.toContain('no word of the question');
   });
 
-  test('gives weights that sum to 1', () => {
-    const { stdout } = run(['-'], { input: TEXT });
-    const shares = section(stdout, /^Weights/).flatMap((line) => / ([\d.]+) %/.exec(line)?.[1] ?? []);
-    expect(shares).toHaveLength(3);
-    expect(shares.reduce((sum, share) => sum + Number(share), 0)).toBeCloseTo(100, 0);
+  test('says so when nothing is near', () => {
+    const { stdout } = run(['-', 'where is the elephant?'], { input: TEXT });
+    expect(stdout).toContain('Nothing here means nearly the same.');
+    expect(stdout).not.toContain('no word of the question');
   });
 
-  test('holds thousands of lines', () => {
-    const input = Array.from({ length: 9000 }, (_, i) => `entry ${i} of a long list, ${i * 7919}`).join('\n');
-    const { stdout, status } = run(['-', '-q', 'a needle'], { input: `${input}\nthe needle` });
+  test('reads Markdown without its marks', () => {
+    const input = '# A [link](https://example.org) and `code`\n\n| --- | --- |\n| **one** | two |\n```js\n';
+    const { stdout } = run(['-'], { input });
+    expect(stdout).toContain('Search by meaning in 2 lines of');
+    expect(section(stdout, RESULTS).join('\n')).toMatch(/A link and code\n.* one, two$/);
+  });
+
+  test('shows for each head which word attends to which', () => {
+    const rows = section(run([], { env: UTF8 }).stdout, /^What each head attends to/).slice(1);
+    expect(rows.map((row) => row.trim().slice(0, 3))).toEqual(
+      [1, 2].flatMap((layer) => [1, 2, 3, 4].map((head) => `${layer}.${head}`)),
+    );
+    // What the second head of the second layer has learned: nouns and what is said of them.
+    expect(rows[5]).toContain('card → graphics');
+    for (const row of rows) {
+      for (const [, share] of row.matchAll(/ (\d+)%/g)) expect(Number(share)).toBeLessThanOrEqual(100);
+      expect(row.match(/\S+ → \S+ \d+%/g)?.length).toBeGreaterThanOrEqual(2);
+    }
+  });
+
+  test('holds a thousand lines, and lines of one word', () => {
+    const input = Array.from({ length: 1000 }, (_, i) => `entry ${i}`).join('\n');
+    const { stdout, status } = run(['-', '-q', 'sewing'], { input: `${input}\nneedle and thread\n` });
     expect(status).toBe(0);
     expectWithinColumns(stdout);
-    expect(section(stdout, /^Weights/)[1]).toMatch(/^ +9001 .*the needle$/);
+    expect(section(stdout, RESULTS)[0]).toMatch(/^ +1001 .*needle and thread$/);
   });
 
-  test('works out three keys', () => {
-    const rows = section(run(['-'], { input: TEXT }).stdout, /^Three keys/);
-    const [one, two, three] = rows.slice(1).map((row) => row.replace(/\[.*?\]/g, '').match(/-?\d+(\.\d+)?/g));
-    const e = [2, 1, -0.5].map(Math.exp);
-    const total = e.reduce((sum, x) => sum + x);
-    expect(one?.slice(-3)).toEqual(['4', '2.00', (e[0]! / total).toFixed(4)]);
-    expect(two?.slice(-3)).toEqual(['2', '1.00', (e[1]! / total).toFixed(4)]);
-    expect(three?.slice(-3)).toEqual(['-1', '-0.50', (e[2]! / total).toFixed(4)]);
-    const output = [10 * e[0]! + 5 * e[2]!, 10 * e[1]! + 5 * e[2]!].map((x) => (x / total).toFixed(3));
-    expect(rows.at(-1)).toMatch(new RegExp(`1\\.0000 +=.*${output.join(' +')}`));
+  test('by default is followed by three keys, worked out', () => {
+    expectThreeKeys(run([]).stdout);
+    expect(run(['-', 'pears'], { input: TEXT }).stdout).not.toContain('Three keys');
   });
 
-  test('ends with the speed', () => {
-    const [line] = section(run(['-'], { input: TEXT }).stdout, /^Speed/);
-    expect(line).toMatch(
-      /^12 x 512 x 64: [\d.]+ ms, [\d.]+ GFLOP\/s, \d+ % of the peak, \d+ x plain JavaScript$/,
+  test('says how long it took', () => {
+    expect(run(['-'], { input: TEXT }).stdout).toMatch(
+      /^[\d,]+ tokens in \d+\.\d\d s on \d+ threads?, build (simd|relaxed)$/m,
     );
   });
 });
 
-describe('the terminal', () => {
+function expectThreeKeys(stdout: string): void {
+  const rows = section(stdout, /^Three keys/);
+  const [one, two, three] = rows.slice(1).map((row) => row.replace(/\[.*?\]/g, '').match(/-?\d+(\.\d+)?/g));
+  const e = [2, 1, -0.5].map(Math.exp);
+  const total = e.reduce((sum, x) => sum + x);
+  expect(one?.slice(-3)).toEqual(['4', '2.00', (e[0]! / total).toFixed(4)]);
+  expect(two?.slice(-3)).toEqual(['2', '1.00', (e[1]! / total).toFixed(4)]);
+  expect(three?.slice(-3)).toEqual(['-1', '-0.50', (e[2]! / total).toFixed(4)]);
+  const output = [10 * e[0]! + 5 * e[2]!, 10 * e[1]! + 5 * e[2]!].map((x) => (x / total).toFixed(3));
+  expect(rows.at(-1)).toMatch(new RegExp(`1\\.0000 +=.*${output.join(' +')}`));
+}
+
+describe('without the encoder', () => {
+  /** A copy of what the program is made of, in which nothing is installed. */
+  const copy = join(folder, 'copy');
+  mkdirSync(copy);
+  for (const path of ['examples/lookup', 'scripts/install.mjs', 'README.md']) {
+    cpSync(join(ROOT, path), join(copy, path), {
+      recursive: true,
+      filter: (source) => !source.includes('node_modules'),
+    });
+  }
+  const program = join(copy, 'examples/lookup/main.mjs');
+  mkdirSync(join(copy, 'node_modules'));
+  symlinkSync(ROOT, join(copy, 'node_modules/wasm-attention'), 'junction');
+
+  test('one line says why, three keys are worked out, and the exit code is 1', () => {
+    const { stdout, stderr, status } = run([], {
+      program,
+      env: {
+        npm_config_registry: 'http://127.0.0.1:9/', // where nobody listens
+        npm_config_cache: join(folder, 'empty-cache'),
+        npm_config_fetch_retry_mintimeout: '1',
+      },
+    });
+    expect(status).toBe(1);
+    const [first, second, ...more] = stderr.split('\n');
+    expect(first).toMatch(/^First run: downloading the trained encoder, 26 MB, /);
+    expect(second).toMatch(/^lookup: the trained encoder \(26 MB\) cannot be installed: .*ECONNREFUSED/);
+    expect(more).toEqual(['']);
+    expectThreeKeys(stdout);
+    expect(stdout).not.toContain('Search');
+  });
+
+  test('bad input is told first', () => {
+    const { stdout, stderr, status } = run([join(folder, 'none')], { program });
+    expect(stdout).toBe('');
+    expect(stderr).toMatch(/^lookup: there is no file [^\n]+\n$/);
+    expect(status).toBe(2);
+  });
+});
+
+needs('encoder').describe('the terminal', () => {
   test('gets colours where they are wanted', () => {
-    const path = write('short.txt', 'one\ntwo\n');
+    const path = write('short.txt', 'one small step\ntwo large steps\n');
     const forced = run([path], { env: { FORCE_COLOR: '1' } }).stdout;
     expect(forced).toContain(`${ESCAPE}[48;5;`);
     expectWithinColumns(forced);
@@ -185,7 +271,7 @@ describe('the terminal', () => {
     const { stdout, status } = run([path, '--query', '漢字'.repeat(50)], { env: UTF8 });
     expect(status).toBe(0);
     expectWithinColumns(stdout);
-    expect(section(stdout, /^Weights/)[1]).toMatch(/^ +1 .*(漢字)+漢?…$/);
+    expect(section(stdout, RESULTS)).toHaveLength(4); // that of pictures alone has no words
   });
 });
 
@@ -195,7 +281,7 @@ describe('--help', () => {
     expect(status).toBe(0);
     expect(stderr).toBe('');
     expectWithinColumns(stdout);
-    for (const name of ['--file', '--query', '--top', '--heads', '--no-color'])
+    for (const name of ['--file', '--query', '--top', '--no-color', 'QUESTION', 'Apache License'])
       expect(stdout).toContain(name);
   });
 });
@@ -209,11 +295,11 @@ describe('one line and exit code 2', () => {
     ['an unknown short option', ['-x'], /-x/],
     ['a missing value', ['--query'], /--query/],
     ['a value where none belongs', ['--help=yes'], /--help/],
-    ['an empty query', ['--query', ' '], /--query is empty/],
+    ['an empty query', ['--query', ' '], /question is empty/],
+    ['an empty question', [README, ' '], /question is empty/],
     ['no lines to show', ['--top', '0'], /--top .* not '0'/],
     ['a number that is none', ['--top', 'many'], /--top .* not 'many'/],
-    ['too many heads', ['--heads', '99'], /--heads .* not '99'/],
-    ['two files', ['a', 'b'], /one file/],
+    ['a question in pieces', [README, 'what', 'is', 'this'], /"is" is too much \(quote the question\)/],
     ['an empty name', [''], /empty/],
     ['a missing file', [join(folder, 'none')], /no file .*none/],
     ['a file within a file', [join(empty, 'none')], /none cannot be read/],
@@ -232,7 +318,7 @@ describe('one line and exit code 2', () => {
   });
 });
 
-needs('POSIX').it('a reader that stops early gets no complaint', () => {
+needs('POSIX', 'encoder').it('a reader that stops early gets no complaint', () => {
   const command = `"${process.execPath}" "${PROGRAM}" "${README}" | head -n 1`;
   const { stdout, stderr } = spawnSync('sh', ['-c', command], { encoding: 'utf8' });
   expect(stdout).toMatch(/^[^\n]+\n$/);

@@ -77,7 +77,7 @@ function compare({ configs, weights, cases }: ModelFolder): string[] {
   return wrong;
 }
 
-needs('models').describe('the reference gives what transformers gives', () => {
+needs('model-checkpoints').describe('the reference gives what transformers gives', () => {
   const folders = modelNames().map(readModelFolder).filter(({ configs }) => hasReference(configs['config.json']));
   it('are there', () => expect(folders).not.toEqual([]));
   for (const folder of folders) it(folder.name, () => expect(compare(folder)).toEqual([]));

@@ -510,7 +510,7 @@ function alibiSlopes(heads: number): Row {
 function bertKin(config: Config, root: Module, inputs: RowInputs): Outputs {
   const type: string = config['model_type'];
   const architecture: string = config['architectures'][0];
-  const isBare = /^[A-Za-z]+Model$/.test(architecture);
+  const isBare = /^(Bert|Roberta|MPNet|Albert|DistilBert)Model$/.test(architecture);
   const base = isBare ? root : root.under(`${type}.`);
   const width: number = config['dim'] ?? config['hidden_size'];
   const heads: number = config['n_heads'] ?? config['num_attention_heads'];

@@ -1,37 +1,59 @@
 // Encoders and decoders with BART's names: BART and Whisper. Touch: what they share.
 
-import type { BlockDescription, StackDescription } from '../description.js';
-import { BART_BLOCK, layerNormBlock, separateCrossAttention } from './blocks.js';
-import type { BlockSettings } from './blocks.js';
-import { forLayers } from './settings.js';
+import type { ConfigReader } from '../config.js';
+import type { BlockDescription, InputDescription, StackDescription } from '../description.js';
+import { BART_BLOCK, headsOf, layerNormBlock, MATRICES, separateCrossAttention } from './blocks.js';
+import { activationOf, forLayers, layersOf } from './settings.js';
 import type { Tensors } from './tensors.js';
 
-/** What a stack's names in a config begin with. */
-export type StackName = 'encoder' | 'decoder';
+interface BartStack {
+  /** Tensors of the stack. */
+  readonly tensors: Tensors;
+  /** What its settings begin with. */
+  readonly name: 'encoder' | 'decoder';
+  readonly where: 'before' | 'after';
+  readonly keyBias?: boolean | undefined;
+  readonly input: InputDescription;
+  readonly maxLength?: number | undefined;
+}
 
-/** Blocks of a stack; those of a decoder look at an encoder, too. */
-export function bartBlocks(
-  tensors: Tensors,
-  count: number,
-  settings: BlockSettings,
-  where: 'before' | 'after',
-): StackDescription['blocks'] {
-  const { sizes, causal, epsilon } = settings;
-  return forLayers(count, (layer): BlockDescription => {
-    const block = tensors.under(`layers.${layer}.`);
-    const own = layerNormBlock(block, BART_BLOCK, settings, where);
-    if (!causal) return own;
-    return {
-      ...own,
-      crossAttention: {
-        ...separateCrossAttention(
-          block.under('encoder_attn.'),
-          ['q_proj', 'k_proj', 'v_proj', 'out_proj'],
-          sizes,
-          settings,
-        ),
-        [where]: block.layerNorm('encoder_attn_layer_norm', sizes.embedDim, epsilon),
-      },
-    };
-  });
+export const WIDTH = 'd_model|hidden_size';
+
+/** The epsilon of all norms. */
+export const EPSILON = 1e-5;
+
+/** Blocks of a stack, and its last norm where they have theirs before; those of a decoder look at an encoder, too. */
+export function bartStack(config: ConfigReader, own: BartStack): StackDescription {
+  const { tensors, name, where, keyBias, input, maxLength } = own;
+  const causal = name === 'decoder';
+  const sizes = headsOf(config, WIDTH, `${name}_attention_heads`);
+  const { embedDim } = sizes;
+  const settings = {
+    sizes,
+    inner: config.integer(`${name}_ffn_dim`),
+    epsilon: EPSILON,
+    activation: activationOf(config, 'activation_function', 'gelu'),
+    causal,
+    keyBias,
+  };
+  // Both stacks have their own.
+  config.skip('num_hidden_layers', 'is_encoder_decoder');
+  return {
+    embedDim,
+    input,
+    blocks: forLayers(layersOf(config, `${name}_layers`), (layer): BlockDescription => {
+      const block = tensors.under(`layers.${layer}.`);
+      return {
+        ...layerNormBlock(block, BART_BLOCK, settings, where),
+        crossAttention: causal
+          ? {
+              ...separateCrossAttention(block.under('encoder_attn.'), MATRICES, sizes, settings),
+              [where]: block.layerNorm('encoder_attn_layer_norm', embedDim, EPSILON),
+            }
+          : undefined,
+      };
+    }),
+    norm: where === 'before' ? tensors.layerNorm('layer_norm', embedDim, EPSILON) : undefined,
+    maxLength,
+  };
 }

@@ -7,7 +7,7 @@ import { layerNormBlock } from './blocks.js';
 import type { BlockNames, BlockSettings, HeadSizes } from './blocks.js';
 import { logitsHead, matrixStep, present, tiedCopies, twoStepClassifier } from './heads.js';
 import { activationOf, architectureOf, forLayers, generationOf, layersOf } from './settings.js';
-import { matrixOf, Tensors } from './tensors.js';
+import { learnedPositions, matrixOf, Tensors } from './tensors.js';
 
 /** Settings by BERT's names. */
 export function blockSettings(config: ConfigReader, sizes: HeadSizes, epsilon = 1e-12): BlockSettings {
@@ -61,6 +61,7 @@ export function bertLike(config: ConfigReader, names: CheckpointNames, own: Bert
   if (rows <= offset) throw config.invalid('max_position_embeddings', `more than ${offset}`, rows);
   const table = embeddings.source('word_embeddings.weight', config.integer('vocab_size'), channels);
   config.only('position_embedding_type', 'absolute');
+  config.skip('type_vocab_size');
   return {
     kind: settings.causal ? 'decoder' : 'encoder',
     family,
@@ -70,11 +71,13 @@ export function bertLike(config: ConfigReader, names: CheckpointNames, own: Bert
         kind: 'tokens',
         table,
         types: kinds > 0 ? embeddings.source('token_type_embeddings.weight', kinds, channels) : undefined,
-        positions: {
-          table: embeddings.source('position_embeddings.weight', rows, channels),
+        positions: learnedPositions(
+          embeddings,
+          'position_embeddings',
+          [rows, channels],
           offset,
-          count: paddingId === undefined ? 'index' : 'padding',
-        },
+          paddingId === undefined ? 'index' : 'padding',
+        ),
         paddingId,
         norm: embeddings.layerNorm('LayerNorm', channels, settings.epsilon),
         projection: narrow && tensors.matrix(narrow.matrix, channels, embedDim),

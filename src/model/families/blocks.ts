@@ -7,6 +7,7 @@ import type {
   BlockDescription,
   CrossAttentionDescription,
   FeedForwardDescription,
+  MatrixDescription,
   Placement,
   SelfAttentionDescription,
 } from '../description.js';
@@ -35,7 +36,7 @@ export function headsOf(
 
 interface AttentionBiases {
   readonly bias?: boolean;
-  readonly keyBias?: boolean;
+  readonly keyBias?: boolean | undefined;
   readonly outputBias?: boolean;
 }
 
@@ -65,52 +66,41 @@ export function separateAttention(
 
 /** Cross-attention whose matrices are its own. */
 export function separateCrossAttention(
-  tensors: Tensors,
-  [query, key, value, output]: readonly [string, string, string, string],
-  { embedDim, ...sizes }: HeadSizes,
-  { bias = true, keyBias = bias }: AttentionBiases = {},
+  ...given: Parameters<typeof separateAttention>
 ): Pick<CrossAttentionDescription, 'query' | 'keyValue' | 'output' | 'causal'> & Omit<HeadSizes, 'embedDim'> {
-  const width = sizes.heads * sizes.headDim;
+  const { projection, output, heads, keyValueHeads, headDim } = separateAttention(...given);
+  const matrix = (...parts: MatrixDescription['parts']): MatrixDescription => ({
+    ...projection,
+    outFeatures: parts.length * heads * headDim,
+    parts,
+  });
+  const [query, key, value] = projection.parts;
   return {
-    ...sizes,
+    heads,
+    keyValueHeads,
+    headDim,
     causal: false,
-    query: tensors.matrix(query, embedDim, width, bias),
-    keyValue: stack(
-      tensors.matrix(key, embedDim, width, keyBias),
-      tensors.matrix(value, embedDim, width, bias),
-    ),
-    output: tensors.matrix(output, width, embedDim, bias),
+    query: matrix(query!),
+    keyValue: matrix(key!, value!),
+    output,
   };
 }
 
-/** Up, activation, down. */
-export function plainFeedForward(
+/** Up, activation, down; with a gate where it has a name. */
+export function feedForward(
   tensors: Tensors,
-  [up, down]: readonly [string, string],
+  [up, down, gate]: readonly [up: string, down: string, gate?: string],
   embedDim: number,
   inner: number,
   activation: ActivationName,
   bias = true,
 ): FeedForwardDescription {
+  const widen = (name: string): MatrixDescription => tensors.matrix(name, embedDim, inner, bias);
   return {
     activation,
-    up: tensors.matrix(up, embedDim, inner, bias),
+    up: widen(up),
+    gate: gate === undefined ? undefined : widen(gate),
     down: tensors.matrix(down, inner, embedDim, bias),
-  };
-}
-
-/** Gate and up, activation, down. */
-export function gatedFeedForward(
-  tensors: Tensors,
-  [gate, up, down]: readonly [string, string, string],
-  embedDim: number,
-  inner: number,
-  activation: ActivationName,
-  bias = false,
-): FeedForwardDescription {
-  return {
-    ...plainFeedForward(tensors, [up, down], embedDim, inner, activation, bias),
-    gate: tensors.matrix(gate, embedDim, inner, bias),
   };
 }
 
@@ -154,15 +144,22 @@ export function layerNormBlock(
       ...norm(names.attentionNorm),
     },
     feedForward: {
-      ...plainFeedForward(tensors, names.feedForward, embedDim, inner, activation, settings.feedForwardBias),
+      ...feedForward(tensors, names.feedForward, embedDim, inner, activation, settings.feedForwardBias),
       ...norm(names.feedForwardNorm),
     },
   };
 }
 
+/** What BART calls the matrices of an attention, and many after it. */
+export const MATRICES = ['q_proj', 'k_proj', 'v_proj', 'out_proj'] as const;
+
+export const SELF_ATTENTION = MATRICES.map(
+  (name) => `self_attn.${name}`,
+) as unknown as BlockNames['attention'];
+
 /** BART's names, which OPT and Whisper have too. */
 export const BART_BLOCK: BlockNames = {
-  attention: ['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj', 'self_attn.out_proj'],
+  attention: SELF_ATTENTION,
   attentionNorm: 'self_attn_layer_norm',
   feedForward: ['fc1', 'fc2'],
   feedForwardNorm: 'final_layer_norm',

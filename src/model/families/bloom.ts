@@ -1,9 +1,9 @@
 // BLOOM: distances instead of positions (ALiBi), a norm of the embeddings, query, key and value of a head beside each other.
 
 import type { BlockDescription, Family } from '../description.js';
-import { headsOf, plainFeedForward } from './blocks.js';
-import { decoderHeads, tiedCopies } from './heads.js';
-import { forLayers, generationOf, layersOf } from './settings.js';
+import { headsOf, feedForward } from './blocks.js';
+import { decoder } from './decoders.js';
+import { forLayers, layersOf } from './settings.js';
 import { Tensors } from './tensors.js';
 
 export const bloom: Family = {
@@ -14,7 +14,6 @@ export const bloom: Family = {
     const inner = 4 * embedDim;
     const epsilon = config.number('layer_norm_epsilon', 1e-5);
     const residualAfterNorm = config.boolean('apply_residual_connection_post_layernorm', false);
-    const tied = config.boolean('tie_word_embeddings', true);
     const table = tensors.source('word_embeddings.weight', config.integer('vocab_size'), embedDim);
     // How it is computed, and settings of the code that trained it.
     config.skip(
@@ -24,16 +23,14 @@ export const bloom: Family = {
       'masked_softmax_fusion',
     );
     config.skip('offset_alibi', 'seq_length', 'skip_bias_add', 'skip_bias_add_qkv');
-    return {
-      kind: 'decoder',
+    return decoder(config, names, {
       family: 'bloom',
+      table,
+      input: {
+        norm: tensors.layerNorm('word_embeddings_layernorm', embedDim, epsilon),
+      },
       stack: {
         embedDim,
-        input: {
-          kind: 'tokens',
-          table,
-          norm: tensors.layerNorm('word_embeddings_layernorm', embedDim, epsilon),
-        },
         blocks: forLayers(layersOf(config, 'n_layer|num_hidden_layers'), (layer): BlockDescription => {
           const block = tensors.under(`h.${layer}.`);
           return {
@@ -48,13 +45,7 @@ export const bloom: Family = {
               residualAfterNorm,
             },
             feedForward: {
-              ...plainFeedForward(
-                block,
-                ['mlp.dense_h_to_4h', 'mlp.dense_4h_to_h'],
-                embedDim,
-                inner,
-                'geluTanh',
-              ),
+              ...feedForward(block, ['mlp.dense_h_to_4h', 'mlp.dense_4h_to_h'], embedDim, inner, 'geluTanh'),
               before: block.layerNorm('post_attention_layernorm', embedDim, epsilon),
               residualAfterNorm,
             },
@@ -62,9 +53,7 @@ export const bloom: Family = {
         }),
         norm: tensors.layerNorm('ln_f', embedDim, epsilon),
       },
-      heads: decoderHeads(config, new Tensors(names), { name: 'lm_head', table, tied }),
-      buffers: tiedCopies(tied, 'lm_head.weight'),
-      generation: generationOf(config),
-    };
+      tied: true,
+    });
   },
 };

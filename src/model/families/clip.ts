@@ -9,15 +9,15 @@ import type {
   NormDescription,
   StackDescription,
 } from '../description.js';
-import { headsOf, layerNormBlock } from './blocks.js';
+import { headsOf, layerNormBlock, SELF_ATTENTION } from './blocks.js';
 import type { BlockNames, BlockSettings } from './blocks.js';
 import { matrixStep } from './heads.js';
 import { activationOf, forLayers, layersOf } from './settings.js';
-import { Tensors } from './tensors.js';
+import { learnedPositions, Tensors } from './tensors.js';
 import { patchInput } from './vit-like.js';
 
 const BLOCK: BlockNames = {
-  attention: ['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj', 'self_attn.out_proj'],
+  attention: SELF_ATTENTION,
   attentionNorm: 'layer_norm1',
   feedForward: ['mlp.fc1', 'mlp.fc2'],
   feedForwardNorm: 'layer_norm2',
@@ -116,11 +116,7 @@ function textTower(config: ConfigReader, names: CheckpointNames, width: number, 
       input: {
         kind: 'tokens',
         table: embeddings.source('token_embedding.weight', config.integer('vocab_size', 49408), embedDim),
-        positions: {
-          table: embeddings.source('position_embedding.weight', maxLength, embedDim),
-          offset: 0,
-          count: 'index',
-        },
+        positions: learnedPositions(embeddings, 'position_embedding', [maxLength, embedDim]),
       },
       blocks: blocksOf(config, tensors, settings),
       norm: tensors.layerNorm('final_layer_norm', embedDim, epsilon),

@@ -1,7 +1,7 @@
 // DINOv2: ViT with a factor for each channel of each sublayer; in its largest size with a gate.
 
 import type { BlockDescription, Family, FeedForwardDescription } from '../description.js';
-import { headsOf, plainFeedForward, separateAttention } from './blocks.js';
+import { feedForward, headsOf, separateAttention } from './blocks.js';
 import { logitsHead, present } from './heads.js';
 import { activationOf, forLayers, layersOf } from './settings.js';
 import { Tensors } from './tensors.js';
@@ -23,8 +23,8 @@ export const dinov2: Family = {
     config.skip('layerscale_value', 'use_mask_token', 'apply_layernorm', 'reshape_hidden_states');
     config.skip('out_features', 'out_indices', 'stage_names');
 
-    const feedForward = (block: Tensors): FeedForwardDescription => {
-      if (!gated) return plainFeedForward(block, ['mlp.fc1', 'mlp.fc2'], embedDim, inner, activation);
+    const feedForwardOf = (block: Tensors): FeedForwardDescription => {
+      if (!gated) return feedForward(block, ['mlp.fc1', 'mlp.fc2'], embedDim, inner, activation);
       const width = Math.floor((Math.trunc((inner * 2) / 3) + 7) / 8) * 8;
       const packed = (from: number) =>
         block.matrix('mlp.weights_in', embedDim, width, true, { of: 2 * width, from, rows: width });
@@ -54,7 +54,7 @@ export const dinov2: Family = {
               layerScale: block.source('layer_scale1.lambda1', embedDim),
             },
             feedForward: {
-              ...feedForward(block),
+              ...feedForwardOf(block),
               before: block.layerNorm('norm2', embedDim, epsilon),
               layerScale: block.source('layer_scale2.lambda1', embedDim),
             },

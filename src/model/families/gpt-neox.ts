@@ -2,10 +2,10 @@
 // rotary positions of some channels.
 
 import type { BlockDescription, Family } from '../description.js';
-import { headsOf, plainFeedForward } from './blocks.js';
-import { decoderHeads, tiedCopies } from './heads.js';
+import { headsOf, feedForward } from './blocks.js';
+import { decoder } from './decoders.js';
 import { rotaryOf } from './rotary.js';
-import { activationOf, forLayers, generationOf, layersOf } from './settings.js';
+import { activationOf, forLayers, layersOf } from './settings.js';
 import { Tensors } from './tensors.js';
 
 export const gptNeox: Family = {
@@ -24,16 +24,14 @@ export const gptNeox: Family = {
       share: 'rotary_pct|partial_rotary_factor',
       defaultShare: 0.25,
     });
-    const tied = config.boolean('tie_word_embeddings', false);
     const table = tensors.source('embed_in.weight', config.integer('vocab_size'), embedDim);
     // Rotary positions go on beyond the length it was trained with.
     config.skip('max_position_embeddings');
-    return {
-      kind: 'decoder',
+    return decoder(config, names, {
       family: 'gpt_neox',
+      table,
       stack: {
         embedDim,
-        input: { kind: 'tokens', table },
         blocks: forLayers(layersOf(config), (layer): BlockDescription => {
           const block = tensors.under(`layers.${layer}.`);
           return {
@@ -47,13 +45,7 @@ export const gptNeox: Family = {
               before: block.layerNorm('input_layernorm', embedDim, epsilon),
             },
             feedForward: {
-              ...plainFeedForward(
-                block,
-                ['mlp.dense_h_to_4h', 'mlp.dense_4h_to_h'],
-                embedDim,
-                inner,
-                activation,
-              ),
+              ...feedForward(block, ['mlp.dense_h_to_4h', 'mlp.dense_4h_to_h'], embedDim, inner, activation),
               before: block.layerNorm('post_attention_layernorm', embedDim, epsilon),
             },
             parallel,
@@ -61,12 +53,9 @@ export const gptNeox: Family = {
         }),
         norm: tensors.layerNorm('final_layer_norm', embedDim, epsilon),
       },
-      heads: decoderHeads(config, new Tensors(names), { name: 'embed_out', table, tied }),
-      buffers: [
-        /\.attention\.(masked_bias|bias|rotary_emb\.inv_freq)$/,
-        ...tiedCopies(tied, 'embed_out.weight'),
-      ],
-      generation: generationOf(config),
-    };
+      head: 'embed_out',
+      tied: false,
+      buffers: [/\.attention\.(masked_bias|bias|rotary_emb\.inv_freq)$/],
+    });
   },
 };

@@ -3,8 +3,8 @@
 import type { ConfigReader } from '../config.js';
 import type { Family, MatrixDescription } from '../description.js';
 import { headsOf } from './blocks.js';
-import { decoderHeads, tiedCopies } from './heads.js';
-import { activationOf, forLayers, generationOf, layersOf } from './settings.js';
+import { decoder } from './decoders.js';
+import { activationOf, forLayers, layersOf } from './settings.js';
 import { Tensors } from './tensors.js';
 
 export const gpt2: Family = {
@@ -16,22 +16,19 @@ export const gpt2: Family = {
     const epsilon = config.number('layer_norm_epsilon', 1e-5);
     const activation = activationOf(config, 'activation_function', 'gelu_new');
     const positions = config.integer('n_positions|max_position_embeddings');
-    const tied = config.boolean('tie_word_embeddings', true);
     const table = tensors.source('wte.weight', config.integer('vocab_size'), embedDim);
     const scaleOf = scales(config, sizes.headDim);
     // How scores are computed, and another name of n_positions.
     config.skip('reorder_and_upcast_attn', 'n_ctx');
     skipSummary(config);
-    return {
-      kind: 'decoder',
+    return decoder(config, names, {
       family: 'gpt2',
+      table,
+      input: {
+        positions: { table: tensors.source('wpe.weight', positions, embedDim), offset: 0, count: 'index' },
+      },
       stack: {
         embedDim,
-        input: {
-          kind: 'tokens',
-          table,
-          positions: { table: tensors.source('wpe.weight', positions, embedDim), offset: 0, count: 'index' },
-        },
         blocks: forLayers(layersOf(config, 'n_layer|num_hidden_layers'), (layer) => {
           const block = tensors.under(`h.${layer}.`);
           return {
@@ -55,10 +52,9 @@ export const gpt2: Family = {
         norm: tensors.layerNorm('ln_f', embedDim, epsilon),
         maxLength: positions,
       },
-      heads: decoderHeads(config, new Tensors(names), { name: 'lm_head', table, tied }),
-      buffers: [/(^|\.)h\.\d+\.attn\.(masked_)?bias$/, ...tiedCopies(tied, 'lm_head.weight')],
-      generation: generationOf(config),
-    };
+      tied: true,
+      buffers: [/(^|\.)h\.\d+\.attn\.(masked_)?bias$/],
+    });
   },
 };
 

@@ -1,10 +1,10 @@
 // GPT-J: attention and feed-forward side by side after one norm, rotary positions of neighbouring channels.
 
 import type { BlockDescription, Family } from '../description.js';
-import { headsOf, plainFeedForward, separateAttention } from './blocks.js';
+import { feedForward, headsOf, MATRICES, separateAttention } from './blocks.js';
 import { skipSummary } from './gpt2.js';
-import { decoderHeads, tiedCopies } from './heads.js';
-import { activationOf, forLayers, generationOf, layersOf } from './settings.js';
+import { decoder } from './decoders.js';
+import { activationOf, forLayers, layersOf } from './settings.js';
 import { Tensors } from './tensors.js';
 
 export const gptj: Family = {
@@ -18,42 +18,37 @@ export const gptj: Family = {
     const activation = activationOf(config, 'activation_function', 'gelu_new');
     const rotaryDim = config.integer('rotary_dim', 64, 2, headDim);
     if (rotaryDim % 2 !== 0) throw config.invalid('rotary_dim', 'an even number', rotaryDim);
-    const tied = config.boolean('tie_word_embeddings', false);
     const table = tensors.source('wte.weight', config.integer('vocab_size'), embedDim);
     config.only('rotary', true);
     config.only('scale_attn_weights', true);
     // Rotary positions go on beyond the length it was trained with.
     config.skip('n_positions', 'n_ctx', 'max_position_embeddings');
     skipSummary(config);
-    return {
-      kind: 'decoder',
+    return decoder(config, names, {
       family: 'gptj',
+      table,
       stack: {
         embedDim,
-        input: { kind: 'tokens', table },
         blocks: forLayers(layersOf(config, 'n_layer|num_hidden_layers'), (layer): BlockDescription => {
           const block = tensors.under(`h.${layer}.`);
           return {
             attention: {
-              ...separateAttention(block.under('attn.'), ['q_proj', 'k_proj', 'v_proj', 'out_proj'], sizes, {
+              ...separateAttention(block.under('attn.'), MATRICES, sizes, {
                 bias: false,
               }),
               causal: true,
               rotary: { rotaryDim, base: 10000, interleaved: true },
               before: block.layerNorm('ln_1', embedDim, epsilon),
             },
-            feedForward: plainFeedForward(block, ['mlp.fc_in', 'mlp.fc_out'], embedDim, inner, activation),
+            feedForward: feedForward(block, ['mlp.fc_in', 'mlp.fc_out'], embedDim, inner, activation),
             parallel: true,
           };
         }),
         norm: tensors.layerNorm('ln_f', embedDim, epsilon),
       },
-      heads: decoderHeads(config, new Tensors(names), { name: 'lm_head', table, tied, bias: true }),
-      buffers: [
-        /(^|\.)h\.\d+\.attn\.(masked_bias|bias|embed_positions)$/,
-        ...tiedCopies(tied, 'lm_head.weight'),
-      ],
-      generation: generationOf(config),
-    };
+      headBias: true,
+      tied: false,
+      buffers: [/(^|\.)h\.\d+\.attn\.(masked_bias|bias|embed_positions)$/],
+    });
   },
 };

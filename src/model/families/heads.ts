@@ -1,16 +1,6 @@
 // Heads: what a checkpoint has decides which there are. Touch: kinds of heads that several families have.
 
-import type { ConfigReader } from '../config.js';
-import type {
-  ActivationName,
-  HeadDescription,
-  HeadInput,
-  HeadStep,
-  MatrixDescription,
-  Source,
-} from '../description.js';
-import { architectureOf } from './settings.js';
-import { matrixOf } from './tensors.js';
+import type { ActivationName, HeadDescription, HeadStep, MatrixDescription, Source } from '../description.js';
 import type { Tensors } from './tensors.js';
 
 export function matrixStep(matrix: MatrixDescription, activation?: ActivationName): HeadStep {
@@ -53,39 +43,39 @@ export function twoStepClassifier(
   return tensors.has(`${name}.out_proj.weight`) && { name: 'logits', of, endTokenId, steps: steps() };
 }
 
-interface LanguageHead extends Pick<HeadDescription, 'factor' | 'softcap'> {
-  /** The head's module. */
-  readonly name: string;
-  /** The embeddings, which are its weight where they are tied. */
-  readonly table: Source;
-  readonly tied: boolean;
-  readonly bias?: boolean;
-}
-
-/** Heads of decoders: a classifier or a question answerer if the checkpoint has one, else the language model's. */
-export function decoderHeads(
-  config: ConfigReader,
-  tensors: Tensors,
-  { name, table, tied, bias = false, ...more }: LanguageHead,
-): HeadDescription[] {
-  const width = table.shape[1]!;
-  const architecture = architectureOf(config);
-  const scored: HeadInput =
-    architecture.endsWith('ForTokenClassification') || tensors.has('score.bias') ? 'tokens' : 'last';
-  const others = present(
-    logitsHead(tensors, 'score', scored, width),
-    logitsHead(tensors, 'classifier', 'tokens', width),
-    logitsHead(tensors, 'qa_outputs', 'tokens', width),
-  );
-  const isThere =
-    tied || tensors.has(`${name}.weight`) || /For(CausalLM|ConditionalGeneration)$/.test(architecture);
-  if (others.length > 0 || !isThere) return others;
-  const weight = tied ? table : tensors.source(`${name}.weight`, ...table.shape);
-  const biasSource = bias ? tensors.source(`${name}.bias`, table.shape[0]!) : undefined;
-  return [{ name: 'logits', of: 'tokens', steps: [matrixStep(matrixOf(weight, biasSource))], ...more }];
-}
-
 /** Names under which what is tied may be stored once more. The embeddings are read, not these. */
 export function tiedCopies(tied: boolean, ...names: readonly string[]): RegExp[] {
   return tied ? names.map((name) => new RegExp(`^${name.replaceAll('.', '\\.')}$`)) : [];
 }
+
+/**
+ * Heads of an encoder and decoder: a classifier or a question answerer if the checkpoint has one, else the language model's.
+ *
+ * @param language the language model's matrix
+ */
+export function decodedHeads(
+  tensors: Tensors,
+  width: number,
+  endTokenId: number | undefined,
+  language: MatrixDescription,
+  factor?: number,
+): HeadDescription[] {
+  const others = present(
+    twoStepClassifier(tensors, 'classification_head', 'lastEnd', width, endTokenId),
+    logitsHead(tensors, 'qa_outputs', 'tokens', width),
+  );
+  return others.length > 0
+    ? others
+    : [{ name: 'logits', of: 'tokens', steps: [matrixStep(language)], factor }];
+}
+
+/** Embeddings of encoder and decoder under their one name, or under another that they were stored by. */
+export function sharedTable(tensors: Tensors, vocabulary: number, embedDim: number): Source {
+  const stored = SHARED.find((name) => tensors.has(name)) ?? SHARED[0]!;
+  return tensors.source(stored, vocabulary, embedDim);
+}
+
+const SHARED = ['shared.weight', 'encoder.embed_tokens.weight', 'decoder.embed_tokens.weight'];
+
+/** The other names of those. */
+export const SHARED_COPIES = /(^|\.)(en|de)coder\.embed_tokens\.weight$/;

@@ -4,9 +4,9 @@
 import type { Family } from '../description.js';
 import { BART_BLOCK, headsOf, layerNormBlock } from './blocks.js';
 import type { BlockSettings } from './blocks.js';
-import { decoderHeads, tiedCopies } from './heads.js';
-import { activationOf, forLayers, generationOf, layersOf } from './settings.js';
-import { Tensors } from './tensors.js';
+import { decoder } from './decoders.js';
+import { activationOf, forLayers, layersOf } from './settings.js';
+import { learnedPositions, Tensors } from './tensors.js';
 
 /** Row of the first position. */
 const OFFSET = 2;
@@ -31,26 +31,21 @@ export const opt: Family = {
       normParts: config.boolean('layer_norm_elementwise_affine', true) ? 'both' : 'none',
     };
     const maxLength = config.integer('max_position_embeddings');
-    const tied = config.boolean('tie_word_embeddings', true);
     const table = tensors.source('embed_tokens.weight', config.integer('vocab_size'), width);
     const lastNorm = normsBefore && !config.boolean('_remove_final_layer_norm', false);
     const narrow = width !== embedDim;
-    return {
-      kind: 'decoder',
+    return decoder(config, names, {
       family: 'opt',
+      table,
+      input: {
+        positions: {
+          ...learnedPositions(tensors, 'embed_positions', [maxLength + OFFSET, embedDim], OFFSET, 'mask'),
+          afterProjection: narrow,
+        },
+        projection: narrow ? tensors.matrix('project_in', width, embedDim, false) : undefined,
+      },
       stack: {
         embedDim,
-        input: {
-          kind: 'tokens',
-          table,
-          positions: {
-            table: tensors.source('embed_positions.weight', maxLength + OFFSET, embedDim),
-            offset: OFFSET,
-            count: 'mask',
-            afterProjection: narrow,
-          },
-          projection: narrow ? tensors.matrix('project_in', width, embedDim, false) : undefined,
-        },
         blocks: forLayers(layersOf(config), (layer) =>
           layerNormBlock(
             tensors.under(`layers.${layer}.`),
@@ -65,9 +60,7 @@ export const opt: Family = {
         projection: narrow ? tensors.matrix('project_out', embedDim, width, false) : undefined,
         maxLength,
       },
-      heads: decoderHeads(config, new Tensors(names), { name: 'lm_head', table, tied }),
-      buffers: tiedCopies(tied, 'lm_head.weight'),
-      generation: generationOf(config),
-    };
+      tied: true,
+    });
   },
 };

@@ -1,11 +1,11 @@
 // Phi 1, 1.5 and 2: attention and feed-forward side by side after one norm, rotary positions of some channels, biases everywhere.
 
 import type { BlockDescription, Family, NormDescription } from '../description.js';
-import { plainFeedForward, separateAttention } from './blocks.js';
-import { decoderHeads, tiedCopies } from './heads.js';
+import { feedForward, separateAttention } from './blocks.js';
+import { decoder } from './decoders.js';
 import { groupedHeads } from './rms-decoder.js';
 import { rotaryOf } from './rotary.js';
-import { activationOf, forLayers, generationOf, layersOf } from './settings.js';
+import { activationOf, forLayers, layersOf } from './settings.js';
 import { Tensors } from './tensors.js';
 
 export const phi: Family = {
@@ -19,16 +19,14 @@ export const phi: Family = {
     const activation = activationOf(config, 'hidden_act', 'gelu_new');
     const headNorms = config.boolean('qk_layernorm', false);
     const rotary = rotaryOf(config, { headDim, share: 'partial_rotary_factor', defaultShare: 0.5 });
-    const tied = config.boolean('tie_word_embeddings', false);
     const table = tensors.source('embed_tokens.weight', config.integer('vocab_size'), embedDim);
     // Rotary positions go on beyond the length it was trained with.
     config.skip('max_position_embeddings');
-    return {
-      kind: 'decoder',
+    return decoder(config, names, {
       family: 'phi',
+      table,
       stack: {
         embedDim,
-        input: { kind: 'tokens', table },
         blocks: forLayers(layersOf(config), (layer): BlockDescription => {
           const block = tensors.under(`layers.${layer}.`);
           const attention = block.under('self_attn.');
@@ -43,15 +41,15 @@ export const phi: Family = {
               keyNorm: headNorm('k_layernorm'),
               before: block.layerNorm('input_layernorm', embedDim, epsilon),
             },
-            feedForward: plainFeedForward(block, ['mlp.fc1', 'mlp.fc2'], embedDim, inner, activation),
+            feedForward: feedForward(block, ['mlp.fc1', 'mlp.fc2'], embedDim, inner, activation),
             parallel: true,
           };
         }),
         norm: tensors.layerNorm('final_layernorm', embedDim, epsilon),
       },
-      heads: decoderHeads(config, new Tensors(names), { name: 'lm_head', table, tied, bias: true }),
-      buffers: [/\.rotary_emb\.inv_freq$/, ...tiedCopies(tied, 'lm_head.weight')],
-      generation: generationOf(config),
-    };
+      headBias: true,
+      tied: false,
+      buffers: [/\.rotary_emb\.inv_freq$/],
+    });
   },
 };

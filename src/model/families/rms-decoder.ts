@@ -10,10 +10,10 @@ import type {
   Placement,
   ScoreDescription,
 } from '../description.js';
-import { gatedFeedForward, separateAttention } from './blocks.js';
+import { feedForward, separateAttention } from './blocks.js';
 import type { HeadSizes } from './blocks.js';
-import { decoderHeads, tiedCopies } from './heads.js';
-import { activationOf, forLayers, generationOf } from './settings.js';
+import { decoder } from './decoders.js';
+import { activationOf, forLayers } from './settings.js';
 import { Tensors } from './tensors.js';
 
 type NormOf = (name: string, channels?: number) => NormDescription;
@@ -89,14 +89,13 @@ const beforeEach = (norm: NormOf): Placements => ({
 });
 
 export function rmsDecoder(config: ConfigReader, names: CheckpointNames, own: RmsDecoder): ModelDescription {
-  const { family, sizes, layers, gemma, causal = true, softcap } = own;
+  const { sizes, layers, gemma, causal = true } = own;
   const { embedDim, heads, keyValueHeads, headDim } = sizes;
   const { norms = beforeEach, headNorms, activation: [setting, usual] = ['hidden_act', 'silu'] } = own;
   const tensors = Tensors.find(names, ['model.', 'transformer.', ''], 'embed_tokens.weight');
   const epsilon = config.number('rms_norm_eps', own.defaultEpsilon ?? 1e-6);
   const inner = config.integer('intermediate_size');
   const activation = activationOf(config, setting, usual);
-  const tied = config.boolean('tie_word_embeddings', own.tied ?? false);
   const table = tensors.source('embed_tokens.weight', config.integer('vocab_size'), embedDim);
   // Rotary positions go on beyond the length a model was trained with.
   config.skip('max_position_embeddings');
@@ -106,7 +105,7 @@ export function rmsDecoder(config: ConfigReader, names: CheckpointNames, own: Rm
     const norm: NormOf = (name, channels = embedDim) => block.rmsNorm(name, channels, epsilon, gemma);
     const headNorm = (name: string, count: number): NormDescription | undefined =>
       headNorms && norm(`self_attn.${name}`, headNorms === 'all' ? count * headDim : headDim);
-    const { attention, feedForward } = norms(norm);
+    const placed = norms(norm);
     return {
       attention: {
         ...separateAttention(block.under('self_attn.'), ['q_proj', 'k_proj', 'v_proj', 'o_proj'], sizes, {
@@ -117,38 +116,28 @@ export function rmsDecoder(config: ConfigReader, names: CheckpointNames, own: Rm
         queryNorm: headNorm('q_norm', heads),
         keyNorm: headNorm('k_norm', keyValueHeads),
         ...own.scores(layer),
-        ...attention,
+        ...placed.attention,
       },
       feedForward: {
-        ...gatedFeedForward(
+        ...feedForward(
           block.under('mlp.'),
-          ['gate_proj', 'up_proj', 'down_proj'],
+          ['up_proj', 'down_proj', 'gate_proj'],
           embedDim,
           inner,
           activation,
-          own.feedForwardBias,
+          own.feedForwardBias ?? false,
         ),
-        ...feedForward,
+        ...placed.feedForward,
       },
     };
   });
 
-  return {
-    kind: causal ? 'decoder' : 'encoder',
-    family,
-    stack: {
-      embedDim,
-      input: { kind: 'tokens', table, factor: gemma ? Math.sqrt(embedDim) : undefined },
-      blocks,
-      norm: tensors.rmsNorm('norm', embedDim, epsilon, gemma),
-    },
-    heads: decoderHeads(config, new Tensors(names), {
-      name: 'lm_head',
-      table,
-      tied: tied && causal,
-      softcap,
-    }),
-    buffers: [/\.rotary_emb\.inv_freq$/, ...tiedCopies(tied, 'lm_head.weight')],
-    generation: generationOf(config, own.paddingId),
-  };
+  return decoder(config, names, {
+    ...own,
+    table,
+    tied: own.tied ?? false,
+    input: { factor: gemma ? Math.sqrt(embedDim) : undefined },
+    stack: { embedDim, blocks, norm: tensors.rmsNorm('norm', embedDim, epsilon, gemma) },
+    buffers: [/\.rotary_emb\.inv_freq$/],
+  });
 }

@@ -1,8 +1,8 @@
 // T5, versions 1.0 and 1.1 (Flan too), and its encoder alone: no scale, relative positions that the layers of a stack share, RMS norms.
 
 import type { ActivationName, BlockDescription, Family, StackDescription } from '../description.js';
-import { gatedFeedForward, plainFeedForward, separateAttention, separateCrossAttention } from './blocks.js';
-import { logitsHead, matrixStep, present, tiedCopies, twoStepClassifier } from './heads.js';
+import { feedForward, separateAttention, separateCrossAttention } from './blocks.js';
+import { decodedHeads, logitsHead, present, SHARED_COPIES, sharedTable, tiedCopies } from './heads.js';
 import { ACTIVATIONS, architectureOf, forLayers, generationOf, layersOf } from './settings.js';
 import { matrixOf, Tensors } from './tensors.js';
 
@@ -42,10 +42,7 @@ export const t5: Family = {
     config.skip('dense_act_fn', 'is_gated_act', 'n_positions', 'is_encoder_decoder');
 
     const vocabulary = config.integer('vocab_size');
-    const shared = ['shared', 'encoder.embed_tokens', 'decoder.embed_tokens'].find((name) =>
-      root.has(`${name}.weight`),
-    );
-    const table = root.source(`${shared ?? 'shared'}.weight`, vocabulary, embedDim);
+    const table = sharedTable(root, vocabulary, embedDim);
 
     const stackOf = (name: 'encoder' | 'decoder', count: number): StackDescription => {
       const tensors = root.under(`${name}.`);
@@ -80,9 +77,14 @@ export const t5: Family = {
                 }
               : undefined,
             feedForward: {
-              ...(gated
-                ? gatedFeedForward(dense, ['wi_0', 'wi_1', 'wo'], embedDim, inner, activation)
-                : plainFeedForward(dense, ['wi', 'wo'], embedDim, inner, activation, false)),
+              ...feedForward(
+                dense,
+                gated ? ['wi_1', 'wo', 'wi_0'] : ['wi', 'wo'],
+                embedDim,
+                inner,
+                activation,
+                false,
+              ),
               ...before(last),
             },
           };
@@ -95,7 +97,7 @@ export const t5: Family = {
       family: 't5',
       buffers: [
         /EncDecAttention\.relative_attention_bias\.weight$/,
-        /(^|\.)(en|de)coder\.embed_tokens\.weight$/,
+        SHARED_COPIES,
         ...tiedCopies(tied && scaled, 'lm_head.weight'),
       ],
       generation: generationOf(config),
@@ -105,30 +107,21 @@ export const t5: Family = {
     if (architectureOf(config) === 'T5EncoderModel' || !root.has('decoder.final_layer_norm.weight')) {
       return { ...common, kind: 'encoder', stack: encoder, heads: present(classifier) };
     }
-    const outer = new Tensors(names);
-    const [endTokenId] = common.generation.endTokenIds;
-    const others = present(
-      twoStepClassifier(outer, 'classification_head', 'lastEnd', embedDim, endTokenId),
-      logitsHead(outer, 'qa_outputs', 'tokens', embedDim),
-    );
     // transformers 5 calls the model tied in any case, and says with another setting what its head is.
-    const ownHead = !(tied && scaled) && (!tied || root.has('lm_head.weight'));
+    const ownHead = !tied || (!scaled && root.has('lm_head.weight'));
     const weight = ownHead ? root.source('lm_head.weight', vocabulary, embedDim) : table;
     return {
       ...common,
       kind: 'encoder-decoder',
       encoder,
       decoder: stackOf('decoder', decoderLayers),
-      heads: others.length
-        ? others
-        : [
-            {
-              name: 'logits',
-              of: 'tokens',
-              steps: [matrixStep(matrixOf(weight))],
-              factor: scaled ? 1 / Math.sqrt(embedDim) : undefined,
-            },
-          ],
+      heads: decodedHeads(
+        new Tensors(names),
+        embedDim,
+        common.generation.endTokenIds[0],
+        matrixOf(weight),
+        scaled ? 1 / Math.sqrt(embedDim) : undefined,
+      ),
     };
   },
 };

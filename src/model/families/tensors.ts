@@ -1,7 +1,15 @@
 // From names in a checkpoint to what a description is made of: sources, matrices, norms. Touch: how prefixes and older names are
 // found; which tensors a block has is the families' business.
 
-import type { CheckpointNames, MatrixDescription, NormDescription, Source } from '../description.js';
+import type {
+  CheckpointNames,
+  MatrixDescription,
+  NormDescription,
+  Source,
+  TokenInput,
+} from '../description.js';
+
+type LearnedPositions = NonNullable<TokenInput['positions']>;
 
 /** Some of a packed tensor's output features. */
 type Rows = Pick<Source, 'from' | 'rows'> & { readonly of: number };
@@ -68,6 +76,17 @@ export class Tensors {
   rmsNorm(name: string, channels: number, epsilon: number, unitOffset?: boolean): NormDescription {
     return { kind: 'rms', channels, epsilon, weight: this.source(`${name}.weight`, channels), unitOffset };
   }
+}
+
+/** Learned positions, the first of them in row `offset`. */
+export function learnedPositions(
+  tensors: Tensors,
+  name: string,
+  [rows, channels]: readonly [number, number],
+  offset = 0,
+  count: LearnedPositions['count'] = 'index',
+): LearnedPositions {
+  return { table: tensors.source(`${name}.weight`, rows, channels), offset, count };
 }
 
 /** A matrix of one weight. */

@@ -268,7 +268,9 @@ function keepRows(context: Context, rows: readonly number[]): Context {
   const fork = cached!.fork(rows);
   const { runtime } = fork;
   const { length } = context;
-  const bytes = Uint8Array.from(rows.flatMap((row) => [...(mask?.data.subarray(row * length, (row + 1) * length) ?? [])]));
+  const bytes = Uint8Array.from(
+    rows.flatMap((row) => [...(mask?.data.subarray(row * length, (row + 1) * length) ?? [])]),
+  );
   const kept = mask && runtime.tensor(bytes, [rows.length, 1, 1, length]);
   disposeContext(context);
   return { length, cached: fork, mask: kept };
@@ -365,7 +367,11 @@ function readPrompts(model: Model, inputs: ModelInputs): number[][] {
 function startOf(model: Model, batch: number): number[][] {
   const { decoderStartId } = model.generationDefaults;
   if (decoderStartId === undefined)
-    throw invalidArgument('decoderInputIds', 'the first tokens of the decoder: the config has no decoder_start_token_id', undefined);
+    throw invalidArgument(
+      'decoderInputIds',
+      'the first tokens of the decoder: the config has no decoder_start_token_id',
+      undefined,
+    );
   return Array.from({ length: batch }, () => [decoderStartId]);
 }
 

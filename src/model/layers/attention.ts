@@ -22,8 +22,8 @@ import type {
 } from '../description.js';
 import type { Parameters } from '../parameters.js';
 import type { Context, KeptKeys, Pass, Rows, Seen } from '../pass.js';
-import { bindNorm } from './norm.js';
-import type { Norm } from './norm.js';
+import { bindNorm } from './bound-norm.js';
+import type { Norm } from './bound-norm.js';
 import type { Residual } from './residual.js';
 
 /** Rotations by their options: blocks of a model share tables. */
@@ -80,7 +80,11 @@ class Scores {
   }
 }
 
-function rotationOf(rotations: Rotations, options: ScoreDescription['rotary'] & object, headDim: number): LayerRotary {
+function rotationOf(
+  rotations: Rotations,
+  options: ScoreDescription['rotary'] & object,
+  headDim: number,
+): LayerRotary {
   const key = `${headDim} ${JSON.stringify(options)}`;
   const known = rotations.get(key);
   if (known) return known;
@@ -145,7 +149,7 @@ export class SelfAttention {
     rotate(query);
     if (cached) {
       const { cache, counts } = cached;
-      const rotation = placed && rowsOfRotary(placed, rotary!);
+      const rotation = placed && rowsOfRotary(placed, rotary);
       cache.appendRows(scope, layer, key, value, { counts, rotary: rotation });
       const { mask } = optionsOf(pass.kept);
       const options = { ...this.#cacheOptions, ...(mask && { mask }), ...wanted };
@@ -190,11 +194,11 @@ export class CrossAttention {
     const query = headsOf(product, heads, headDim, 0);
     const merged = pass.keptRows('crossMerged', width);
     const wanted = { ...pass.wanted, output: headsOf(merged, heads, headDim, 0) };
-    const { causal: _, ...options } = this.#scores.options;
+    const options = { ...this.#scores.options, causal: false };
     if (context.cached) {
       const counts = new Int32Array(pass.batch).fill(pass.length);
       const mask = context.mask && { mask: context.mask };
-      const asked = { ...options, ...mask, causal: false, ...wanted };
+      const asked = { ...options, ...mask, ...wanted };
       keep(pass.cross, context.cached.attendRows(scope, layer, query, counts, asked));
     } else {
       const [key, value] = this.#keysAndValues(pass, context);

@@ -7,9 +7,9 @@ import type { Parameters } from '../parameters.js';
 import type { Pass, Rows } from '../pass.js';
 import { CrossAttention, SelfAttention } from './attention.js';
 import type { Rotations } from './attention.js';
-import { FeedForwardLayer } from './feed-forward.js';
-import { bindNorm } from './norm.js';
-import type { Norm } from './norm.js';
+import { FeedForwardLayer } from './bound-feed-forward.js';
+import { bindNorm } from './bound-norm.js';
+import type { Norm } from './bound-norm.js';
 import type { Residual } from './residual.js';
 
 /** A layer whose last product writes y, with what is done to it on the way. */

@@ -1,46 +1,46 @@
-// The feed-forward layer: down(activation(up x)), or with a gate down(activation(gate x) * up x). Its hidden rows are computed some
-// at a time, so that they are still in the cache when they are read.
+// The public feed-forward layer.
 
-import { runFusedLinear } from '../../ops/linear/fused-linear.js';
-import type { LinearWeights } from '../../ops/linear/linear.js';
-import type { ActivationName, FeedForwardDescription } from '../description.js';
-import type { Parameters } from '../parameters.js';
-import type { Pass, Rows } from '../pass.js';
-import type { Residual } from './residual.js';
+import type { CallScope } from '../../runtime/call-scope.js';
+import { checkOptions } from '../../runtime/checks.js';
+import type { Runtime } from '../../runtime/runtime.js';
+import { Pass } from '../pass.js';
+import type { Rows } from '../pass.js';
+import { FeedForwardLayer } from './bound-feed-forward.js';
+import { describeFeedForward, FEED_FORWARD_NAMES } from './options.js';
+import type { FeedForwardOptions } from './options.js';
+import { RowLayer } from './row-layer.js';
 
-/** Rows whose hidden channels are computed together. */
-const ROWS_TOGETHER = 256;
+/**
+ * down(activation(up x)), or gated down(activation(gate x) * up x). Parameters: up.weight, up.bias, gate..., down....
+ *
+ * @see Vaswani et al. 2017; Shazeer 2020 (gates)
+ *
+ * @example
+ * ```js
+ * await runtime.load(model);
+ * const layer = new FeedForward(runtime, { embedDim: 8, hiddenDim: 32, activation: 'silu', gated: true, bias: false });
+ * layer.parameterNames; // ['up.weight', 'gate.weight', 'down.weight']
+ * ```
+ */
+export class FeedForward extends RowLayer {
+  readonly #layer: FeedForwardLayer;
+  readonly #channels: number;
 
-export class FeedForwardLayer {
-  readonly #up: LinearWeights;
-  readonly #gate: LinearWeights | undefined;
-  readonly #down: LinearWeights;
-  readonly #activation: ActivationName;
-
-  constructor(parameters: Parameters, { up, gate, down, activation }: FeedForwardDescription) {
-    this.#up = parameters.matrix(up);
-    this.#gate = gate && parameters.matrix(gate);
-    this.#down = parameters.matrix(down);
-    this.#activation = activation;
+  /** @throws AttentionError INVALID_ARGUMENT */
+  constructor(runtime: Runtime, options: FeedForwardOptions) {
+    super(runtime);
+    checkOptions(options, FEED_FORWARD_NAMES);
+    this.#layer = new FeedForwardLayer(this.parameters, describeFeedForward('', options));
+    this.#channels = options.embedDim;
   }
 
-  run(pass: Pass, x: Rows, y: Rows, { residual, scale }: Residual = {}): void {
-    const { outFeatures: hiddenDim } = this.#up;
-    const all = { from: 0, to: hiddenDim };
-    const step = Math.ceil(x.rows / Math.ceil(x.rows / ROWS_TOGETHER));
-    const hidden = pass.buffer('hidden', hiddenDim, Math.min(x.rows, step));
-    for (let row = 0; row < x.rows; row += step) {
-      const rows = Math.min(step, x.rows - row);
-      const at = ({ address, rowBytes }: Omit<Rows, 'rows'>) => ({ address: address + row * rowBytes, rowBytes, rows });
-      runFusedLinear(pass.scope, at(x), this.#up, all, hidden, {
-        activation: this.#activation,
-        gate: this.#gate,
-      });
-      const columns = { from: 0, to: this.#down.outFeatures };
-      runFusedLinear(pass.scope, { ...hidden, rows }, this.#down, columns, at(y), {
-        scale,
-        residual: residual && at(residual),
-      });
-    }
+  /** @internal */
+  protected override get channels(): number {
+    return this.#channels;
+  }
+
+  /** @internal */
+  protected override runRows(scope: CallScope, x: Rows, y: Rows): void {
+    this.#layer.run(new Pass(scope, { batch: 1, length: x.rows, positions: [] }), x, y);
   }
 }

@@ -10,8 +10,8 @@ import type { Tensor } from '../../runtime/tensor.js';
 import type { FrameInput, PatchInput, TokenInput } from '../description.js';
 import type { Parameters, Table } from '../parameters.js';
 import type { Rows } from '../pass.js';
-import { bindNorm } from './norm.js';
-import type { Norm } from './norm.js';
+import { bindNorm } from './bound-norm.js';
+import type { Norm } from './bound-norm.js';
 
 /** Token ids of a batch, [batch][length], padded to one length. */
 export interface Tokens {
@@ -121,7 +121,7 @@ export class PatchEmbedding {
     for (let b = 0; b < batch; b++) {
       const row = x.address + b * this.tokens * x.rowBytes;
       this.#first.forEach((token, i) => addRows(scope, token, 1, row + i * x.rowBytes, x.rowBytes, false));
-      const one = pixels.slice(0, b, b + 1) as Tensor<'float32'>;
+      const one = pixels.slice(0, b, b + 1);
       runConvolution(
         scope,
         one,
@@ -175,19 +175,17 @@ export class FrameEmbedding {
       });
     }
     for (let b = 0; b < batch; b++) {
-      let view = features.slice(0, b, b + 1).withLayout([1, melBins, 1, frames], [
-        0,
-        features.strides[1]!,
-        0,
-        features.strides[2]!,
-      ]) as Tensor<'float32'>;
+      let view = features
+        .slice(0, b, b + 1)
+        .withLayout(
+          [1, melBins, 1, frames],
+          [0, features.strides[1]!, 0, features.strides[2]!],
+        );
       convolutions.forEach(({ kernel, stride, padding, activation }, i) => {
         const weights = this.#convolutions[i]!;
         const last = i === convolutions.length - 1;
         const width = Math.floor((view.shape[3]! + 2 * padding - kernel) / stride) + 1;
-        const target = last
-          ? undefined
-          : scope.temporary([width, weights.outFeatures]);
+        const target = last ? undefined : scope.temporary([width, weights.outFeatures]);
         const address = target?.address ?? x.address + b * length * x.rowBytes;
         runConvolution(
           scope,

@@ -49,14 +49,21 @@ export abstract class Layer extends Disposable {
     this.checkLive();
     const start = prefix && `${prefix}.`;
     const own = Object.keys(stateDict).filter((name) => name.startsWith(start));
-    const entries = own.map((name) => [name.slice(start.length), { dtype: 'F32', shape: shapeOf(stateDict, name) }] as const);
+    const entries = own.map(
+      (name) => [name.slice(start.length), { dtype: 'F32', shape: shapeOf(stateDict, name) }] as const,
+    );
     const leftAside = this.parameters.check(new Map(entries));
     const known = this.parameters.names.filter((name) => stateDict[start + name] !== undefined);
     const values = known.map((name) => valuesOf(stateDict, start + name, shapeOf(stateDict, start + name)));
     known.forEach((name, i) => {
       // A view of linear memory could lose its ground while weights are placed.
       const { buffer, byteOffset, byteLength } = this.runtime.linearMemory.apart(values[i]!);
-      this.parameters.write({ name, dtype: 'F32', from: 0, bytes: new Uint8Array(buffer, byteOffset, byteLength) });
+      this.parameters.write({
+        name,
+        dtype: 'F32',
+        from: 0,
+        bytes: new Uint8Array(buffer, byteOffset, byteLength),
+      });
     });
     this.#state = 'loaded';
     this.#leftAside = leftAside.map((name) => start + name);
@@ -72,7 +79,8 @@ export abstract class Layer extends Disposable {
   /** @internal Throws DISPOSED. */
   protected checkLive(): void {
     this.runtime.check();
-    if (this.#state === 'disposed') throw new AttentionError({ code: 'DISPOSED', message: 'the layer was disposed' });
+    if (this.#state === 'disposed')
+      throw new AttentionError({ code: 'DISPOSED', message: 'the layer was disposed' });
   }
 
   /** @internal Throws unless there are weights. */

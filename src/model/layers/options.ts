@@ -112,7 +112,12 @@ function checkWord(argument: string, value: unknown, ...words: readonly string[]
 }
 
 /** A matrix of one tensor, or of several below each other. */
-function matrix(prefix: string, names: readonly [string, number][], inFeatures: number, bias: boolean): MatrixDescription {
+function matrix(
+  prefix: string,
+  names: readonly [string, number][],
+  inFeatures: number,
+  bias: boolean,
+): MatrixDescription {
   return {
     inFeatures,
     outFeatures: names.reduce((sum, [, rows]) => sum + rows, 0),
@@ -228,7 +233,13 @@ export function describeBlock(prefix: string, options: TransformerBlockOptions):
       feedForwardDim > 0
         ? {
             ...feedForward,
-            ...describeFeedForward(`${prefix}feedForward.`, { embedDim, hiddenDim: feedForwardDim, activation, gated, bias }),
+            ...describeFeedForward(`${prefix}feedForward.`, {
+              embedDim,
+              hiddenDim: feedForwardDim,
+              activation,
+              gated,
+              bias,
+            }),
           }
         : undefined,
   };

@@ -9,8 +9,8 @@ import type { Pass, Rows } from '../pass.js';
 import type { Rotations } from './attention.js';
 import { Block } from './block.js';
 import { FrameEmbedding, PatchEmbedding, TokenEmbedding } from './input.js';
-import { bindNorm } from './norm.js';
-import type { Norm } from './norm.js';
+import { bindNorm } from './bound-norm.js';
+import type { Norm } from './bound-norm.js';
 
 export class Stack {
   readonly description: StackDescription;

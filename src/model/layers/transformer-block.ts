@@ -22,7 +22,7 @@ import type { Context } from '../pass.js';
 import type { Rotations } from './attention.js';
 import { Block } from './block.js';
 import { Layer } from './layer.js';
-import { Norm } from './norm.js';
+import { Norm } from './bound-norm.js';
 import { BLOCK_NAMES, describeBlock, describeNorm } from './options.js';
 import type { TransformerBlockOptions } from './options.js';
 import { rowsOfTensor } from './stack.js';
@@ -84,7 +84,8 @@ export class BlockResult extends Disposable {
   /** Frees the tensors. Safe to repeat. */
   dispose(): void {
     const { output, records, crossRecords, attentions, crossAttentions } = this;
-    for (const held of [output, ...records, ...crossRecords, ...attentions, ...crossAttentions]) held.dispose();
+    for (const held of [output, ...records, ...crossRecords, ...attentions, ...crossAttentions])
+      held.dispose();
   }
 }
 
@@ -124,7 +125,12 @@ abstract class BlockLayer extends Layer {
     this.checkLive();
     checkOptions(options, { batch: 1, capacity: 1 });
     const { embedDim, numHeads, numKeyValueHeads = numHeads, headDim = embedDim / numHeads } = this.#options;
-    return new KeyValueCache(this.runtime, { layers: this.blocks.length, numKeyValueHeads, headDim, ...options });
+    return new KeyValueCache(this.runtime, {
+      layers: this.blocks.length,
+      numKeyValueHeads,
+      headDim,
+      ...options,
+    });
   }
 
   override dispose(): void {
@@ -140,11 +146,15 @@ abstract class BlockLayer extends Layer {
     const { cache, positions } = options;
     const input = this.#input(scope, 'x', x);
     const [batch, length] = input.shape as [number, number];
-    if (cache !== undefined && (checkInstance('cache', cache, KeyValueCache).runtime !== this.runtime || !causal))
+    if (
+      cache !== undefined &&
+      (checkInstance('cache', cache, KeyValueCache).runtime !== this.runtime || !causal)
+    )
       throw invalidArgument('cache', 'a cache of this runtime, and causal blocks', cache);
     const lengths = this.#lengths('keyLengths', options.keyLengths, batch, length);
     const past = cache?.lengths();
-    if (past && past.length !== batch) throw shapeError('x', `a batch of ${past.length}, as the cache has`, [batch]);
+    if (past && past.length !== batch)
+      throw shapeError('x', `a batch of ${past.length}, as the cache has`, [batch]);
     const own = positions === undefined ? undefined : readPositions({ positions }, batch, length);
     const placed = Array.from({ length: batch }, (_, b) =>
       own
@@ -182,7 +192,12 @@ abstract class BlockLayer extends Layer {
     throw shapeError(argument, `[batch, length, ${embedDim}] or [length, ${embedDim}]`, tensor.shape);
   }
 
-  #lengths(argument: string, lengths: IntegerList | undefined, batch: number, most: number): Int32Array | undefined {
+  #lengths(
+    argument: string,
+    lengths: IntegerList | undefined,
+    batch: number,
+    most: number,
+  ): Int32Array | undefined {
     if (lengths === undefined) return undefined;
     const read = integers(argument, lengths, 0, most);
     if (read.length === batch) return read;
@@ -190,7 +205,8 @@ abstract class BlockLayer extends Layer {
   }
 
   #context(scope: CallScope, { context, contextLengths }: BlockForwardOptions, batch: number): Context {
-    if (context === undefined) throw invalidArgument('context', 'the tokens of an encoder, [batch, keys, embedDim]', context);
+    if (context === undefined)
+      throw invalidArgument('context', 'the tokens of an encoder, [batch, keys, embedDim]', context);
     const tensor = scope.contiguous(this.#input(scope, 'context', context));
     const length = tensor.shape[1]!;
     if (tensor.shape[0] !== batch) throw shapeError('context', `a batch of ${batch}, as x has`, tensor.shape);
