@@ -93,8 +93,10 @@ function runStep(scope: CallScope, model: Model, { ids, cache, context }: StepOp
   const input = stack.description.input as TokenInput;
   const tokens = readTokens(input, IDS, { inputIds: ids }, cache.lengths());
   const ran = runTokens(scope, stack, { tokens, cached: { cache, counts: countsOf(tokens) }, context });
-  const { logits } = model.runHeads(ran, tokens, { logits: 'last' });
-  scope.then(() => ran.output.lastHiddenState.dispose());
+  const { logits, ...others } = model.runHeads(ran, tokens, { logits: 'last' });
+  scope.then(() => {
+    for (const each of [ran.output.lastHiddenState, ...Object.values(others)]) (each as Tensor).dispose();
+  });
   return logits!;
 }
 
@@ -300,15 +302,15 @@ export async function* generate(
   const { maxNewTokens = 256, signal } = readOptions(model, options);
   const asked = signal ? { signal } : {};
   let context: Context | undefined;
-  let given = inputs;
-  if (model.description.kind === 'encoder-decoder') {
-    const { decoderInputIds, decoder_input_ids: alias, ...encoder } = inputs as Record<string, unknown>;
-    const encoded = await callAsync(encodeOperation, [model, encoder as ModelInputs], asked);
-    context = encoded.context;
-    given = { inputIds: (decoderInputIds ?? alias ?? startOf(model, encoded.batch)) as never };
-  }
   let batch: Batch | undefined;
   try {
+    let given = inputs;
+    if (model.description.kind === 'encoder-decoder') {
+      const { decoderInputIds, decoder_input_ids: alias, ...encoder } = inputs as Record<string, unknown>;
+      const encoded = await callAsync(encodeOperation, [model, encoder as ModelInputs], asked);
+      context = encoded.context;
+      given = { inputIds: (decoderInputIds ?? alias ?? startOf(model, encoded.batch)) as never };
+    }
     batch = new Batch(model, readPrompts(model, given), context, options);
     context = undefined;
     const total = batch.size;
