@@ -275,7 +275,7 @@ export class Parameters {
 }
 
 /** One error for all that does not fit. */
-export function mismatch(argument: string, wrong: readonly string[]): AttentionError {
+function mismatch(argument: string, wrong: readonly string[]): AttentionError {
   const listed = wrong.length > 1 ? `\n  ${wrong.join('\n  ')}` : ` ${wrong[0]}`;
   return new AttentionError({
     code: 'INVALID_FILE',
