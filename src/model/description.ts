@@ -65,7 +65,7 @@ export interface ScoreDescription {
   readonly rotary?: RotaryOptions | undefined;
   /** ALiBi with the usual slopes. */
   readonly alibi?: boolean | undefined;
-  /** Bucketed relative positions: a table [buckets, heads]. */
+  /** Bucketed relative positions: a table [buckets or more, heads]. */
   readonly relativePositions?:
     | {
         readonly table: Source;

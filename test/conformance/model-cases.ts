@@ -65,7 +65,7 @@ interface StoredExpectations {
 
 /** Names of the folders; none where the project stands without them. A folder that WASM_ATTENTION_MODELS names must exist. */
 export function modelNames(): string[] {
-  if (!requirements['models']!.isMet()) return [];
+  if (!requirements['model-checkpoints']!.isMet()) return [];
   const folder = resolve(modelsFolder());
   return readdirSync(folder).filter((name) => existsSync(join(folder, name, 'expected.json')));
 }
@@ -224,7 +224,7 @@ export function weightsOfRecord(output: ModelOutput, key: string): Numbers | und
 }
 
 /** Which elements of an output count: rows of real tokens. */
-export function counting(key: string, { dims }: Numbers, inputs: Inputs): (element: number) => boolean {
+export function counting(key: string, { dims }: Pick<Numbers, 'dims'>, inputs: Inputs): (element: number) => boolean {
   const decodes = 'decoder_input_ids' in inputs;
   const ofDecoder = /^(decoder|cross)/.test(key) || (decodes && !key.startsWith('encoder'));
   const mask = key.startsWith('vision')

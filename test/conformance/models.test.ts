@@ -169,7 +169,7 @@ async function compareFolder(
   return wrong;
 }
 
-needs('models').describe('checkpoints', () => {
+needs('model-checkpoints').describe('checkpoints', () => {
   const names = modelNames();
   it('are there', () => expect(names).not.toEqual([]));
   for (const build of builds) {

@@ -96,7 +96,7 @@ function valuesOf(computed: ReferenceOutputs, name: string) {
   return { values, tokens: Array.isArray(found[0]) ? found[0].length : found.length };
 }
 
-needs('models').describe('families of the checkpoints beside this project', () => {
+needs('model-checkpoints').describe('families of the checkpoints beside this project', () => {
   for (const name of checkpointNames()) {
     describe(name, () => {
       it('names every tensor of the file once, by its shape, and nothing else', () => {

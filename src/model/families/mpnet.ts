@@ -13,17 +13,21 @@ const BLOCK: BlockNames = {
   feedForwardNorm: 'output.LayerNorm',
 };
 
+/** Kinds of distances. */
+const BUCKETS = 32;
+
 export const mpnet: Family = {
   modelTypes: ['mpnet'],
   describe(config, names) {
     const sizes = headsOf(config);
-    const buckets = config.integer('relative_attention_num_buckets', 32, 2);
+    // The table may have more rows than the code, which always counts so, reads.
+    const rows = config.integer('relative_attention_num_buckets', BUCKETS, BUCKETS);
     const table = 'encoder.relative_attention_bias.weight';
     const settings = {
       ...blockSettings(config, sizes),
       relativePositions: {
-        table: Tensors.find(names, ['mpnet.', ''], table).source(table, buckets, sizes.heads),
-        buckets,
+        table: Tensors.find(names, ['mpnet.', ''], table).source(table, rows, sizes.heads),
+        buckets: BUCKETS,
         maxDistance: 128,
         bidirectional: true,
       },

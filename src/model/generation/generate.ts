@@ -62,7 +62,7 @@ export interface GenerationStep {
   readonly step: number;
   /** The token of each row; -1 where a row ended before. */
   readonly tokens: readonly number[];
-  /** Natural logarithm of the probability that the model gave each token, before temperature and cuts. */
+  /** Natural logarithm of each token's probability by the logits, after `onLogits` and before penalties, temperature and cuts. */
   readonly logProbabilities: readonly number[];
   /** Which rows are at their end. */
   readonly ended: readonly boolean[];
@@ -87,12 +87,16 @@ interface StepOptions {
 
 /** Logits after the last new token of each row, [batch, vocabulary]. */
 function runStep(scope: CallScope, model: Model, { ids, cache, context }: StepOptions): Tensor<'float32'> {
+  model.check();
+  model.parameters.hold(scope);
   const stack = model.decoder;
   const input = stack.description.input as TokenInput;
   const tokens = readTokens(input, IDS, { inputIds: ids }, cache.lengths());
   const ran = runTokens(scope, stack, { tokens, cached: { cache, counts: countsOf(tokens) }, context });
-  const { logits } = model.runHeads(ran, tokens, { logits: 'last' });
-  scope.then(() => ran.output.lastHiddenState.dispose());
+  const { logits, ...others } = model.runHeads(ran, tokens, { logits: 'last' });
+  scope.then(() => {
+    for (const each of [ran.output.lastHiddenState, ...Object.values(others)]) (each as Tensor).dispose();
+  });
   return logits!;
 }
 
@@ -298,15 +302,15 @@ export async function* generate(
   const { maxNewTokens = 256, signal } = readOptions(model, options);
   const asked = signal ? { signal } : {};
   let context: Context | undefined;
-  let given = inputs;
-  if (model.description.kind === 'encoder-decoder') {
-    const { decoderInputIds, decoder_input_ids: alias, ...encoder } = inputs as Record<string, unknown>;
-    const encoded = await callAsync(encodeOperation, [model, encoder as ModelInputs], asked);
-    context = encoded.context;
-    given = { inputIds: (decoderInputIds ?? alias ?? startOf(model, encoded.batch)) as never };
-  }
   let batch: Batch | undefined;
   try {
+    let given = inputs;
+    if (model.description.kind === 'encoder-decoder') {
+      const { decoderInputIds, decoder_input_ids: alias, ...encoder } = inputs as Record<string, unknown>;
+      const encoded = await callAsync(encodeOperation, [model, encoder as ModelInputs], asked);
+      context = encoded.context;
+      given = { inputIds: (decoderInputIds ?? alias ?? startOf(model, encoded.batch)) as never };
+    }
     batch = new Batch(model, readPrompts(model, given), context, options);
     context = undefined;
     const total = batch.size;

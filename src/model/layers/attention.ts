@@ -64,7 +64,7 @@ class Scores {
           buckets: relativePositions.buckets,
           maxDistance: relativePositions.maxDistance,
           bidirectional: relativePositions.bidirectional,
-          table: this.#table!.data,
+          table: this.#table!.data.subarray(0, relativePositions.buckets * this.heads),
         },
       }),
     };
