@@ -115,6 +115,7 @@ export async function loadModel(options: LoadModelOptions): Promise<Model> {
   try {
     checkRuntime(runtime);
     await runtime.load(pack);
+    runtime.linearMemory.makeRoom(build(plan, undefined).parameters.room);
     const { built, parameters } = build(plan, runtime);
     model = new Model(parameters, plan.description, { ...built, ownsRuntime });
     model.leftAside = checkTensors(plan, parameters, options);
