@@ -221,6 +221,7 @@ const fileOf = (id, { getModuleInfo }) => {
   if (path === 'src/embedded.ts' || path === 'build/range-decoder.ts') return 'embedded';
   // A file each, so that bundlers can leave those aside that a program does not name.
   if (path.startsWith('src/model/families/')) return path.slice('src/model/'.length, -'.ts'.length);
+  if (path === 'src/model/config.ts') return 'families/config';
   const isCore = ['slim', 'benchmark'].some((entry) =>
     importedBy(resolve(entries[entry]), getModuleInfo).has(id),
   );

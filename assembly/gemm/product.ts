@@ -19,7 +19,7 @@
 // The driver is generic: what is done with sums that are whole is a type. `Plain` is this product; with `EpilogueParameters`
 // (epilogue.ts) sums stand in scratch until then, because Y may be an operand, and there may be those of a second matrix:
 //
-//   sums, then those of the gate   [panels of a group, or where X is held for a part of the depth of all groups][row][8 each]
+//   sums, then those of the gate   [panels of a group, or up to WAITING panels in groups][row][8 each]
 
 import { EpilogueParameters, finishRows } from './epilogue';
 import { multiplyPiece, rowsTogether } from './piece';
@@ -32,7 +32,7 @@ const DEPTH_BLOCK: i32 = 8 * PIECE;
 /** Panels of a part. */
 const GROUP: i32 = 4;
 const PART_BYTES: usize = <usize>GROUP * PANEL_BYTES;
-/** Most panels whose sums wait for the rest of the depth. */
+/** Most panels whose sums wait: for the rest of the depth, or for a row's other matrix. */
 const WAITING: i32 = 32;
 
 /** No epilogue: Y is where sums stand from the first piece on. */
@@ -45,9 +45,9 @@ export function productScratchBytes(rowsInBlock: i32, depth: i32): usize {
   return PANEL_BYTES + <usize>(rowsTogether() + rowsInBlock * pieces) * ROW_BYTES;
 }
 
-/** The same with an epilogue, for blocks of rows by so many panels. */
-export function fusedProductScratchBytes(rowsInBlock: i32, depth: i32, panels: i32, gated: bool): usize {
-  const sums = <usize>(rowsInBlock * (depth > DEPTH_BLOCK ? min(panels, WAITING) : GROUP)) * PANEL_BYTES;
+/** The same with an epilogue. */
+export function fusedProductScratchBytes(rowsInBlock: i32, depth: i32, gated: bool): usize {
+  const sums = <usize>max(WAITING, rowsInBlock * (depth > DEPTH_BLOCK ? WAITING : GROUP)) * PANEL_BYTES;
   return productScratchBytes(rowsInBlock, depth) + (gated ? 2 * sums : sums);
 }
 
@@ -104,12 +104,26 @@ function productWith<Epilogue>(
     const count = min(rowsInBlock, rows - rowFrom);
     // A single row has nothing to keep in a cache: it takes panels from end to end.
     let panelStep = count == 1 ? GROUP : width;
-    if (offsetof<Epilogue>() > 0 && depth > DEPTH_BLOCK) panelStep = min(panelStep, WAITING);
+    // It takes some panels of the gate before those beside them, so that memory is read in two long streams.
+    let gateFirst = false;
+    if (offsetof<Epilogue>() > 0) {
+      gateFirst = count == 1 && changetype<EpilogueParameters>(epilogue).gate != 0;
+      if (gateFirst || (count > 1 && depth > DEPTH_BLOCK)) panelStep = WAITING;
+    }
     for (let panel = from; panel < to; panel += panelStep) {
+      if (offsetof<Epilogue>() > 0 && gateFirst) {
+        const parameters = changetype<EpilogueParameters>(epilogue);
+        for (let depthFrom = 0; depthFrom < depth; depthFrom += DEPTH_BLOCK) {
+          block<Epilogue>(
+            x + <usize>rowFrom * xStride, xStride, count, depth, depthFrom, parameters.gate, columns, parameters.gateBias,
+            y + <usize>rowFrom * yStride, yStride, rowFrom, epilogue, true, scratch, panel, min(to, panel + panelStep),
+          );
+        }
+      }
       for (let depthFrom = 0; depthFrom < depth; depthFrom += DEPTH_BLOCK) {
         block<Epilogue>(
           x + <usize>rowFrom * xStride, xStride, count, depth, depthFrom, panels, columns, bias,
-          y + <usize>rowFrom * yStride, yStride, rowFrom, epilogue, scratch, panel, min(to, panel + panelStep),
+          y + <usize>rowFrom * yStride, yStride, rowFrom, epilogue, false, scratch, panel, min(to, panel + panelStep),
         );
       }
     }
@@ -119,7 +133,7 @@ function productWith<Epilogue>(
 
 function block<Epilogue>(
   x: usize, xStride: usize, rows: i32, depth: i32, depthFrom: i32, panels: usize, columns: i32, bias: usize, y: usize,
-  yStride: usize, rowFrom: i32, epilogue: usize, scratch: usize, panelFrom: i32, panelTo: i32,
+  yStride: usize, rowFrom: i32, epilogue: usize, ofGate: bool, scratch: usize, panelFrom: i32, panelTo: i32,
 ): void {
   const depthTo = min(depth, depthFrom + DEPTH_BLOCK);
   const z = scratch + PANEL_BYTES;
@@ -145,7 +159,7 @@ function block<Epilogue>(
           addParts(y + <usize>row * yStride + at, yStride, some, z, (steps + PIECE - 1) / PIECE, width, k, end, scratch);
         } else {
           const parameters = changetype<EpilogueParameters>(epilogue);
-          const waiting = depth > DEPTH_BLOCK;
+          const waiting = rows == 1 || depth > DEPTH_BLOCK;
           const sumsStride = <usize>count * PANEL_BYTES;
           const sums =
             scratch + productScratchBytes(rows, depth) +
@@ -153,13 +167,13 @@ function block<Epilogue>(
             (depth > PARTS * PIECE ? <usize>row * sumsStride : 0);
           const gateSums = sums + <usize>(rows * (waiting ? panelTo - panelFrom : GROUP)) * PANEL_BYTES;
           const parts = (steps + PIECE - 1) / PIECE;
-          addParts(sums, sumsStride, some, z, parts, count * PANEL, k, end, scratch);
-          if (parameters.gate) {
+          addParts(ofGate ? gateSums : sums, sumsStride, some, z, parts, count * PANEL, k, end, scratch);
+          if (parameters.gate && rows > 1) {
             const gatePanel = parameters.gate + (panel - panels);
             someRows(piece + <usize>row * ROW_BYTES, pieceBytes, some, steps, gatePanel, panelStride, count, z);
             addParts(gateSums, sumsStride, some, z, parts, count * PANEL, k, end ? parameters.gateBias + at : 0, scratch);
           }
-          if (end) {
+          if (end && !ofGate) {
             finishRows(
               parameters, sums, gateSums, some, count, rowFrom + row, column, width, y + <usize>row * yStride, yStride,
             );

@@ -8,8 +8,7 @@
 //
 // A row is read from the first-level cache three times (without a mean, twice). The first pass gives the mean in single precision, the
 // second the sums of what lies beyond it and of its squares: these correct mean and variance, so that a mean far from 0 costs
-// no digits. Sums are chains of at most CHAIN additions in each of four lanes, and these are added in double precision. They
-// depend on nothing but the row.
+// no digits. Sums are short chains in single precision, which are added in double precision. They depend on nothing but the row.
 //
 // Weights that are not there are a vector of ones that is read again and again, biases one of zeros.
 
@@ -20,9 +19,8 @@ export const LAYER_NORM: i32 = 0;
 export const RMS_NORM: i32 = 1;
 export const L2_NORM: i32 = 2;
 
-/** Most additions of a chain. */
-const CHAIN: usize = 16;
-const CHAIN_BYTES: usize = CHAIN * 16;
+/** Floats whose sum is one of single precision: four chains of 16 additions in each lane. */
+const CHAIN_BYTES: usize = 4 * 16 * 16;
 
 /** What one call of `normRows` does. */
 @unmanaged
@@ -86,24 +84,39 @@ function normRun(p: NormParameters, x: usize, y: usize, residual: usize, bytes: 
 }
 
 /** The sum of x - shift, or of its squares. */
+// @ts-ignore: decorator
+@inline
 function sumOf(x: usize, bytes: usize, shift: f32, squared: bool): f64 {
   const shifts = f32x4.splat(shift);
   const end = x + bytes;
   const whole = x + (bytes & ~15);
   let sum: f64 = 0;
   while (x < whole) {
-    let chain = f32x4.splat(0);
-    for (const last = min(whole, x + CHAIN_BYTES); x < last; x += 16) {
-      const d = f32x4.sub(v128.load(x), shifts);
-      chain = squared ? multiplyAdd(d, d, chain) : f32x4.add(chain, d);
+    let chain0 = f32x4.splat(0);
+    let chain1 = chain0;
+    let chain2 = chain0;
+    let chain3 = chain0;
+    const last = min(whole, x + CHAIN_BYTES);
+    for (; x + 64 <= last; x += 64) {
+      chain0 = added(chain0, f32x4.sub(v128.load(x), shifts), squared);
+      chain1 = added(chain1, f32x4.sub(v128.load(x, 16), shifts), squared);
+      chain2 = added(chain2, f32x4.sub(v128.load(x, 32), shifts), squared);
+      chain3 = added(chain3, f32x4.sub(v128.load(x, 48), shifts), squared);
     }
-    sum += <f64>horizontalSum(chain);
+    for (; x < last; x += 16) chain0 = added(chain0, f32x4.sub(v128.load(x), shifts), squared);
+    sum += <f64>horizontalSum(f32x4.add(f32x4.add(chain0, chain2), f32x4.add(chain1, chain3)));
   }
   for (; x < end; x += 4) {
     const d = load<f32>(x) - shift;
     sum += <f64>(squared ? d * d : d);
   }
   return sum;
+}
+
+// @ts-ignore: decorator
+@inline
+function added(sum: v128, d: v128, squared: bool): v128 {
+  return squared ? multiplyAdd(d, d, sum) : f32x4.add(sum, d);
 }
 
 /** y = ((x - mean) - correction) * factor * weight + bias. */

@@ -33,7 +33,12 @@ export type { FolderModule, ModelFolder, Settings } from '../checkpoints/folder.
 export type { Files, Shards } from '../checkpoints/shards.js';
 export type { FileSource } from '../checkpoints/source.js';
 export { safetensorsChunks, writeSafetensors } from '../checkpoints/write-safetensors.js';
-export type { TensorsToWrite, TensorToWrite, Values, WriteOptions } from '../checkpoints/write-safetensors.js';
+export type {
+  TensorsToWrite,
+  TensorToWrite,
+  Values,
+  WriteOptions,
+} from '../checkpoints/write-safetensors.js';
 
 export { Embedding } from './layers/embedding.js';
 export type { EmbeddingForwardOptions, EmbeddingLayerOptions } from './layers/embedding.js';

@@ -200,6 +200,7 @@ export class Model extends Disposable {
     if (logits !== undefined && logits !== 'all' && logits !== 'last' && logits !== 'none')
       throw invalidArgument('logits', "'all', 'last' or 'none'", logits);
     scope.lasting ||= options.returnRecord ?? false;
+    this.parameters.hold(scope);
     const { description } = this;
     switch (description.kind) {
       case 'encoder-decoder':
@@ -286,6 +287,8 @@ export class Model extends Disposable {
 
   /** @internal Encodes once for all that is to be generated: keys and values of the encoder, by layers of the decoder. */
   encodeForGeneration(scope: CallScope, given: ModelInputs): { context: Context; batch: number } {
+    this.check();
+    this.parameters.hold(scope);
     const allowed = this.#bothInputs().slice(0, -2);
     const [encoder, decoder] = this.#stacks as [Stack, Stack];
     const { ran, context } = this.#encode(scope, encoder, namedInputs(given, allowed), {});

@@ -64,6 +64,9 @@ export class Parameters {
   readonly #tables = new Map<string, Table>();
   readonly #vectors = new Map<string, Tensor<'float32'>>();
   readonly #owned: { dispose(): void }[] = [];
+  /** Calls that read them. */
+  #holders = 0;
+  #disposed = false;
   /** The kind of float that each tensor had in the checkpoint. */
   readonly #dtypes = new Map<string, ElementType>();
 
@@ -236,7 +239,20 @@ export class Parameters {
     };
   }
 
+  /** Keeps them until the call is over, even if they are disposed before. */
+  hold(scope: CallScope): void {
+    this.#holders++;
+    scope.onEnd(() => {
+      if (--this.#holders === 0 && this.#disposed) this.#free();
+    });
+  }
+
   dispose(): void {
+    this.#disposed = true;
+    if (this.#holders === 0) this.#free();
+  }
+
+  #free(): void {
     for (const owned of this.#owned) owned.dispose();
     this.#owned.length = 0;
   }
@@ -259,7 +275,7 @@ export class Parameters {
 }
 
 /** One error for all that does not fit. */
-export function mismatch(argument: string, wrong: readonly string[]): AttentionError {
+function mismatch(argument: string, wrong: readonly string[]): AttentionError {
   const listed = wrong.length > 1 ? `\n  ${wrong.join('\n  ')}` : ` ${wrong[0]}`;
   return new AttentionError({
     code: 'INVALID_FILE',

@@ -60,6 +60,7 @@ function keptKeys(scope: CallScope, { batch, length, lengths, mask }: ReadTokens
 export function runTokens(scope: CallScope, stack: Stack, call: TokenCall): Ran {
   const { tokens, wanted, cached, context } = call;
   const { batch, length } = tokens;
+  checkLength(stack, tokens, cached);
   const kept = cached ? {} : keptKeys(scope, tokens);
   const pass = new Pass(
     scope,
@@ -67,6 +68,19 @@ export function runTokens(scope: CallScope, stack: Stack, call: TokenCall): Ran 
     { wanted: seenOf(wanted), kept, cached, context },
   );
   return runStack(pass, stack, wanted, (x) => stack.tokens!.run(scope, tokens, x));
+}
+
+/** Throws where there are more tokens than learned positions. */
+function checkLength({ description }: Stack, { length, positions }: ReadTokens, cached?: CachedKeys): void {
+  const { maxLength = Infinity } = description;
+  const most = positions.reduce((highest, position) => Math.max(highest, position), -1) + 1;
+  if (most <= maxLength) return;
+  const held = cached ? `, with the ${most - length} of the cache` : '';
+  throw invalidArgument(
+    'inputIds',
+    `at most ${maxLength} tokens, for which the model has positions`,
+    `${most}${held}`,
+  );
 }
 
 /** Pictures through a stack. */

@@ -135,9 +135,7 @@ function denseOf(argument: string, { path, config = {} }: FolderModule) {
   const { in_features: inFeatures, out_features: outFeatures, bias = true, activation_function } = config;
   for (const [name, size] of Object.entries({ inFeatures, outFeatures }))
     checkInteger(`${argument}.config.${name}`, size, 1, 2 ** 24);
-  const name = (typeof activation_function === 'string' ? activation_function : 'Tanh')
-    .split('.')
-    .at(-1)!;
+  const name = (typeof activation_function === 'string' ? activation_function : 'Tanh').split('.').at(-1)!;
   if (!Object.hasOwn(ACTIVATIONS, name))
     throw unsupported(`${argument}.config.activation_function`, Object.keys(ACTIVATIONS).join(', '), name);
   const shape = [outFeatures as number, inFeatures as number];

@@ -1,8 +1,9 @@
 // The package judged by ONNX's own data, through the adapters in examples/onnx, on every build.
 
-import { expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import { KeyValueCache, scaledDotProductAttention, softmax } from 'wasm-attention';
 import type { Runtime } from 'wasm-attention';
+import { layerNorm, meanPooling, model, rmsNorm } from 'wasm-attention/model';
 import { onnxAttention } from '../../examples/onnx/attention.mjs';
 import { onnxRotaryEmbedding } from '../../examples/onnx/rotary.mjs';
 import { onnxTensorScatter } from '../../examples/onnx/tensor-scatter.mjs';
@@ -97,6 +98,35 @@ function runSoftmax(runtime: Runtime, onnxCase: OnnxCase): Outputs {
   );
 }
 
+/** The axes from `axis` on are one. Mean and InvStdDev are what a norm without weights says of them. */
+function runNormalization(runtime: Runtime, onnxCase: OnnxCase): Outputs {
+  const { X, Scale, scale = Scale, B } = onnxCase.inputs;
+  const { dims } = X!;
+  const given = numberAttribute(onnxCase, 'axis', -1);
+  const axis = given < 0 ? given + dims.length : given;
+  const channels = dims.slice(axis).reduce((product, length) => product * length, 1);
+  const data = Float32Array.from(numbersOf(X!));
+  const input = { data, shape: [data.length / channels, channels] };
+  const vector = (tensor: OnnxTensor | undefined) => tensor && { data: numbersOf(tensor), shape: [channels] };
+  const epsilon = numberAttribute(onnxCase, 'epsilon', 1e-5);
+  const options = { epsilon, weight: vector(scale), runtime };
+  if (onnxCase.op === 'RMSNormalization') return { Y: { dims, data: rmsNorm(input, options).data } };
+  const reduced = dims.map((length, i) => (i < axis ? length : 1));
+  const mean = meanPooling({ data, shape: [...input.shape, 1] }, { runtime }).data;
+  const plain = layerNorm(input, { epsilon, runtime }).data;
+  const inverse = Float64Array.from(mean, (average, row) => {
+    const from = row * channels;
+    const distances = Array.from({ length: channels }, (_, i) => Math.abs(data[from + i]! - average));
+    const farthest = from + distances.indexOf(Math.max(...distances));
+    return plain[farthest]! / (data[farthest]! - average);
+  });
+  return {
+    Y: { dims, data: layerNorm(input, { ...options, bias: vector(B) }).data },
+    Mean: { dims: reduced, data: mean },
+    InvStdDev: { dims: reduced, data: inverse },
+  };
+}
+
 /** What a case needs that the package's options cannot say: listed as skipped, with this as the reason. */
 class NotCovered extends Error {}
 
@@ -174,6 +204,8 @@ function runFlexAttention(runtime: Runtime, onnxCase: OnnxCase): Outputs {
 const RUNNERS: Record<string, (runtime: Runtime, onnxCase: OnnxCase) => Outputs> = {
   Attention: runAttention,
   FlexAttention: runFlexAttention,
+  LayerNormalization: runNormalization,
+  RMSNormalization: runNormalization,
   RotaryEmbedding: runRotary,
   Softmax: runSoftmax,
   TensorScatter: runScatter,
@@ -218,6 +250,7 @@ function conforms(runtime: Runtime): void {
 }
 
 await eachBuild('ONNX cases', (runtime) => {
+  beforeAll(() => runtime.load(model));
   needs('ONNX-cases').describe('of the file', () => conforms(runtime));
 });
 

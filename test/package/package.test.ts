@@ -36,24 +36,35 @@ it('holds what users need and nothing else', () => {
     .map(({ parentPath, name }) => relative(root, join(parentPath, name)).replaceAll('\\', '/'));
   const ofEach = (names: string[], ends: string[]) =>
     names.flatMap((name) => ends.map((end) => `dist/${name}.${end}`));
-  const ofPacks = ofEach(['attention', 'benchmark'], ['workerd.mjs', 'edge-light.mjs']);
+  const families = readdirSync(join(root, 'src/model/families'));
+  const ofPacks = ofEach(['attention', 'benchmark', 'model'], ['workerd.mjs', 'edge-light.mjs']);
   expect(files.filter((path) => !path.startsWith('examples/'))).toEqual(
     [
       ...docs,
       ...['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'],
-      ...ofEach(['benchmark', 'core', 'index', 'slim', 'worker-runtime'], ['mjs', 'cjs', 'd.mts', 'd.cts']),
+      ...ofEach(
+        ['benchmark', 'core', 'index', 'model', 'slim', 'worker-runtime'],
+        ['mjs', 'cjs', 'd.mts', 'd.cts'],
+      ),
+      ...ofEach(
+        [...families, 'config.ts'].map((file) => `families/${file.slice(0, -'.ts'.length)}`),
+        ['mjs', 'cjs'],
+      ),
       ...ofEach(
         [
           'embedded',
-          ...['attention', 'benchmark'].flatMap((pack) => [`embedded-${pack}`, `encoded-${pack}`]),
+          ...['attention', 'benchmark', 'model'].flatMap((pack) => [`embedded-${pack}`, `encoded-${pack}`]),
         ],
         ['mjs', 'cjs'],
       ),
       ...ofPacks.map((name) => name.replace('dist/', 'dist/imported-')),
       ...ofPacks.map((name) => name.replace('attention', 'index')),
       ...['thread.js', 'worker.mjs'].map((name) => `dist/${name}`),
-      ...ofEach(['simd', 'relaxed', 'benchmark-simd', 'benchmark-relaxed'], ['wasm']),
-      ...['benchmark', 'slim', 'worker-runtime'].map((folder) => `${folder}/package.json`),
+      ...ofEach(
+        ['simd', 'relaxed'].flatMap((build) => [build, `benchmark-${build}`, `model-${build}`]),
+        ['wasm'],
+      ),
+      ...['benchmark', 'model', 'slim', 'worker-runtime'].map((folder) => `${folder}/package.json`),
     ].sort(),
   );
 });
@@ -155,7 +166,7 @@ it.each([
 
 describe('a program', () => {
   it('that uses nothing is empty', async () => {
-    expect(await bundle(`import './index.mjs'; import './benchmark.mjs';`)).toBe('');
+    expect(await bundle(`import './index.mjs'; import './benchmark.mjs'; import './model.mjs';`)).toBe('');
   });
 
   it('carries no kernels but those of the entries it names', async () => {

@@ -45,11 +45,11 @@ function attribute(name, value) {
   return { name, i: value, type: INT_ATTRIBUTE };
 }
 
-/** @param {string} name @param {number[]} dims */
-const valueInfo = (name, dims) => ({
+/** @param {string} name @param {number[]} dims @param {number} [type] */
+const valueInfo = (name, dims, type = FLOAT_TENSOR) => ({
   name,
   type: {
-    tensor_type: { elem_type: FLOAT_TENSOR, shape: { dim: dims.map((size) => ({ dim_value: size })) } },
+    tensor_type: { elem_type: type, shape: { dim: dims.map((size) => ({ dim_value: size })) } },
   },
 });
 
@@ -66,6 +66,12 @@ export class GraphBuilder {
   /** @param {string} name @param {number[]} dims */
   input(name, dims) {
     this.#inputs.push(valueInfo(name, dims));
+    return name;
+  }
+
+  /** @param {string} name @param {number[]} dims */
+  integerInput(name, dims) {
+    this.#inputs.push(valueInfo(name, dims, INT32_TENSOR));
     return name;
   }
 

@@ -62,7 +62,7 @@ export interface GenerationStep {
   readonly step: number;
   /** The token of each row; -1 where a row ended before. */
   readonly tokens: readonly number[];
-  /** Natural logarithm of the probability that the model gave each token, before temperature and cuts. */
+  /** Natural logarithm of each token's probability by the logits, after `onLogits` and before penalties, temperature and cuts. */
   readonly logProbabilities: readonly number[];
   /** Which rows are at their end. */
   readonly ended: readonly boolean[];
@@ -87,6 +87,8 @@ interface StepOptions {
 
 /** Logits after the last new token of each row, [batch, vocabulary]. */
 function runStep(scope: CallScope, model: Model, { ids, cache, context }: StepOptions): Tensor<'float32'> {
+  model.check();
+  model.parameters.hold(scope);
   const stack = model.decoder;
   const input = stack.description.input as TokenInput;
   const tokens = readTokens(input, IDS, { inputIds: ids }, cache.lengths());

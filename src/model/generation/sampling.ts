@@ -260,8 +260,8 @@ function ranks(logits: Float32Array, isWanted: (token: number) => boolean): Floa
   for (let token = 0; token < logits.length; token++) {
     if (!isWanted(token)) continue;
     const word = bits[token]!;
-    // Negative floats are in falling order of their bits.
-    pairs[count++] = (word < 0 ? word ^ 0x7fffffff : word) * PLACES - token;
+    // The bits of a float without its sign rise with it; both zeros are 0.
+    pairs[count++] = (word < 0 ? -(word & 0x7fffffff) : word) * PLACES - token;
   }
   return pairs.subarray(0, count).sort();
 }

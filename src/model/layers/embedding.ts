@@ -119,6 +119,7 @@ export class Embedding extends Layer {
   /** @internal `forward` as part of a call. */
   run(scope: CallScope, ids: TokenList, options: EmbeddingForwardOptions): Tensor<'float32'> {
     this.checkLoaded();
+    this.parameters.hold(scope);
     const names = { ids: 'inputIds', mask: 'attentionMask' } as const;
     const tokens = readTokens(this.#input, names, { inputIds: ids, ...options });
     const output = scope.make([tokens.batch, tokens.length, this.#channels]);

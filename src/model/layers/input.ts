@@ -177,10 +177,7 @@ export class FrameEmbedding {
     for (let b = 0; b < batch; b++) {
       let view = features
         .slice(0, b, b + 1)
-        .withLayout(
-          [1, melBins, 1, frames],
-          [0, features.strides[1]!, 0, features.strides[2]!],
-        );
+        .withLayout([1, melBins, 1, frames], [0, features.strides[1]!, 0, features.strides[2]!]);
       convolutions.forEach(({ kernel, stride, padding, activation }, i) => {
         const weights = this.#convolutions[i]!;
         const last = i === convolutions.length - 1;

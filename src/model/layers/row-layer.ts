@@ -42,6 +42,7 @@ export abstract class RowLayer extends Layer {
   /** @internal `forward` as part of a call. */
   run(scope: CallScope, x: TensorLike, { output }: RowLayerOptions): Tensor<'float32'> {
     this.checkLoaded();
+    this.parameters.hold(scope);
     const given = scope.tensor('x', x);
     checkDataType('x', given, 'float32');
     const channels = this.channels;

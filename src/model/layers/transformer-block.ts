@@ -141,6 +141,7 @@ abstract class BlockLayer extends Layer {
   /** @internal `forward` as part of a call. */
   run(scope: CallScope, x: TensorLike, options: BlockForwardOptions): BlockResult {
     this.checkLoaded();
+    this.parameters.hold(scope);
     scope.lasting ||= options.returnRecord ?? false;
     const { embedDim, causal = false, crossAttention = false } = this.#options;
     const { cache, positions } = options;

@@ -162,7 +162,7 @@ function planAndAttend(
 }
 
 /** @internal [batch, heads, queries, valueHeadDim], with as many axes as the caller's tensors. */
-export function outputShape({ sizes, rank }: Plan, value: PlacedTensor): number[] {
+function outputShape({ sizes, rank }: Plan, value: PlacedTensor): number[] {
   return [sizes.batch, sizes.heads, sizes.queries, value.shape[3]!].slice(4 - rank);
 }
 

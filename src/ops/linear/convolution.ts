@@ -33,7 +33,7 @@ const UNFOLDED_BYTES = 512 * 1024;
 const unfoldBlock = /* @__PURE__ */ new ParameterBlock(unfoldParameters);
 
 /** Patches down and right of a picture. */
-export function patchesOf([height, width]: Pair, { kernel, stride, padding }: Geometry): Pair {
+function patchesOf([height, width]: Pair, { kernel, stride, padding }: Geometry): Pair {
   const along = (length: number, axis: 0 | 1) =>
     Math.floor((length + 2 * padding[axis] - kernel[axis]) / stride[axis]) + 1;
   return [along(height, 0), along(width, 1)];

@@ -1,6 +1,6 @@
 // Products that finish each tile while it is in the cache: bias, activation, gate, residual (assembly/gemm/epilogue.ts).
 
-import { epilogueParameters, PANEL, SOFTCAP } from '../../../build/kernels.js';
+import { epilogueParameters, SOFTCAP } from '../../../build/kernels.js';
 import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
 import type { CallScope } from '../../runtime/call-scope.js';
@@ -77,12 +77,7 @@ export function runFusedLinear(
     grain,
     scratchBytes: runtime
       .kernelsOf('model')
-      .fusedProductScratchBytes(
-        rowsInBlock,
-        weights.inFeatures,
-        Math.ceil(columns.to / PANEL) - columns.from / PANEL,
-        gate ? 1 : 0,
-      ),
+      .fusedProductScratchBytes(rowsInBlock, weights.inFeatures, gate ? 1 : 0),
     cost: gate ? 2 * cost : cost,
   });
 }

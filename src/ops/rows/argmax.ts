@@ -12,7 +12,7 @@ import type { Runtime } from '../../runtime/runtime.js';
 import type { Tensor } from '../../runtime/tensor.js';
 
 /** @internal An integer at y for each row of x. */
-export function runArgmax(
+function runArgmax(
   scope: CallScope,
   x: { address: number; rowBytes: number; rows: number },
   columns: number,

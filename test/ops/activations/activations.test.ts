@@ -114,37 +114,34 @@ await eachBuild('activations', (runtime) => {
   it.each(names)('%s rises from its lowest point on, and never goes above x', (name) => {
     const x = Float32Array.from({ length: 200_000 }, (_, i) => -0.7 + i / 20_000);
     const y = FORMS[name][0](runtime.tensor(x)).data;
-    for (let i = 1; i < x.length; i++) {
-      // Rounding may lower a value by a unit or two of its last place.
-      expect(y[i]! - y[i - 1]!).toBeGreaterThan(-1e-6);
-      expect(y[i]!).toBeLessThanOrEqual(Math.max(x[i]!, 0) + 1e-7);
-    }
+    // Rounding may lower a value by a unit or two of its last place.
+    const wrong = x.filter(
+      (value, i) => y[i]! > Math.max(value, 0) + 1e-7 || y[i]! - y[Math.max(i - 1, 0)]! < -1e-6,
+    );
+    expect(wrong).toEqual(new Float32Array());
   });
 
-  it.each(names)(
-    '%s gives a value the same bits wherever it stands, in both forms, in place or not',
-    async (name) => {
-      const random = new Random(3);
-      const data = random.array(9001, 'normal').map((x) => 3 * x);
-      const [now, later] = FORMS[name];
-      const expected = now(runtime.tensor(data)).toFloat32Array();
-      for (const [from, to] of [
-        [0, 1],
-        [1, 7],
-        [4093, 4099],
-        [8999, 9001],
-        [17, 9001],
-      ] as const) {
-        expect(now(runtime.tensor(data.slice(from, to))).toFloat32Array()).toEqual(expected.slice(from, to));
-      }
-      expect((await later(runtime.tensor(data))).toFloat32Array()).toEqual(expected);
-      const spread = runtime
-        .tensor(new Float32Array(2 * 9001), [9001, 2])
-        .slice(1, 1, 2)
-        .set(data);
-      expect(now(spread as never).toFloat32Array()).toEqual(expected);
-    },
-  );
+  it.each(names)('%s gives a value the same bits wherever it stands, in both forms', async (name) => {
+    const random = new Random(3);
+    const data = random.array(9001, 'normal').map((x) => 3 * x);
+    const [now, later] = FORMS[name];
+    const expected = now(runtime.tensor(data)).toFloat32Array();
+    for (const [from, to] of [
+      [0, 1],
+      [1, 7],
+      [4093, 4099],
+      [8999, 9001],
+      [17, 9001],
+    ] as const) {
+      expect(now(runtime.tensor(data.slice(from, to))).toFloat32Array()).toEqual(expected.slice(from, to));
+    }
+    expect((await later(runtime.tensor(data))).toFloat32Array()).toEqual(expected);
+    const spread = runtime
+      .tensor(new Float32Array(2 * 9001), [9001, 2])
+      .slice(1, 1, 2)
+      .set(data);
+    expect(now(spread as never).toFloat32Array()).toEqual(expected);
+  });
 
   it('softcap is as exact as is stated, and keeps its limits', () => {
     const data = new Random(4).array(100_000, 'normal').map((x) => 60 * x);
