@@ -55,7 +55,7 @@ export interface LoadModelOptions {
   readonly onProgress?: ((progress: { readonly done: number; readonly total: number }) => void) | undefined;
 }
 
-const LOAD_NAMES = {
+export const LOAD_NAMES = {
   config: 1,
   weights: 1,
   folder: 1,

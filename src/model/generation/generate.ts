@@ -42,7 +42,7 @@ export interface GenerateOptions extends SamplingOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-const GENERATE_NAMES = /* @__PURE__ */ Object.assign(
+export const GENERATE_NAMES = /* @__PURE__ */ Object.assign(
   {
     maxNewTokens: 1,
     stopTokens: 1,

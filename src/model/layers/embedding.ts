@@ -34,7 +34,7 @@ export interface EmbeddingLayerOptions {
   readonly epsilon?: number | undefined;
 }
 
-const NAMES = {
+export const EMBEDDING_NAMES = {
   vocabulary: 1,
   embedDim: 1,
   positions: 1,
@@ -72,7 +72,7 @@ export class Embedding extends Layer {
   /** @throws AttentionError INVALID_ARGUMENT */
   constructor(runtime: Runtime, options: EmbeddingLayerOptions) {
     super(runtime);
-    checkOptions(options, NAMES);
+    checkOptions(options, EMBEDDING_NAMES);
     const { vocabulary, embedDim, positions, tokenTypes, factor, norm = false, epsilon = 1e-5 } = options;
     for (const [name, size] of Object.entries({
       vocabulary,
@@ -128,7 +128,7 @@ export class Embedding extends Layer {
   }
 }
 
-const embeddingLayerOperation: Operation<
+export const embeddingLayerOperation: Operation<
   [layer: Embedding, ids: TokenList],
   EmbeddingForwardOptions,
   Tensor<'float32'>

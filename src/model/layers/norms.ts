@@ -19,13 +19,15 @@ export interface NormOptions {
   readonly epsilon?: number | undefined;
 }
 
+export const NORM_NAMES = { channels: 1, epsilon: 1 } satisfies NamesOf<NormOptions>;
+
 abstract class NormLayer extends RowLayer {
   readonly #norm: Norm;
 
   /** @internal */
   constructor(runtime: Runtime, kind: NormDescription['kind'], options: NormOptions) {
     super(runtime);
-    checkOptions(options, { channels: 1, epsilon: 1 } satisfies NamesOf<NormOptions>);
+    checkOptions(options, NORM_NAMES);
     const { channels, epsilon = 1e-5 } = options;
     checkInteger('channels', channels, 1, 2 ** 24);
     if (!(Number.isFinite(epsilon) && epsilon >= 0))

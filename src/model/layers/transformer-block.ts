@@ -90,7 +90,7 @@ export class BlockResult extends Disposable {
 }
 
 /** What a block and a stack have in common. */
-abstract class BlockLayer extends Layer {
+export abstract class BlockLayer extends Layer {
   /** @internal */
   protected readonly rotations: Rotations = new Map();
   /** @internal */
@@ -216,12 +216,13 @@ abstract class BlockLayer extends Layer {
   }
 }
 
-const blockOperation: Operation<[layer: BlockLayer, x: TensorLike], BlockForwardOptions, BlockResult> = {
-  inputs: ['layer', 'x'],
-  options: FORWARD_NAMES,
-  runtime: ([layer]) => checkInstance('layer', layer, BlockLayer).runtime,
-  run: (scope, [layer, x], options) => layer.run(scope, x, options),
-};
+export const blockOperation: Operation<[layer: BlockLayer, x: TensorLike], BlockForwardOptions, BlockResult> =
+  {
+    inputs: ['layer', 'x'],
+    options: FORWARD_NAMES,
+    runtime: ([layer]) => checkInstance('layer', layer, BlockLayer).runtime,
+    run: (scope, [layer, x], options) => layer.run(scope, x, options),
+  };
 
 function rankOf(x: TensorLike): number {
   return ('dims' in x ? x.dims : x.shape).length;
@@ -257,6 +258,11 @@ export interface TransformerOptions extends TransformerBlockOptions {
   readonly finalNorm?: boolean | undefined;
 }
 
+export const TRANSFORMER_NAMES = /* @__PURE__ */ Object.assign(
+  { numLayers: 1, finalNorm: 1 } satisfies NamesOf<Omit<TransformerOptions, keyof TransformerBlockOptions>>,
+  BLOCK_NAMES,
+);
+
 /**
  * A stack of blocks: an encoder, with `causal` a decoder, with `crossAttention` the decoder of an encoder. Its parameters are those of
  * its blocks, layers.0.attention.query.weight, ..., and norm.weight.
@@ -274,7 +280,7 @@ export class Transformer extends BlockLayer {
   constructor(runtime: Runtime, options: TransformerOptions) {
     const { numLayers, finalNorm, ...block } = options;
     super(runtime, block);
-    checkOptions(options, BLOCK_NAMES, { numLayers: 1, finalNorm: 1 });
+    checkOptions(options, TRANSFORMER_NAMES);
     checkInteger('numLayers', numLayers, 1, 65536);
     const { norm = 'layer', normPlacement = 'before', embedDim, epsilon = 1e-5 } = block;
     this.blocks = Array.from(
