@@ -68,7 +68,7 @@ const operations: Readonly<Record<string, AnyOperation>> = {
 };
 
 /** What else a worker does: inputs and options by their names, and how. */
-interface Action extends Signature {
+export interface Action extends Signature {
   readonly run: (call: Call) => unknown;
   /** True for what waits for others, such as servers: it is begun at once, and no other call waits for it. */
   readonly beside?: boolean;

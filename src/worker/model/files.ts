@@ -1,5 +1,5 @@
-// Files of a model on their way into a worker: bytes are copied or given away, a Blob is sent as it is, and what an address names
-// is fetched in there.
+// Files of a model on their way into a worker: bytes are copied or given away, a Blob is sent as it is or read here as the worker
+// asks, and what an address names is fetched in there.
 
 import { isAddress, resolveAddress } from '../../checkpoints/address.js';
 import { openFolder } from '../../checkpoints/folder.js';
@@ -7,6 +7,7 @@ import { isPlainObject } from '../../checkpoints/json.js';
 import { bytesOf } from '../../checkpoints/safetensors.js';
 import { readIndex, shardFrom } from '../../checkpoints/shards.js';
 import type { Files } from '../../checkpoints/shards.js';
+import { isBlob } from '../../checkpoints/source.js';
 import type { FileSource } from '../../checkpoints/source.js';
 import type { LoadModelOptions } from '../../model/index.js';
 
@@ -15,6 +16,11 @@ type Given = Pick<LoadModelOptions, 'weights' | 'folder' | 'modules' | 'signal'>
 /** Bytes are called `data`, as everything is that can be given away. */
 interface SentBytes {
   readonly data: Uint8Array;
+}
+
+interface SentBlob {
+  readonly size: number;
+  readonly port: MessagePort;
 }
 
 /** Options of `loadModel` as they can be sent. Functions that give files are called here. */
@@ -29,16 +35,72 @@ export async function sendable<Options>(options: Options): Promise<Options> {
   return withFiles(found, sent) as Options;
 }
 
-/** The options that were sent, in the worker. */
-export function received<Options>(options: Options): Options {
-  return withFiles(options as Given, (file) => (file as Partial<SentBytes>).data ?? file) as Options;
+/** The options that were sent, in the worker, and what to do when their files are read. */
+export function received<Options>(options: Options): {
+  readonly options: Options;
+  readonly close: () => void;
+} {
+  const ports: MessagePort[] = [];
+  const open = (file: unknown): unknown => {
+    const { data, port, size } = file as Partial<SentBytes & SentBlob>;
+    if (!port) return data ?? file;
+    ports.push(port);
+    return blobBehind(port, size!);
+  };
+  return {
+    options: withFiles(options as Given, open) as Options,
+    close: () => ports.forEach((port) => port.close()),
+  };
 }
 
 function sent(file: unknown): unknown {
   // A worker that came from a blob: address knows no other addresses.
   if (isAddress(file)) return resolveAddress(file).href;
+  if (isBlob(file)) return isSendable(file) ? file : offered(file);
   const data = bytesOf(file);
   return data ? ({ data } satisfies SentBytes) : file;
+}
+
+/** Those of files cannot be sent in Node, and none in some engines. */
+function isSendable(blob: Blob): boolean {
+  try {
+    return isBlob(structuredClone(blob));
+  } catch {
+    return false;
+  }
+}
+
+/** A Blob that stays here: parts of it are read when they are asked for. */
+function offered(blob: Blob): SentBlob {
+  const { port1, port2 } = new MessageChannel();
+  port1.onmessage = async ({ data: [from, to] }: MessageEvent<[number, number]>) => {
+    try {
+      const bytes = await blob.slice(from, to).arrayBuffer();
+      port1.postMessage(bytes, [bytes]);
+    } catch (error) {
+      port1.postMessage(String(error));
+    }
+  };
+  (port1 as { unref?: () => void }).unref?.(); // waiting calls keep the program running
+  return { size: blob.size, port: port2 };
+}
+
+/** The other end, with what is used of a Blob. Parts come in the order in which they are asked for. */
+function blobBehind(port: MessagePort, size: number): Pick<Blob, 'size'> {
+  const waiting: { resolve: (bytes: ArrayBuffer) => void; reject: (reason: unknown) => void }[] = [];
+  port.onmessage = ({ data }: MessageEvent<ArrayBuffer | string>) => {
+    const { resolve, reject } = waiting.shift()!;
+    if (typeof data === 'string') reject(new Error(data));
+    else resolve(data);
+  };
+  const slice = (from = 0, to = size) => ({
+    arrayBuffer: () =>
+      new Promise<ArrayBuffer>((resolve, reject) => {
+        waiting.push({ resolve, reject });
+        port.postMessage([from, to]);
+      }),
+  });
+  return Object.assign(slice(), { size, slice });
 }
 
 /** The options with other files. What is none of the things it should be stays, for the worker to say so. */

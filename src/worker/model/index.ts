@@ -20,6 +20,7 @@ export type {
 export * from '../exports.js';
 export type {
   ActivationOptions,
+  ArgmaxOptions,
   BlockForwardOptions,
   ConvolutionOptions,
   EmbeddingForwardOptions,
@@ -27,6 +28,7 @@ export type {
   EmbeddingOptions,
   FeedForwardOptions,
   FileSource,
+  FirstTokenOptions,
   Files,
   FolderModule,
   FusedLinearOptions,
@@ -42,6 +44,7 @@ export type {
   ModelSize,
   NormOptions,
   NormalizeOptions,
+  PoolingOptions,
   RmsNormOptions,
   RowLayerOptions,
   SamplingOptions,

@@ -30,11 +30,13 @@ import { embeddingOperation } from '../../ops/embedding/embedding.js';
 import { convolutionOperation } from '../../ops/linear/convolution.js';
 import { fusedLinearOperation } from '../../ops/linear/fused-linear.js';
 import { layerNormOperation, normalizeOperation, rmsNormOperation } from '../../ops/norms/norm.js';
+import { argmaxOperation } from '../../ops/rows/argmax.js';
+import { firstTokenOperation, lastTokenOperation, meanPoolingOperation } from '../../ops/rows/pooling.js';
 import { checkInstance } from '../../runtime/checks.js';
 import type { Names } from '../../runtime/checks.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import { action, repertoire as base } from '../operations.js';
-import type { Described, Repertoire } from '../operations.js';
+import type { Action, Call, Described, Repertoire } from '../operations.js';
 import { received } from './files.js';
 import { Stream } from './stream.js';
 
@@ -50,6 +52,10 @@ const operations: Repertoire['operations'] = {
   silu: siluOperation,
   relu: reluOperation,
   tanh: tanhOperation,
+  meanPooling: meanPoolingOperation,
+  firstToken: firstTokenOperation,
+  lastToken: lastTokenOperation,
+  argmax: argmaxOperation,
   'RowLayer.forward': rowOperation,
   'EmbeddingLayer.forward': embeddingLayerOperation,
   'BlockLayer.forward': blockOperation,
@@ -62,28 +68,25 @@ function sendableNames(names: Names): Names {
   return Object.fromEntries(Object.entries(names).filter(([name]) => !here.includes(name)));
 }
 
-const LOAD = sendableNames(LOAD_NAMES);
+/** What reads files, beside which other calls are run. */
+function withFiles(run: (options: object, call: Call) => Promise<unknown>): Action {
+  const read = async (call: Call): Promise<unknown> => {
+    const { options, close } = received(call.options as object);
+    try {
+      return await run(options, call);
+    } finally {
+      close();
+    }
+  };
+  return { ...action('', read, sendableNames(LOAD_NAMES)), beside: true };
+}
 
 const layerMaker = <Options>(kind: new (runtime: Runtime, options: Options) => Layer, names: Names) =>
   action('', ({ runtime, options }) => new kind(runtime, options), names);
 
 const actions: Repertoire['actions'] = {
-  loadModel: {
-    ...action(
-      '',
-      ({ runtime, options, watched }) => loadModel({ ...received(options as object), runtime, ...watched }),
-      LOAD,
-    ),
-    beside: true,
-  },
-  measureModel: {
-    ...action(
-      '',
-      ({ options, watched: { signal } }) => measureModel({ ...received(options as object), signal }),
-      LOAD,
-    ),
-    beside: true,
-  },
+  loadModel: withFiles((options, { runtime, watched }) => loadModel({ ...options, runtime, ...watched })),
+  measureModel: withFiles((options, { watched: { signal } }) => measureModel({ ...options, signal })),
   'Model.createCache': action(
     'model',
     ({ inputs: { model }, options }) => modelOf(model).createCache(options),

@@ -3,10 +3,12 @@
 import { workerScript } from './script.js'; // first
 import type {
   ActivationOptions,
+  ArgmaxOptions,
   ConvolutionOptions,
   EmbeddingLayerOptions,
   EmbeddingOptions,
   FeedForwardOptions,
+  FirstTokenOptions,
   FusedLinearOptions,
   GeluOptions,
   Indices,
@@ -14,10 +16,12 @@ import type {
   ModelSize,
   NormalizeOptions,
   NormOptions,
+  PoolingOptions,
   RmsNormOptions,
   TransformerBlockOptions,
   TransformerOptions,
 } from '../../model/index.js';
+import type { DataType } from '../../index.js';
 import { AttentionError } from '../../runtime/errors.js';
 import type { WorkerTensor } from '../handle.js';
 import type { Link } from '../link.js';
@@ -39,10 +43,10 @@ import type {
   WorkerRowLayer,
 } from './handles.js';
 
-type RowOperation<Options> = (
+type RowOperation<Options, Type extends DataType = 'float32'> = (
   input: WorkerInput,
   options?: WorkerOptions<Options>,
-) => Promise<WorkerTensor<'float32'>>;
+) => Promise<WorkerTensor<Type>>;
 
 type LayerMaker<Options, Layer> = (options: WorkerOptions<Options>) => Promise<Layer>;
 
@@ -64,7 +68,10 @@ type LayerMaker<Options, Layer> = (options: WorkerOptions<Options>) => Promise<L
  * ```
  */
 export function createWorkerRuntime(options: WorkerRuntimeOptions = {}): Promise<ModelWorkerRuntime> {
-  return openRuntime(options, workerScript(), ModelWorkerRuntime, { ...handleClasses, ...modelHandleClasses });
+  return openRuntime(options, workerScript(), ModelWorkerRuntime, {
+    ...handleClasses,
+    ...modelHandleClasses,
+  });
 }
 
 /**
@@ -114,6 +121,14 @@ export class ModelWorkerRuntime extends WorkerRuntime {
   declare readonly relu: RowOperation<ActivationOptions>;
   /** See `tanh`. */
   declare readonly tanh: RowOperation<ActivationOptions>;
+  /** See `meanPooling`. */
+  declare readonly meanPooling: RowOperation<PoolingOptions>;
+  /** See `firstToken`. */
+  declare readonly firstToken: RowOperation<FirstTokenOptions>;
+  /** See `lastToken`. */
+  declare readonly lastToken: RowOperation<PoolingOptions>;
+  /** See `argmax`. */
+  declare readonly argmax: RowOperation<ArgmaxOptions, 'int32'>;
 
   /** See `LayerNorm`; then `load`, then `forward`. */
   declare readonly createLayerNorm: LayerMaker<NormOptions, WorkerRowLayer>;
