@@ -6,6 +6,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import { afterAll, describe, expect, it } from 'vitest';
+import { writeModel } from '../support/model-folders.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 // Inside the project, so that its own name resolves to it.
@@ -17,6 +18,7 @@ const ENTRIES = {
   'wasm-attention': 'src/index.ts',
   'wasm-attention/slim': 'src/slim.ts',
   'wasm-attention/benchmark': 'src/benchmark/index.ts',
+  'wasm-attention/model': 'src/model/index.ts',
   'wasm-attention/worker-runtime': 'src/worker/index.ts',
 };
 
@@ -47,6 +49,31 @@ const examplesOf = (symbol: ts.Symbol): string[] =>
   tags(symbol, 'example').flatMap((text) =>
     [...text.matchAll(/^```js\n([\s\S]*?)^```$/gm)].map((match) => match[1]!),
   );
+
+/** More of it, for entries whose examples have more. */
+const MODELS = `
+  const read = async (name) => ({
+    config: JSON.parse(await readFile('${folder}' + name + '/config.json')),
+    weights: await readFile('${folder}' + name + '/model.safetensors'),
+  });
+  const { config, weights } = await read('bert');
+  const { model } = entry;
+  await runtime.load(model);
+  const bert = await entry.loadModel({ config, weights, runtime });
+  const block = new entry.TransformerBlock(runtime, { embedDim: 8, numHeads: 2, feedForwardDim: 32 });
+  const shapes = { 'feedForward.up.weight': [32, 8], 'feedForward.up.bias': [32], 'feedForward.down.weight': [8, 32] };
+  const tensors = Object.fromEntries(block.parameterNames.map((name) => [
+    name,
+    random(...(shapes[name] ?? (/bias|norm/.test(name) ? [8] : [8, 8]))),
+  ]));
+  block.load(tensors);
+  const { llama } = entry;
+  const files = await read('llama');
+  const myLlama = { ...files, config: { ...files.config, model_type: 'my_llama', trained_on: 'letters' }, runtime };
+  const gpt2 = await entry.loadModel({ ...(await read('gpt2')), runtime });
+`;
+const MORE: Readonly<Record<string, string>> = { 'wasm-attention/model': MODELS };
+for (const name of ['bert', 'gpt2', 'llama'] as const) writeModel(folder + name, name);
 
 const PRELUDE = (entry: string) => `
   import { readFile } from 'node:fs/promises';
@@ -134,6 +161,7 @@ describe.each(Object.entries(ENTRIES))('%s', (entry, file) => {
       .filter((name) => !names.includes(name));
     const program = [
       PRELUDE(entry),
+      MORE[entry] ?? '',
       `const { ${names.join(', ')} } = entry; const { ${['unused', ...rest].join(', ')} } = main;`,
       'const failures = [];',
       ...examples.map(
