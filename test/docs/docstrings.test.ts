@@ -20,6 +20,7 @@ const ENTRIES = {
   'wasm-attention/benchmark': 'src/benchmark/index.ts',
   'wasm-attention/model': 'src/model/index.ts',
   'wasm-attention/worker-runtime': 'src/worker/index.ts',
+  'wasm-attention/model-worker-runtime': 'src/worker/model/index.ts',
 };
 
 const config = ts.readConfigFile(`${root}tsconfig.json`, (path) => ts.sys.readFile(path));
@@ -51,12 +52,14 @@ const examplesOf = (symbol: ts.Symbol): string[] =>
   );
 
 /** More of it, for entries whose examples have more. */
-const MODELS = `
+const FILES = `
   const read = async (name) => ({
     config: JSON.parse(await readFile('${folder}' + name + '/config.json')),
     weights: await readFile('${folder}' + name + '/model.safetensors'),
   });
   const { config, weights } = await read('bert');
+`;
+const MODELS = `
   const { model } = entry;
   await runtime.load(model);
   const bert = await entry.loadModel({ config, weights, runtime });
@@ -72,7 +75,10 @@ const MODELS = `
   const myLlama = { ...files, config: { ...files.config, model_type: 'my_llama', trained_on: 'letters' }, runtime };
   const gpt2 = await entry.loadModel({ ...(await read('gpt2')), runtime });
 `;
-const MORE: Readonly<Record<string, string>> = { 'wasm-attention/model': MODELS };
+const MORE: Readonly<Record<string, string>> = {
+  'wasm-attention/model': FILES + MODELS,
+  'wasm-attention/model-worker-runtime': FILES.replace("read('bert')", "read('gpt2')"),
+};
 for (const name of ['bert', 'gpt2', 'llama'] as const) writeModel(folder + name, name);
 
 const PRELUDE = (entry: string) => `
@@ -80,7 +86,7 @@ const PRELUDE = (entry: string) => `
   import * as assert from 'node:assert/strict';
   import * as main from 'wasm-attention';
   import * as entry from '${entry}';
-  import * as worker from 'wasm-attention/worker-runtime';
+  import * as worker from '${/worker/.test(entry) ? entry : 'wasm-attention/worker-runtime'}';
   import { benchmark } from 'wasm-attention/benchmark';
 
   const random = (...shape) => {

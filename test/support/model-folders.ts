@@ -70,3 +70,33 @@ export function writeModel(
     writeFileSync(join(folder, file), JSON.stringify(content));
   }
 }
+
+/** Files of a tokenizer whose tokens are bytes, and after them special ones. */
+export function byteTokenizer(special: readonly string[]): Readonly<Record<string, unknown>> {
+  const vocabulary = [...Array(256).keys()].map(letterOf);
+  const shown = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
+  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
+  return {
+    'tokenizer_config.json': {
+      tokenizer_class: 'PreTrainedTokenizerFast',
+      clean_up_tokenization_spaces: false,
+    },
+    'tokenizer.json': {
+      ...{ version: '1.0', truncation: null, padding: null, normalizer: null, post_processor: null },
+      added_tokens: special.map((content, i) => ({ id: 256 + i, content, ...shown })),
+      ...{ pre_tokenizer: byteLevel, decoder: byteLevel },
+      model: {
+        type: 'BPE',
+        vocab: Object.fromEntries(vocabulary.map((letter, byte) => [letter, byte])),
+        merges: [],
+      },
+    },
+  };
+}
+
+/** The letter that byte-level tokenizers write for a byte: its own where that can be seen, others from 256 on. */
+function letterOf(byte: number): string {
+  const isShown = (code: number) => (code > 32 && code < 127) || (code > 160 && code !== 173);
+  const hidden = [...Array(256).keys()].filter((code) => !isShown(code));
+  return String.fromCharCode(isShown(byte) ? byte : 256 + hidden.indexOf(byte));
+}
