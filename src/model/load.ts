@@ -132,6 +132,8 @@ export async function loadModel(options: LoadModelOptions): Promise<Model> {
 /**
  * What a model will take, from its config and the header of its file: nothing else is read.
  *
+ * @throws as {@link loadModel} does
+ *
  * @example
  * ```js
  * const { memoryBytes, fileBytes } = await measureModel({ config, weights });

@@ -44,6 +44,7 @@ export const SAMPLING_NAMES = {
 
 /** A token, and how probable it was. */
 export interface ChosenToken {
+  /** Its id. */
   readonly token: number;
   /** Natural logarithm of its probability by the logits as they were given: before penalties, temperature and cuts. */
   readonly logProbability: number;

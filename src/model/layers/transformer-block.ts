@@ -58,7 +58,16 @@ const FORWARD_NAMES = {
   returnWeights: 1,
 } satisfies NamesOf<BlockForwardOptions>;
 
-/** What blocks return; disposing it disposes all its tensors and records. */
+/**
+ * What blocks return; disposing it disposes all its tensors and records.
+ *
+ * @example
+ * ```js
+ * const { output, records } = block.forward(x, { returnRecord: true });
+ * output.shape; // [1, 5, 8]
+ * topKeys(records[0], 1).keys.length; // 10: of each head and token
+ * ```
+ */
 export class BlockResult extends Disposable {
   /** [batch, length, embedDim]; without a batch axis if the input had none. */
   readonly output: Tensor<'float32'>;
@@ -237,7 +246,7 @@ function rankOf(x: TensorLike): number {
  * ```js
  * await runtime.load(model);
  * const block = new TransformerBlock(runtime, { embedDim: 8, numHeads: 2, feedForwardDim: 32, causal: true });
- * block.load(weights); // attention.query.weight, attention.norm.weight, feedForward.up.weight, ...: block.parameterNames
+ * block.load(tensors); // attention.query.weight, attention.norm.weight, feedForward.up.weight, ...: block.parameterNames
  * const { output } = block.forward({ data: new Float32Array(40), shape: [1, 5, 8] });
  * output.shape; // [1, 5, 8]
  * ```

@@ -44,7 +44,17 @@ export type WorkerResult<Result> = WorkerParts & {
   readonly [Name in Exclude<keyof Result, keyof WorkerParts>]: Remote<Result[Name]>;
 };
 
-/** Handles that can be disposed together. */
+/**
+ * Handles that can be disposed together.
+ *
+ * @example
+ * ```js
+ * const gpt2 = await remote.loadModel({ config, weights });
+ * const output = await gpt2.forward({ inputIds: [[5, 6, 7]] });
+ * output.logits.shape; // [1, 3, 16]
+ * output.dispose();
+ * ```
+ */
 export class WorkerParts extends Disposable {
   /** @internal */
   constructor(parts: object) {
