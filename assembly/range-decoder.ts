@@ -17,14 +17,19 @@ let digits: usize = 0;
 let range: u32 = 1;
 let value: u32 = 0;
 
-/** Where the digits are to be put: after what is learnt. */
+/** Where digits may be put: after what is learnt. */
 export function start(): usize {
   return LEARNT + PLACES * 2;
 }
 
-/** Decodes `length` bytes to `target`, from the digits at `start()`. */
-export function decode(target: usize, length: usize): void {
-  digits = start();
+/**
+ * Decodes `length` bytes to `target`, from the digits at `from`. What a call before it has decoded may be continued: the bytes
+ * stand before `target`, and what was learnt stands.
+ */
+export function decode(from: usize, target: usize, length: usize): void {
+  digits = from;
+  range = 1;
+  value = 0;
   const end = target + length;
   let at = target;
   let distance: u32 = 0;
@@ -71,8 +76,8 @@ function operands(opcode: u32): u32 {
 /** How many bits a number has, less one; then the bits, the upper ones learnt together, the others each for itself. */
 function number(kind: u32): u32 {
   let size: u32 = 1;
-  while (size < 16) size = 2 * size + decision(kind + size);
-  size -= 16;
+  while (size < 32) size = 2 * size + decision(kind + size);
+  size -= 32;
   let value: u32 = 1;
   for (let bit = size; bit > 0; bit--) {
     value = 2 * value + decision(kind + 64 * size + (value < 16 ? 16 + value : 32 + bit));

@@ -12,13 +12,13 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import asc from 'assemblyscript/asc';
 import binaryen from 'assemblyscript/binaryen';
-import { decoderText, embeddedTexts } from './embedded.mjs';
+import { decoderText, embeddedTexts, encodedPack } from './embedded.mjs';
 import { deriveInterface } from './interface.mjs';
 import { checkModules, signed } from './wasm-module.mjs';
 
 /** Builds every pack for every target and returns the paths it wrote. */
 export async function buildWasm() {
-  const { packs, targets, apart } = JSON.parse(await readFile('asconfig.json', 'utf8'));
+  const { packs, targets, apart, continued } = JSON.parse(await readFile('asconfig.json', 'utf8'));
   const builds = [];
   for (const [pack, entry] of Object.entries(packs)) {
     for (const target of Object.keys(targets)) {
@@ -48,13 +48,7 @@ export async function buildWasm() {
     { name: 'build/kernels.ts', contents: await deriveInterface(packs, compileApart, apart) },
     { name: 'build/identity.ts', contents: identityText(identity, heapBase) },
     { name: 'build/range-decoder.ts', contents: decoderText(decoder) },
-    ...Object.keys(packs).flatMap((pack) => {
-      const ofPack = builds.filter((build) => build.pack === pack);
-      return Object.entries(embeddedTexts(pack, ofPack, decoder)).map(([kind, contents]) => ({
-        name: `build/${kind}-${pack}.ts`,
-        contents,
-      }));
-    }),
+    ...embeddedFiles(Object.keys(packs), builds, decoder, continued),
   ];
   for (const { name, contents, start = performance.now() } of files) {
     await mkdir(dirname(name), { recursive: true });
@@ -63,6 +57,21 @@ export async function buildWasm() {
     console.log(progressLine(name, contents.length, start));
   }
   return files.map(({ name }) => name);
+}
+
+/** The builds as text. A pack may continue one that stands before it in asconfig.json (`continued`). */
+function embeddedFiles(packs, builds, decoder, continued) {
+  const known = new Map();
+  return packs.flatMap((pack) => {
+    const earlier = known.get(continued[pack]);
+    const ofPack = builds.filter((build) => build.pack === pack);
+    const encoded = encodedPack(ofPack, decoder, earlier?.encoded);
+    known.set(pack, { pack, encoded });
+    return Object.entries(embeddedTexts(pack, ofPack, encoded, earlier)).map(([kind, contents]) => ({
+      name: `build/${kind}-${pack}.ts`,
+      contents,
+    }));
+  });
 }
 
 /** What the file of a build is called. */

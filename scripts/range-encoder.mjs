@@ -1,13 +1,14 @@
 // A range encoder: the other half of assembly/range-decoder.ts. The cheapest way through copies and bytes, as decisions under
 // learnt probabilities, as the digits of one number. What decisions cost is known when a way was chosen: the first way is
-// chosen by estimates, each further one by what the decisions of the way before it cost.
+// chosen by estimates, each further one by what the decisions of the way before it cost. What is encoded may continue something
+// else: it copies from that, and begins with what was learnt there.
 
 /** Most places with the same three bytes that are looked at, the longest copy, and the longest that is also tried shorter. */
 const PLACES = 3000;
 const LONGEST = 4000;
 const CUT = 40;
-/** The farthest place that a number of the decoder, of 16 bits, can tell. */
-const FARTHEST = 2 ** 16 - 1;
+/** The farthest place that is copied from: what the decoder's memory has room for. */
+const FARTHEST = 2 ** 20 - 1;
 /** Ways that are tried: later ones save less than a byte in a thousand. */
 const WAYS = 6;
 
@@ -18,31 +19,42 @@ const ESTIMATE = {
   copy: (_, length, distance) => 7.5 + 1.4 * Math.log2(length) + 1.1 * Math.log2(distance),
 };
 
-/** The digits, a byte each, of which assembly/range-decoder.ts makes the bytes again. */
-export function encode(bytes) {
-  const instructions = instructionsOf(bytes);
-  const copies = copiesOf(bytes);
+/** Where nothing was encoded before. */
+export const NOTHING = { digits: Buffer.alloc(0), bytes: Buffer.alloc(0), learnt: new Map() };
+
+/**
+ * The digits, a byte each, of which assembly/range-decoder.ts makes the bytes again.
+ *
+ * @param bytes   what to encode
+ * @param earlier what `encode` gave for the bytes that the decoder has decoded just before these
+ * @returns { digits, bytes: all until here, learnt: what the decoder knows then }
+ */
+export function encode(bytes, earlier = NOTHING) {
+  const all = Buffer.concat([earlier.bytes, bytes]);
+  const from = earlier.bytes.length;
+  const instructions = instructionsOf(all, from);
+  const copies = copiesOf(all, from);
   let shortest;
   let prices = ESTIMATE;
   for (let way = 0; way < WAYS; way++) {
-    const made = decisions(bytes, instructions, cheapestSteps(bytes, copies, prices));
-    const digits = digitsOf(made);
-    if (!shortest || digits.length < shortest.length) shortest = digits;
-    prices = pricesOf(made, bytes, instructions);
+    const made = decisions(all, from, instructions, cheapestSteps(all, from, copies, prices));
+    const encoded = digitsOf(made, earlier.learnt);
+    if (!shortest || encoded.digits.length < shortest.digits.length) shortest = encoded;
+    prices = pricesOf(made, all, instructions);
   }
-  return shortest;
+  return { ...shortest, bytes: all };
 }
 
-function digitsOf(made) {
+function digitsOf(made, earlier) {
   const { write, end } = digits();
-  const learnt = new Map();
+  const learnt = new Map(earlier);
   for (const { place, answer } of made) {
     const { expected, seen } = learnt.get(place) ?? { expected: 2048, seen: 0 };
     write(expected, answer);
     const change = ((answer ? 4072 : 24) - expected) >> (32 - Math.clz32(seen + 1));
     learnt.set(place, { expected: expected + change, seen: Math.min(seen + 1, 7) });
   }
-  return end();
+  return { digits: end(), learnt };
 }
 
 /** Bits that steps take if each decision costs what it did on average at its place. */
@@ -81,8 +93,8 @@ function pricesOf(made, bytes, instructions) {
   };
 }
 
-/** The cheapest steps { length, distance } from begin to end; of distance 0 for a byte of its own. */
-function cheapestSteps(bytes, copies, prices) {
+/** The cheapest steps { length, distance } to the end; of distance 0 for a byte of its own. */
+function cheapestSteps(bytes, from, copies, prices) {
   const ways = Array.from({ length: bytes.length + 1 }, () => ({
     price: Infinity,
     length: 0,
@@ -90,8 +102,8 @@ function cheapestSteps(bytes, copies, prices) {
     last: 0,
     copied: 0,
   }));
-  ways[0].price = 0;
-  for (let at = 0; at < bytes.length; at++) {
+  ways[from].price = 0;
+  for (let at = from; at < bytes.length; at++) {
     const { price, last, copied } = ways[at];
     const offer = (length, distance, more) => {
       const way = ways[at + length];
@@ -103,13 +115,13 @@ function cheapestSteps(bytes, copies, prices) {
     for (const length of lengths(1, last && same(bytes, at, at - last))) {
       offer(length, last, prices.copyAgain(at, length, last, copied));
     }
-    for (const { distance, from, to } of copies[at]) {
-      for (const length of lengths(from, to))
+    for (const { distance, shortest, longest } of copies[at]) {
+      for (const length of lengths(shortest, longest))
         offer(length, distance, prices.copy(at, length, distance, copied));
     }
   }
   const steps = [];
-  for (let at = bytes.length; at > 0; at -= ways[at].length) steps.push(ways[at]);
+  for (let at = bytes.length; at > from; at -= ways[at].length) steps.push(ways[at]);
   return steps.reverse();
 }
 
@@ -118,11 +130,12 @@ function* lengths(from, to) {
   if (to >= from) yield to;
 }
 
-/** For every place, the lengths that can be copied there, each from the nearest place: { distance, from, to }. */
-function copiesOf(bytes) {
+/** For every place, the lengths that can be copied there, each from the nearest place: { distance, shortest, longest }. */
+function copiesOf(bytes, from) {
   const earlier = earlierPlaces(bytes);
   return Array.from(bytes, (_, at) => {
     const copies = [];
+    if (at < from) return copies;
     let longest = 2;
     for (
       let place = earlier[at], looked = 0;
@@ -130,7 +143,7 @@ function copiesOf(bytes) {
       place = earlier[place], looked++
     ) {
       const length = same(bytes, at, place);
-      if (length > longest) copies.push({ distance: at - place, from: longest + 1, to: length });
+      if (length > longest) copies.push({ distance: at - place, shortest: longest + 1, longest: length });
       longest = Math.max(longest, length);
     }
     return copies;
@@ -161,10 +174,10 @@ const NUMBERS = 2048;
 const BYTES = 4 * NUMBERS;
 
 /** The decisions of the decoder in its order, each with the place of its probability: mirrors it line by line. */
-function decisions(bytes, instructions, steps) {
+function decisions(bytes, from, instructions, steps) {
   const made = [];
   const decide = (place, answer) => made.push({ place, answer });
-  let at = 0;
+  let at = from;
   let last = 0;
   let copied = 0;
   for (const { length, distance } of steps) {
@@ -188,7 +201,7 @@ function decisions(bytes, instructions, steps) {
 
 function decideNumber(kind, value, decide) {
   const size = 31 - Math.clz32(value);
-  for (let bit = 4; bit > 0; bit--) decide(kind + ((16 + size) >> bit), (size >> (bit - 1)) & 1);
+  for (let bit = 5; bit > 0; bit--) decide(kind + ((32 + size) >> bit), (size >> (bit - 1)) & 1);
   for (let bit = size; bit > 0; bit--) {
     const upper = value >> bit;
     decide(kind + 64 * size + (upper < 16 ? 16 + upper : 32 + bit), (value >> (bit - 1)) & 1);
@@ -201,10 +214,11 @@ function decideByte(place, byte, decide) {
 }
 
 /** For every byte the place of what is learnt of the instruction it belongs to, and of the operand it is. */
-function instructionsOf(bytes) {
+function instructionsOf(bytes, from) {
   let opcode = 0;
   let left = 0;
-  return Array.from(bytes, (byte) => {
+  return Array.from(bytes, (byte, at) => {
+    if (at === from) opcode = left = 0;
     const place = BYTES + ((4 * opcode + left) << 8);
     if (left === 0) {
       opcode = byte;

@@ -6,29 +6,44 @@ import { decoder } from '../build/range-decoder.js';
 /** What assembly/range-decoder.ts exports. */
 interface Decoder {
   readonly memory: WebAssembly.Memory;
-  /** Address at which it looks for what is encoded. */
+  /** Address from which on the memory is free. */
   readonly start: () => number;
-  readonly decode: (target: number, length: number) => void;
+  readonly decode: (from: number, target: number, length: number) => void;
 }
 
 type Place = readonly [from: number, to: number];
 
+/** What a text continues: that of another pack, and how many bytes it stands for. */
+interface Earlier {
+  readonly encoded: string;
+  readonly length: number;
+}
+
 /** The builds of a pack, decoded when they are asked for. */
-export function embedded(encoded: string, places: { readonly simd: Place; readonly relaxed: Place }) {
+export function embedded(
+  encoded: string,
+  places: { readonly simd: Place; readonly relaxed: Place },
+  earlier: Earlier = { encoded: '', length: 0 },
+) {
   return {
-    simd: () => decode(encoded, places.simd),
-    relaxed: () => decode(encoded, places.relaxed),
+    simd: () => decode(encoded, places.simd, earlier),
+    relaxed: () => decode(encoded, places.relaxed, earlier),
   };
 }
 
-function decode(encoded: string, [from, to]: Place): Uint8Array<ArrayBuffer> {
+function decode(encoded: string, [from, to]: Place, earlier: Earlier): Uint8Array<ArrayBuffer> {
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytesOf(decoder)));
   const { memory, start, decode } = exports as unknown as Decoder;
+  const first = bytesOf(earlier.encoded);
   const content = bytesOf(encoded);
-  const target = start() + content.length;
-  new Uint8Array(memory.buffer).set(content, start());
-  decode(target, to);
-  return new Uint8Array(memory.buffer.slice(target + from, target + to));
+  const second = start() + first.length;
+  const target = second + content.length;
+  const bytes = new Uint8Array(memory.buffer);
+  bytes.set(first, start());
+  bytes.set(content, second);
+  decode(start(), target, earlier.length);
+  decode(second, target + earlier.length, to);
+  return bytes.slice(target + earlier.length + from, target + earlier.length + to);
 }
 
 function bytesOf(base64: string): Uint8Array<ArrayBuffer> {

@@ -55,7 +55,7 @@ export interface LoadModelOptions {
   readonly onProgress?: ((progress: { readonly done: number; readonly total: number }) => void) | undefined;
 }
 
-const LOAD_NAMES = {
+export const LOAD_NAMES = {
   config: 1,
   weights: 1,
   folder: 1,
@@ -119,6 +119,7 @@ export async function loadModel(options: LoadModelOptions): Promise<Model> {
     checkRuntime(runtime);
     await runtime.load(pack);
     options.signal?.throwIfAborted();
+    runtime.linearMemory.makeRoom(plan.parameters.room);
     const { built, parameters } = build(plan, runtime);
     model = new Model(parameters, plan.description, { ...built, ownsRuntime });
     model.leftAside = parameters.check(plan.tensors);
@@ -162,8 +163,15 @@ async function planModel(options: LoadModelOptions): Promise<Plan> {
   if (leftOver !== 'error' && leftOver !== 'ignore')
     throw invalidArgument('leftOver', "'error' or 'ignore'", leftOver);
   const { config, weights, modules, generationConfig } = await filesOf(options);
+  if (!Array.isArray(ignoreSettings) || ignoreSettings.some((name) => typeof name !== 'string'))
+    throw invalidArgument('ignoreSettings', 'a list of names', ignoreSettings);
   const reader = new ConfigReader(config, ignoreSettings);
   const families = options.families ?? (await import('./families/all.js')).allFamilies;
+  if (
+    !Array.isArray(families) ||
+    families.some((each: Partial<Family> | null) => typeof each?.describe !== 'function')
+  )
+    throw invalidArgument('families', 'a list of families', families);
   const family = findFamily(reader, families);
   const sentence = modules && readModules(modules);
   const opened = await openAll(weights, modules, options);

@@ -441,7 +441,11 @@ export class Model extends Disposable {
   }
 }
 
-const modelOperation: Operation<[model: Model, inputs: ModelInputs], ModelForwardOptions, ModelOutput> = {
+export const modelOperation: Operation<
+  [model: Model, inputs: ModelInputs],
+  ModelForwardOptions,
+  ModelOutput
+> = {
   inputs: ['model', 'inputs'],
   options: FORWARD_NAMES,
   runtime: ([model]) => checkInstance('model', model, Model).runtime,

@@ -69,9 +69,9 @@ export async function modelCalls(
     'up.bias': floats(12),
     'down.weight': floats(8, 12),
     'down.bias': floats(8),
-  } as never);
+  });
   const norm = new models.LayerNorm(runtime, { channels: 8 });
-  norm.load({ weight: floats(8), bias: floats(8) } as never);
+  norm.load({ weight: floats(8), bias: floats(8) });
   const embedding = new models.Embedding(runtime, {
     vocabulary: 9,
     embedDim: 4,
@@ -95,14 +95,7 @@ export async function modelCalls(
     ],
     embedding: [
       models.embedding,
-      [
-        [
-          [1, 2],
-          [3, 0],
-        ],
-        floats(5, 4),
-        { factor: 2, runtime },
-      ],
+      [{ data: [1, 2, 3, 0], shape: [2, 2] }, floats(5, 4), { factor: 2, runtime }],
     ],
     convolution: [
       models.convolution,
@@ -199,7 +192,10 @@ export async function modelCalls(
         },
       ],
     ],
-    Transformer: [(options) => new models.Transformer(runtime, options), [{ ...sizes, layers: 2 }]],
+    Transformer: [
+      (options) => new models.Transformer(runtime, options),
+      [{ ...sizes, numLayers: 2, finalNorm: true }],
+    ],
     'block.forward': [
       block.forward.bind(block),
       [

@@ -42,7 +42,7 @@ export interface GenerateOptions extends SamplingOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-const GENERATE_NAMES = /* @__PURE__ */ Object.assign(
+export const GENERATE_NAMES = /* @__PURE__ */ Object.assign(
   {
     maxNewTokens: 1,
     stopTokens: 1,
@@ -130,13 +130,16 @@ class Batch {
   #context: Context | undefined;
 
   constructor(model: Model, prompts: number[][], context: Context | undefined, options: GenerateOptions) {
-    const { stopTokens, stopSequences = [], prefix, storage } = options;
+    const { stopTokens, prefix, storage } = options;
+    const stopSequences: unknown = options.stopSequences ?? [];
     this.#model = model;
     this.#options = options;
+    if (!Array.isArray(stopSequences))
+      throw invalidArgument('stopSequences', 'a list of lists of tokens', stopSequences);
     const ends = stopTokens && integers('stopTokens', stopTokens, 0, 2 ** 31 - 1);
     this.#stopTokens = new Set(ends ?? model.generationDefaults.endTokenIds);
     this.#stopSequences = stopSequences.map((sequence, i) =>
-      integers(`stopSequences[${i}]`, sequence, 0, 2 ** 31 - 1),
+      integers(`stopSequences[${i}]`, sequence as IntegerList, 0, 2 ** 31 - 1),
     );
     this.#most = model.decoder.description.maxLength ?? Infinity;
     const held = prefix?.lengths()[0] ?? 0;
