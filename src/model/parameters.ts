@@ -172,10 +172,11 @@ export class Parameters {
   /**
    * Compares what is read with what there is.
    *
+   * @param isLeftOver which of the tensors that nothing reads should not be there
    * @returns names of tensors that nothing reads
-   * @throws AttentionError INVALID_FILE that lists all that is missing, has another shape or is no float
+   * @throws AttentionError INVALID_FILE that lists all that is missing, has another shape, is no float or is left over
    */
-  check(tensors: ReadonlyMap<string, TensorEntry>): string[] {
+  check(tensors: ReadonlyMap<string, TensorEntry>, isLeftOver?: (name: string) => boolean): string[] {
     const wrong: string[] = [];
     for (const [name, slots] of this.#slots) {
       const entry = tensors.get(name);
@@ -190,9 +191,13 @@ export class Parameters {
         wrong.push(`${name} has elements of type ${entry.dtype} in place of F32, F16 or BF16`);
       else this.#dtypes.set(name, entry.dtype);
     }
+    const unread = [...tensors.keys()].filter((name) => !this.#slots.has(name));
+    const leftOver = isLeftOver ? unread.filter(isLeftOver) : [];
+    if (leftOver.length > 0)
+      wrong.push(`the model has no use for ${leftOver.join(', ')}; { leftOver: 'ignore' } leaves them aside`);
     if (wrong.length > 0) throw mismatch('weights', wrong);
     if (this.#runtime) for (const [name, slots] of this.#slots) if (!tensors.has(name)) fillAbsent(slots);
-    return [...tensors.keys()].filter((name) => !this.#slots.has(name));
+    return unread;
   }
 
   /** Writes elements of a tensor to wherever it belongs, some rows at a time, so that little memory is needed besides. */

@@ -93,7 +93,7 @@ export class Embedding extends Layer {
           : { table: table('positions.', positions), offset: 0, count: 'index' },
       norm: norm ? describeNorm('norm.', 'layer', embedDim, epsilon) : undefined,
     };
-    this.#embedding = new TokenEmbedding(this.parameters, this.#input);
+    this.#embedding = this.reserve((parameters) => new TokenEmbedding(parameters, this.#input));
     this.#channels = embedDim;
   }
 

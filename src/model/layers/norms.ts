@@ -32,7 +32,9 @@ abstract class NormLayer extends RowLayer {
     checkInteger('channels', channels, 1, 2 ** 24);
     if (!(Number.isFinite(epsilon) && epsilon >= 0))
       throw invalidArgument('epsilon', 'a finite number >= 0', epsilon);
-    this.#norm = new Norm(this.parameters, describeNorm('', kind, channels, epsilon));
+    this.#norm = this.reserve(
+      (parameters) => new Norm(parameters, describeNorm('', kind, channels, epsilon)),
+    );
   }
 
   /** @internal */

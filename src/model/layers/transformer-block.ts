@@ -255,7 +255,9 @@ export class TransformerBlock extends BlockLayer {
   /** @throws AttentionError INVALID_ARGUMENT for sizes that do not fit each other */
   constructor(runtime: Runtime, options: TransformerBlockOptions) {
     super(runtime, options);
-    this.blocks = [new Block(this.parameters, describeBlock('', options), this.rotations)];
+    this.blocks = this.reserve((parameters) => [
+      new Block(parameters, describeBlock('', options), this.rotations),
+    ]);
   }
 }
 
@@ -287,16 +289,18 @@ export const TRANSFORMER_NAMES = /* @__PURE__ */ Object.assign(
 export class Transformer extends BlockLayer {
   /** @throws AttentionError INVALID_ARGUMENT for sizes that do not fit each other */
   constructor(runtime: Runtime, options: TransformerOptions) {
+    checkOptions(options, TRANSFORMER_NAMES);
     const { numLayers, finalNorm, ...block } = options;
     super(runtime, block);
-    checkOptions(options, TRANSFORMER_NAMES);
     checkInteger('numLayers', numLayers, 1, 65536);
     const { norm = 'layer', normPlacement = 'before', embedDim, epsilon = 1e-5 } = block;
-    this.blocks = Array.from(
-      { length: numLayers },
-      (_, i) => new Block(this.parameters, describeBlock(`layers.${i}.`, block), this.rotations),
-    );
-    if (finalNorm ?? (normPlacement === 'before' || normPlacement === 'around'))
-      this.norm = new Norm(this.parameters, describeNorm('norm.', norm, embedDim, epsilon));
+    this.reserve((parameters) => {
+      this.blocks = Array.from(
+        { length: numLayers },
+        (_, i) => new Block(parameters, describeBlock(`layers.${i}.`, block), this.rotations),
+      );
+      if (finalNorm ?? (normPlacement === 'before' || normPlacement === 'around'))
+        this.norm = new Norm(parameters, describeNorm('norm.', norm, embedDim, epsilon));
+    });
   }
 }
