@@ -1,7 +1,7 @@
 // src/ -> dist/. What entries share is in core, so that a program never holds two copies of a class: slim is its public part,
 // index and the entries of other packs add their kernels. Those come embedded (embedded-<pack>), or, by the conditions `workerd`
-// and `edge-light`, as modules imported from their files (imported-<pack>). worker-runtime holds the script of its worker, in
-// which all of it is once more.
+// and `edge-light`, as modules imported from their files (imported-<pack>). worker-runtime and model-worker-runtime hold the
+// scripts of their workers, in which all of it is once more.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, relative, resolve } from 'node:path';
@@ -38,7 +38,8 @@ const minify = () =>
     ecma: 2020,
     keep_classnames: true,
     compress: { passes: 2, inline: false, reduce_funcs: false },
-    format: { preserve_annotations: true, comments: /^!/ },
+    // Short lines: Node prints the line that threw what nobody caught.
+    format: { max_line_len: 200, preserve_annotations: true, comments: /^!/ },
   });
 
 /**
@@ -141,7 +142,7 @@ const inlineWorker = (files = {}) => {
       if (!id.endsWith(marker)) return null;
       const entry = id.slice(1, -marker.length);
       const bundle = await rollup({ input: entry, onwarn, plugins: plugins() });
-      const { output } = await bundle.generate({ format: 'iife' });
+      const { output } = await bundle.generate({ format: 'iife', inlineDynamicImports: true });
       await bundle.close();
       sources.set(basename(entry, '.ts'), output[0].code);
       return `export default ${JSON.stringify(output[0].code)};`;
@@ -292,16 +293,20 @@ const modules = (input, workers, more = []) => ({
   })),
 });
 
-/** The types that a worker runtime has in common with a runtime are those of slim. */
-const slimTypes = () => ({
-  name: 'slim-types',
-  resolveId: (source) => (source === '../index.js' ? { id: './slim.mjs', external: true } : null),
+/** The types that worker runtimes have in common with a runtime are those of slim, and those of models are the model entry's. */
+const typesOfEntries = () => ({
+  name: 'types-of-entries',
+  resolveId: (source) => {
+    if (/^(\.\.\/)+index\.js$/.test(source)) return { id: './slim.mjs', external: true };
+    return /^(\.\.\/)+model\//.test(source) ? { id: './model.mjs', external: true } : null;
+  },
 });
 
-/** Types of all entries are in one file: a program that uses one of them downloads none. */
-const typesFileOf = (id) => (Object.values(entries).includes(relative('.', id)) ? undefined : 'core');
+/** Types of entries that belong together are in one file: a program that uses one of them downloads none. */
+const typesFileOf = (input, name) => (id) =>
+  Object.values(input).includes(relative('.', id)) ? undefined : name;
 
-const types = (input, more = []) => ({
+const types = (input, shared, more = []) => ({
   input,
   onwarn,
   plugins: [...more, dts({ compilerOptions: { stripInternal: true } }), publicTypes(), typesOfBothKinds()],
@@ -310,18 +315,20 @@ const types = (input, more = []) => ({
       dir: 'dist',
       format: 'es',
       entryFileNames: '[name].d.mts',
-      chunkFileNames: 'core.d.mts',
+      chunkFileNames: `${shared}.d.mts`,
       minifyInternalExports: false,
-      ...(input === entries && { manualChunks: typesFileOf }),
+      manualChunks: typesFileOf(input, shared),
     },
   ],
 });
 
 const workerRuntime = { 'worker-runtime': 'src/worker/index.ts' };
+const modelWorkerRuntime = { 'model-worker-runtime': 'src/worker/model/index.ts' };
 
 export default [
   modules(entries, { thread: 'thread.js' }, [familiesTogether(), wasmFiles(), edgeEntries()]),
   modules(workerRuntime, { worker: 'worker.mjs' }),
-  types(entries),
-  types(workerRuntime, [slimTypes()]),
+  modules(modelWorkerRuntime, { worker: 'model-worker.mjs' }),
+  types(entries, 'core'),
+  types({ ...workerRuntime, ...modelWorkerRuntime }, 'worker-core', [typesOfEntries()]),
 ];

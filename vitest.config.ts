@@ -9,6 +9,7 @@ export default defineConfig({
       'wasm-attention': 'index',
       'wasm-attention/benchmark': 'benchmark',
       'wasm-attention/model': 'model',
+      'wasm-attention/model-worker-runtime': 'model-worker-runtime',
       'wasm-attention/slim': 'slim',
       'wasm-attention/worker-runtime': 'worker-runtime',
     }).map(([name, file]) => ({
@@ -23,6 +24,6 @@ export default defineConfig({
     testTimeout: 300_000,
     hookTimeout: 120_000,
     expect: { poll: { timeout: 30_000 } },
-    server: { deps: { external: [/\/dist\/(benchmark|index|model|slim|worker-runtime)\.mjs$/] } }, // loaded by Node itself, untransformed
+    server: { deps: { external: [/\/dist\/(benchmark|index|model|model-worker-runtime|slim|worker-runtime)\.mjs$/] } }, // loaded by Node itself, untransformed
   },
 });

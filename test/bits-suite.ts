@@ -3,9 +3,11 @@
 // caller brings it, however it was loaded.
 
 import type { ScaledDotProductAttentionOptions, Tensor } from 'wasm-attention';
+import { modelBits } from './bits-models.js';
 import { Random } from './reference/random.js';
 
-type Library = typeof import('wasm-attention');
+/** The package, and its entry `model`. */
+type Library = typeof import('wasm-attention') & typeof import('wasm-attention/model');
 
 /** FNV-1a over the bytes. */
 function hash(data: ArrayBufferView): string {
@@ -119,6 +121,7 @@ export async function bits(library: Library): Promise<Record<string, string>> {
   }
 
   runtime.dispose();
+  await modelBits(library, random, record);
   return hashes;
 }
 
@@ -139,7 +142,7 @@ export interface Outcome {
 /**
  * A layer on a runtime with two threads if it can have them, which then load another pack and use it; then the suite.
  *
- * @param library the package, and its entry `benchmark`
+ * @param library the package, and its entries `model` and `benchmark`
  */
 export async function run(library: Library & typeof import('wasm-attention/benchmark')): Promise<Outcome> {
   const start = performance.now();

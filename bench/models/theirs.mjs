@@ -11,7 +11,7 @@ export async function importRuntime() {
   return library;
 }
 
-export const SESSION_OPTIONS = /** @type {const} */ ({
+const SESSION_OPTIONS = /** @type {const} */ ({
   executionProviders: ['wasm'],
   graphOptimizationLevel: 'all',
   logSeverityLevel: 3,

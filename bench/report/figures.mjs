@@ -12,6 +12,7 @@ import { inWords, peerInWords, phrase, shortReason } from '../suite/words.mjs';
 import { digits, percent } from '../tables.mjs';
 import { enginesBlocks } from './document.mjs';
 import { formatBlock } from './markdown.mjs';
+import { modelsSection, readModels } from './models.mjs';
 import { readResults } from './results.mjs';
 
 /** @typedef {import('../suite/result.mjs').ResultFile} ResultFile */
@@ -127,8 +128,14 @@ function otherEngine(run) {
   return [`In ${engineOf(run)}${only} ${RIVAL} takes ${parts.join(', ')}.`];
 }
 
-/** What is in docs/figures.md. @param {readonly Run[]} runs @returns {string} Markdown */
-export function figuresPage(runs) {
+/**
+ * What is in docs/figures.md.
+ *
+ * @param {readonly Run[]} runs
+ * @param {import('./models.mjs').ModelFile} [models]
+ * @returns {string} Markdown
+ */
+export function figuresPage(runs, models) {
   const compared = runs.filter(({ file }) => peersOf(file).length > 0);
   return [
     '# Figures',
@@ -143,6 +150,7 @@ export function figuresPage(runs) {
 - A \\* marks a spread above ${percent(WIDE_SPREAD)} over the rounds: too wide to conclude from.`,
     'Times compare within one table only.',
     ...compared.flatMap(runTables),
+    ...(models ? modelsSection(models) : []),
     '## All engines',
     ...enginesBlocks(runs.filter(({ file }) => !file.missing)).flatMap(formatBlock),
   ].join('\n\n');
@@ -240,9 +248,10 @@ export const readRuns = (folder) =>
  * Both pages as they should be.
  *
  * @param {readonly Run[]} runs
+ * @param {import('./models.mjs').ModelFile} [models]
  * @returns {Promise<Record<string, string>>} contents by path
  */
-export async function formatPages(runs) {
+export async function formatPages(runs, models) {
   const readme = root('README.md');
   const page = root('docs/figures.md');
   const tidy = async (/** @type {string} */ text, /** @type {string} */ path) =>
@@ -252,15 +261,17 @@ export async function formatPages(runs) {
       insertFigures(readFileSync(readme, 'utf8'), readmeFigures(runs), speedLine(runs)),
       readme,
     ),
-    [page]: await tidy(figuresPage(runs), page),
+    [page]: await tidy(figuresPage(runs, models), page),
   };
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   try {
-    const runs = readRuns(process.argv[2] ?? root('bench/results'));
+    const folder = process.argv[2] ?? root('bench/results');
+    const runs = readRuns(folder);
+    const models = readModels(folder);
     if (runs.length === 0) throw new Error('there are no result files');
-    for (const [path, text] of Object.entries(await formatPages(runs))) writeFileSync(path, text);
+    for (const [path, text] of Object.entries(await formatPages(runs, models))) writeFileSync(path, text);
   } catch (error) {
     console.error(`bench:figures: ${/** @type {Error} */ (error).message}`);
     process.exitCode = 2;

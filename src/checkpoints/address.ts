@@ -282,7 +282,7 @@ function versionOf(headers: Headers): string {
   return (headers.get('ETag') ?? headers.get('Last-Modified') ?? '').replace(/^W\//, '');
 }
 
-function resolveAddress(address: string | URL): URL {
+export function resolveAddress(address: string | URL): URL {
   try {
     return new URL(address, globalThis.location?.href);
   } catch {

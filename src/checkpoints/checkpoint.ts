@@ -32,6 +32,7 @@ const OPTION_NAMES = { signal: 1, fetch: 1, cache: 1, onProgress: 1 } satisfies 
 export interface CheckpointTensor {
   /** As the format calls it: 'F32', 'F16', 'BF16', ... */
   readonly dtype: string;
+  /** From the outermost axis to the innermost; empty of a scalar. */
   readonly shape: readonly number[];
   /** How many bytes its values have. */
   readonly bytes: number;
@@ -39,7 +40,9 @@ export interface CheckpointTensor {
 
 /** Some rows of a tensor. */
 export interface Piece {
+  /** Of the tensor. */
   readonly name: string;
+  /** As the format calls it. */
   readonly dtype: string;
   /** The first element, counted from the tensor's first. */
   readonly from: number;
@@ -55,6 +58,12 @@ export interface CheckpointContents {
   readonly metadata: Readonly<Record<string, string>>;
   /** Bytes of all values. */
   readonly totalBytes: number;
+}
+
+/** What `inspectCheckpoint` tells. */
+export interface CheckpointSummary extends CheckpointContents {
+  /** Elements of all tensors. */
+  readonly parameters: number;
 }
 
 /** A checkpoint whose headers were read. */
@@ -123,7 +132,6 @@ export async function openCheckpoint(weights: Weights, options: CheckpointOption
 /**
  * What the headers of a checkpoint say, before anything else is downloaded: names, dtypes, shapes and bytes of its tensors.
  *
- * @returns with `parameters`, the number of all elements
  * @throws as `openCheckpoint` does
  *
  * @example
@@ -136,7 +144,7 @@ export async function openCheckpoint(weights: Weights, options: CheckpointOption
 export async function inspectCheckpoint(
   weights: Weights,
   options: AddressOptions = {},
-): Promise<CheckpointContents & { readonly parameters: number }> {
+): Promise<CheckpointSummary> {
   const checkpoint = await openCheckpoint(weights, options);
   await checkpoint.close();
   const { tensors, metadata, totalBytes } = checkpoint;

@@ -24,6 +24,7 @@ export interface TensorToWrite {
 export type TensorsToWrite =
   Readonly<Record<string, TensorToWrite>> | Iterable<readonly [name: string, tensor: TensorToWrite]>;
 
+/** Options of writing. */
 export interface WriteOptions {
   /** Texts by key, for `__metadata__`, such as `{ format: 'pt' }`. Default: none. */
   readonly metadata?: Readonly<Record<string, string>> | undefined;
@@ -41,7 +42,7 @@ const WIDTHS: Readonly<Record<string, number>> = { F32: 4, F16: 2, BF16: 2 };
 const ALIGNMENT = 8;
 
 /**
- * A safetensors file in memory: `safetensorsChunks` put together.
+ * A safetensors file in memory: {@link safetensorsChunks} put together.
  *
  * @example
  * ```js

@@ -33,6 +33,19 @@ type Settings = Readonly<Record<string, unknown>>;
 /**
  * Reads a config. `null` counts as absent. Of names with `|` between them, which are one setting under several names, the first that
  * is there is read; another with another value is an error.
+ *
+ * @example
+ * ```js
+ * const family = {
+ *   modelTypes: ['my_llama'],
+ *   describe(config, names) {
+ *     config.skip('trained_on'); // changes no result
+ *     return llama.describe(config, names);
+ *   },
+ * };
+ * const model = await loadModel({ ...myLlama, families: [family] }); // config, weights, runtime
+ * model.parameterCount > 0; // true
+ * ```
  */
 export class ConfigReader {
   readonly #settings: Settings;
@@ -83,6 +96,7 @@ export class ConfigReader {
     return this.has(name) || (fallback !== undefined && !isNull) ? this.number(name, fallback) : undefined;
   }
 
+  /** True or false. Without a fallback it has to be there. */
   boolean(names: string, fallback?: boolean): boolean {
     return this.#checked(names, fallback, 'true or false', (value) => typeof value === 'boolean');
   }

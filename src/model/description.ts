@@ -6,8 +6,9 @@
 
 import type { ActivationName } from '../ops/activations/names.js';
 import type { RotaryOptions } from '../ops/rotary/rotary.js';
+import type { ConfigReader } from './config.js';
 
-export type { ActivationName };
+export type { ActivationName, ConfigReader };
 
 /** A tensor of a checkpoint, or some of its rows. */
 export interface Source {
@@ -27,8 +28,11 @@ export interface Source {
 
 /** y = x W^T + b, where W may be several tensors, one below the other. */
 export interface MatrixDescription {
+  /** Columns of W. */
   readonly inFeatures: number;
+  /** Rows of W, of all parts together. */
   readonly outFeatures: number;
+  /** The tensors, from the first output feature to the last. */
   readonly parts: readonly {
     /** [rows, inFeatures], more axes than two flattened from the second on. */
     readonly weight: Source;
@@ -37,10 +41,13 @@ export interface MatrixDescription {
   }[];
 }
 
+/** A norm over channels. */
 export interface NormDescription {
+  /** (x - mean) / deviation, or x / root mean square. */
   readonly kind: 'layer' | 'rms';
   /** Channels that are normalised together. */
   readonly channels: number;
+  /** Added to the variance, or to the mean of the squares. */
   readonly epsilon: number;
   /** [channels]; none: ones. */
   readonly weight?: Source | undefined;
@@ -52,30 +59,47 @@ export interface NormDescription {
 
 /** What the scores of an attention are. */
 export interface ScoreDescription {
+  /** Of queries. */
   readonly heads: number;
+  /** Of keys and values: each serves as many heads of queries. */
   readonly keyValueHeads: number;
   /** Channels per head of queries and keys, and of values. */
   readonly headDim: number;
   /** Default 1 / sqrt(headDim). */
   readonly scale?: number | undefined;
+  /** cap * tanh(score / cap). */
   readonly softcap?: number | undefined;
+  /** Whether a query sees no later key. */
   readonly causal: boolean;
   /** Keys beside the own one that a query sees, on either side. */
-  readonly window?: { readonly left: number; readonly right: number } | undefined;
+  readonly window?:
+    | {
+        /** Keys before it. */
+        readonly left: number;
+        /** Keys after it. */
+        readonly right: number;
+      }
+    | undefined;
+  /** How queries and keys are rotated by their positions. */
   readonly rotary?: RotaryOptions | undefined;
   /** ALiBi with the usual slopes. */
   readonly alibi?: boolean | undefined;
   /** Bucketed relative positions: a table [buckets or more, heads]. */
   readonly relativePositions?:
     | {
+        /** A row for each kind of distance. */
         readonly table: Source;
+        /** Kinds of distances. */
         readonly buckets: number;
+        /** From here on all are of one kind. */
         readonly maxDistance: number;
+        /** Whether later keys have kinds of their own. */
         readonly bidirectional: boolean;
       }
     | undefined;
   /** Norms of queries and keys before the rotation, over each head's channels or over those of all heads together. */
   readonly queryNorm?: NormDescription | undefined;
+  /** The same for keys. */
   readonly keyNorm?: NormDescription | undefined;
 }
 
@@ -88,27 +112,35 @@ export interface SelfAttentionDescription extends ScoreDescription {
    * of head 1 | ...].
    */
   readonly order: 'stacked' | 'perHead';
+  /** From all heads' values to the width of the block. */
   readonly output: MatrixDescription;
 }
 
 /** Attention of tokens over those of an encoder. */
 export interface CrossAttentionDescription extends ScoreDescription {
+  /** Queries of the decoder's tokens. */
   readonly query: MatrixDescription;
   /** [all keys | all values]. */
   readonly keyValue: MatrixDescription;
+  /** From all heads' values to the width of the block. */
   readonly output: MatrixDescription;
 }
 
+/** Two products with an activation between them, or three with a gate. */
 export interface FeedForwardDescription {
   /** down(activation(up x)), or with a gate down(activation(gate x) * up x). */
   readonly activation: ActivationName;
+  /** From the width of the block. */
   readonly up: MatrixDescription;
+  /** What the activation is of, where there is one. */
   readonly gate?: MatrixDescription | undefined;
+  /** Back to the width of the block. */
   readonly down: MatrixDescription;
 }
 
 /** The norms around a sublayer F: x' = after(x + layerScale * inner(F(before(x)))); each may be missing. */
 export interface Placement {
+  /** Of what the sublayer reads. */
   readonly before?: NormDescription | undefined;
   /** On what the sublayer gives, before the residual is added. */
   readonly inner?: NormDescription | undefined;
@@ -120,8 +152,11 @@ export interface Placement {
   readonly residualAfterNorm?: boolean | undefined;
 }
 
+/** A block: attention, in decoders of encoders attention over those, and a feed-forward layer. */
 export interface BlockDescription {
+  /** Over its own tokens. */
   readonly attention: SelfAttentionDescription & Placement;
+  /** Over an encoder's tokens. */
   readonly crossAttention?: (CrossAttentionDescription & Placement) | undefined;
   /** None in models of attention only. */
   readonly feedForward?: (FeedForwardDescription & Placement) | undefined;
@@ -131,6 +166,7 @@ export interface BlockDescription {
 
 /** What enters the first block. */
 export interface TokenInput {
+  /** Token ids. */
   readonly kind: 'tokens';
   /** [vocabulary, channels]. */
   readonly table: Source;
@@ -138,6 +174,7 @@ export interface TokenInput {
   readonly factor?: number | undefined;
   /** [token types, channels]. */
   readonly types?: Source | undefined;
+  /** Learned positions. */
   readonly positions?:
     | {
         /** [positions, channels]. */
@@ -155,15 +192,21 @@ export interface TokenInput {
     | undefined;
   /** For `count: 'padding'`. */
   readonly paddingId?: number | undefined;
+  /** Of the sum. */
   readonly norm?: NormDescription | undefined;
   /** From narrow embeddings to the width of the blocks. */
   readonly projection?: MatrixDescription | undefined;
 }
 
+/** Pictures, cut into patches. */
 export interface PatchInput {
+  /** Patches of pictures. */
   readonly kind: 'patches';
+  /** Rows and columns of a picture. */
   readonly imageSize: readonly [height: number, width: number];
+  /** Rows and columns of a patch. */
   readonly patchSize: readonly [height: number, width: number];
+  /** Of a picture, as a rule 3. */
   readonly channels: number;
   /** [embedDim, channels * patch height * patch width]. */
   readonly projection: MatrixDescription;
@@ -171,33 +214,45 @@ export interface PatchInput {
   readonly first: readonly Source[];
   /** [tokens, embedDim], those before the patches included. */
   readonly positions: Source;
+  /** Before the first block. */
   readonly norm?: NormDescription | undefined;
 }
 
 /** Whisper's: two convolutions over frames, each with GELU, and positions. */
 export interface FrameInput {
+  /** Frames of spectrograms. */
   readonly kind: 'frames';
+  /** Bands of a frame. */
   readonly melBins: number;
+  /** One after the other, along the frames. */
   readonly convolutions: readonly {
     /** [out, in * kernel]. */
     readonly matrix: MatrixDescription;
+    /** Frames that it reads. */
     readonly kernel: number;
+    /** Frames from one place to the next. */
     readonly stride: number;
+    /** Zeros on either side. */
     readonly padding: number;
+    /** Of the result. */
     readonly activation: ActivationName;
   }[];
   /** [frames after the convolutions, embedDim]. */
   readonly positions: Source;
 }
 
+/** What enters the first block, by kind. */
 export type InputDescription = TokenInput | PatchInput | FrameInput;
 
 /** Embedding, blocks and last norm. */
 export interface StackDescription {
+  /** Channels of a token between blocks. */
   readonly embedDim: number;
+  /** How tokens, patches or frames become rows. */
   readonly input: InputDescription;
   /** Blocks whose parameters have the same names share them (ALBERT). */
   readonly blocks: readonly BlockDescription[];
+  /** After the last block. */
   readonly norm?: NormDescription | undefined;
   /** After the last norm, to another width (OPT). */
   readonly projection?: MatrixDescription | undefined;
@@ -216,9 +271,22 @@ export type HeadInput =
   | 'mean' // mean over tokens that are no padding
   | 'firstAndMean'; // the first token beside the mean of those after it (DINOv2)
 
+/** A product with an activation after it, or a norm. */
 export type HeadStep =
-  | { readonly kind: 'matrix'; readonly matrix: MatrixDescription; readonly activation?: ActivationName }
-  | { readonly kind: 'norm'; readonly norm: NormDescription };
+  | {
+      /** A product. */
+      readonly kind: 'matrix';
+      /** What is multiplied with. */
+      readonly matrix: MatrixDescription;
+      /** Of the product; none: the product itself. */
+      readonly activation?: ActivationName;
+    }
+  | {
+      /** A norm. */
+      readonly kind: 'norm';
+      /** Which one. */
+      readonly norm: NormDescription;
+    };
 
 /** Something computed from the last hidden state. */
 export interface HeadDescription {
@@ -232,9 +300,15 @@ export interface HeadDescription {
     | 'distillationLogits'
     | 'features'; // CLIP's textFeatures or visionFeatures
   /** A set of rows, or what an earlier head gave. */
-  readonly of: HeadInput | { readonly head: HeadDescription['name'] };
+  readonly of:
+    | HeadInput
+    | {
+        /** Name of that head. */
+        readonly head: HeadDescription['name'];
+      };
   /** The end token of `end` and `lastEnd`. */
   readonly endTokenId?: number | undefined;
+  /** What is done with the rows, in order. */
   readonly steps: readonly HeadStep[];
   /** Factor on the result of the last matrix. Default 1. */
   readonly factor?: number | undefined;
@@ -244,13 +318,17 @@ export interface HeadDescription {
 
 /** The mean of two heads is the output `logits` (DeiT with its teacher). */
 export interface MeanOfHeads {
+  /** Names of both. */
   readonly meanOf: readonly [HeadDescription['name'], HeadDescription['name']];
 }
 
 /** How generation begins and ends, where the config says. */
 export interface GenerationDefaults {
+  /** Tokens that end a text. */
   readonly endTokenIds: readonly number[];
+  /** What shorter rows are filled up with. */
   readonly paddingId?: number | undefined;
+  /** What the decoder of an encoder begins with. */
   readonly decoderStartId?: number | undefined;
 }
 
@@ -259,41 +337,56 @@ interface CommonDescription {
   readonly family: string;
   /** Names in checkpoints that are no parameters, such as buffers: RegExp on the whole name. */
   readonly buffers?: readonly RegExp[] | undefined;
+  /** Of decoders. */
   readonly generation?: GenerationDefaults | undefined;
 }
 
 /** One stack: encoders, decoders, models of pictures. */
 export interface SingleDescription extends CommonDescription {
+  /** What goes in and comes out: text and states, text and the next token, pictures and states. */
   readonly kind: 'encoder' | 'decoder' | 'vision';
+  /** All there is. */
   readonly stack: StackDescription;
+  /** In the order in which they are computed. */
   readonly heads: readonly HeadDescription[];
+  /** Two heads that make up the logits. */
   readonly logits?: MeanOfHeads | undefined;
 }
 
 /** Encoder and decoder. Heads read the decoder. */
 export interface EncoderDecoderDescription extends CommonDescription {
+  /** Two stacks, of which the second attends to the first. */
   readonly kind: 'encoder-decoder';
+  /** Reads all of its input at once. */
   readonly encoder: StackDescription;
+  /** Goes on token by token. */
   readonly decoder: StackDescription;
+  /** In the order in which they are computed. */
   readonly heads: readonly HeadDescription[];
 }
 
 /** Text and pictures in one space. */
 export interface DualDescription extends CommonDescription {
+  /** Two towers whose outputs are compared. */
   readonly kind: 'dual';
+  /** Of tokens. */
   readonly text: StackDescription;
+  /** Of pictures. */
   readonly vision: StackDescription;
   /** `features` of each. */
   readonly textHeads: readonly HeadDescription[];
+  /** The same of pictures. */
   readonly visionHeads: readonly HeadDescription[];
   /** A scalar; logits are its exponential times the products of normalised features. */
   readonly logitScale: Source;
 }
 
+/** A model, by kind. */
 export type ModelDescription = SingleDescription | EncoderDecoderDescription | DualDescription;
 
 /** What a family sees of a checkpoint while it writes the description: published checkpoints differ in prefixes and heads. */
 export interface CheckpointNames {
+  /** Whether there is a tensor of this name. */
   has(name: string): boolean;
   /** Shape of a tensor; undefined where there is none. */
   shape(name: string): readonly number[] | undefined;
@@ -306,6 +399,3 @@ export interface Family {
   /** Reads every setting of the config that changes the result; those it does not know are refused by name. */
   describe(config: ConfigReader, names: CheckpointNames): ModelDescription;
 }
-
-/** The settings of a config, each of which has to be read: what nobody has read in the end is an error (config.ts). */
-export type ConfigReader = import('./config.js').ConfigReader;

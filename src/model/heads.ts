@@ -74,6 +74,7 @@ export class Head {
   choose(pass: Pass, hidden: Chosen, input: HeadInput, tokens: PooledTokens): Chosen {
     const { channels } = hidden;
     const { batch, length } = pass;
+    if (input !== 'tokens') checkTokens(pass);
     switch (input) {
       case 'tokens':
         return hidden;
@@ -111,11 +112,10 @@ export class Head {
   /** One token of each row. */
   #ends({ batch, length }: Pass, input: 'last' | 'lastEnd' | 'end', tokens: PooledTokens): Int32Array {
     const { endTokenId } = this.#description;
-    const { ids, lengths, mask } = tokens;
+    const { ids } = tokens;
     return Int32Array.from({ length: batch }, (_, b) => {
       const row = b * length;
-      if (input === 'last')
-        return row + (mask ? mask.subarray(row, row + length).lastIndexOf(1) : (lengths?.[b] ?? length) - 1);
+      if (input === 'last') return row + lastToken(tokens, b, length);
       const own = ids!.subarray(row, row + length);
       // CLIP's first tokenizers have the end token as their highest id, and configs that say 2.
       const place =
@@ -129,6 +129,19 @@ export class Head {
       return row + place;
     });
   }
+}
+
+/** The last token of a row that is no padding; the first one where all is. */
+export function lastToken({ mask, lengths }: PooledTokens, b: number, length: number): number {
+  const last = mask
+    ? mask.subarray(b * length, (b + 1) * length).lastIndexOf(1)
+    : (lengths?.[b] ?? length) - 1;
+  return Math.max(0, last);
+}
+
+/** Throws where there is no token to read. */
+export function checkTokens({ batch, length }: Pass): void {
+  if (batch > 0 && length === 0) throw invalidArgument('inputIds', 'at least one token', 'none');
 }
 
 /** Which tokens are meant, [batch, length] floats of 1 and 0; undefined where it is all of them. */

@@ -23,6 +23,7 @@ export type {
   Checkpoint,
   CheckpointContents,
   CheckpointOptions,
+  CheckpointSummary,
   CheckpointTensor,
   Piece,
   Weights,

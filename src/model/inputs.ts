@@ -123,6 +123,8 @@ export interface ReadTokens extends Tokens {
   readonly lengths?: Int32Array | undefined;
   /** 1 for tokens, where padding is elsewhere. */
   readonly mask?: Uint8Array | undefined;
+  /** Whether the caller gave positions. */
+  readonly own: boolean;
   /** Of rotations. */
   readonly rotations: readonly Int32Array[];
 }
@@ -158,6 +160,7 @@ export function readTokens(
     ids,
     types,
     ...padding,
+    own: own !== undefined,
     positions: own ? ownPositions(input, own) : countPositions(input, grid, padding.mask, past),
     rotations: Array.from({ length: batch }, (_, b) =>
       own

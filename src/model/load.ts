@@ -8,7 +8,7 @@ import type { FolderModule } from '../checkpoints/folder.js';
 import type { Files } from '../checkpoints/shards.js';
 import { checkOptions } from '../runtime/checks.js';
 import type { NamesOf } from '../runtime/checks.js';
-import { AttentionError, invalidArgument } from '../runtime/errors.js';
+import { invalidArgument } from '../runtime/errors.js';
 import { checkRuntime } from '../runtime/inputs.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { RuntimeOptions } from '../runtime/runtime-options.js';
@@ -55,7 +55,7 @@ export interface LoadModelOptions {
   readonly onProgress?: ((progress: { readonly done: number; readonly total: number }) => void) | undefined;
 }
 
-const LOAD_NAMES = {
+export const LOAD_NAMES = {
   config: 1,
   weights: 1,
   folder: 1,
@@ -92,6 +92,8 @@ interface Plan {
   /** Every tensor of them. */
   readonly tensors: ReadonlyMap<string, CheckpointTensor>;
   readonly sentence: SentenceDescription | undefined;
+  /** What is read, counted: no memory is behind it. */
+  readonly parameters: Parameters;
 }
 
 /**
@@ -109,27 +111,32 @@ interface Plan {
  */
 export async function loadModel(options: LoadModelOptions): Promise<Model> {
   const plan = await planModel(options);
-  const runtime = options.runtime ?? (await createRuntime({ ...options.runtimeOptions, packs: [pack] }));
   const ownsRuntime = options.runtime === undefined;
+  let runtime = options.runtime;
   let model: Model | undefined;
   try {
+    runtime ??= await createRuntime({ ...options.runtimeOptions, packs: [pack] });
     checkRuntime(runtime);
     await runtime.load(pack);
+    options.signal?.throwIfAborted();
+    runtime.linearMemory.makeRoom(plan.parameters.room);
     const { built, parameters } = build(plan, runtime);
     model = new Model(parameters, plan.description, { ...built, ownsRuntime });
-    model.leftAside = checkTensors(plan, parameters, options);
+    model.leftAside = parameters.check(plan.tensors);
     await fill(plan, parameters, options);
     return model;
   } catch (error) {
     await closeAll(plan.checkpoints);
     model?.dispose();
-    if (ownsRuntime) runtime.dispose();
+    if (ownsRuntime) runtime?.dispose();
     throw error;
   }
 }
 
 /**
  * What a model will take, from its config and the header of its file: nothing else is read.
+ *
+ * @throws as {@link loadModel} does
  *
  * @example
  * ```js
@@ -138,9 +145,8 @@ export async function loadModel(options: LoadModelOptions): Promise<Model> {
  */
 export async function measureModel(options: LoadModelOptions): Promise<ModelSize> {
   const plan = await planModel(options);
-  const { parameters } = build(plan, undefined);
-  checkTensors(plan, parameters, options);
-  for (const checkpoint of plan.checkpoints.values()) await checkpoint.close();
+  const { parameters } = plan;
+  await closeAll(plan.checkpoints);
   let fileBytes = 0;
   for (const name of parameters.names) fileBytes += plan.tensors.get(name)?.bytes ?? 0;
   return {
@@ -159,8 +165,15 @@ async function planModel(options: LoadModelOptions): Promise<Plan> {
   if (leftOver !== 'error' && leftOver !== 'ignore')
     throw invalidArgument('leftOver', "'error' or 'ignore'", leftOver);
   const { config, weights, modules, generationConfig } = await filesOf(options);
+  if (!Array.isArray(ignoreSettings) || ignoreSettings.some((name) => typeof name !== 'string'))
+    throw invalidArgument('ignoreSettings', 'a list of names', ignoreSettings);
   const reader = new ConfigReader(config, ignoreSettings);
   const families = options.families ?? (await import('./families/all.js')).allFamilies;
+  if (
+    !Array.isArray(families) ||
+    families.some((each: Partial<Family> | null) => typeof each?.describe !== 'function')
+  )
+    throw invalidArgument('families', 'a list of families', families);
   const family = findFamily(reader, families);
   const sentence = modules && readModules(modules);
   const opened = await openAll(weights, modules, options);
@@ -172,7 +185,11 @@ async function planModel(options: LoadModelOptions): Promise<Plan> {
     });
     reader.finish();
     const generation = { ...described.generation, ...readGeneration(generationConfig) };
-    return { ...opened, description: { ...described, generation: generation as never }, sentence };
+    const description = { ...described, generation: generation as never };
+    // Sizes are counted and tensors compared before any memory is asked for.
+    const { parameters } = build({ description, sentence }, undefined);
+    checkTensors(description, tensors, parameters, options);
+    return { ...opened, description, sentence, parameters };
   } catch (error) {
     await closeAll(opened.checkpoints);
     throw error;
@@ -242,7 +259,10 @@ async function filesOf(options: LoadModelOptions) {
 }
 
 /** The layers of a description. Heads come first: a matrix can serve as a table, too. */
-function build({ description, sentence }: Plan, runtime: Runtime | undefined) {
+function build(
+  { description, sentence }: Pick<Plan, 'description' | 'sentence'>,
+  runtime: Runtime | undefined,
+) {
   const parameters = new Parameters(runtime);
   try {
     const heads = (list: readonly ConstructorParameters<typeof Head>[1][] = []) =>
@@ -268,25 +288,15 @@ function build({ description, sentence }: Plan, runtime: Runtime | undefined) {
   }
 }
 
-/** Names of tensors that are left aside; throws if there are some that should not be. */
+/** Throws if there are tensors that do not fit, or that should not be there. */
 function checkTensors(
-  { description, tensors }: Plan,
+  { buffers = [] }: ModelDescription,
+  tensors: Plan['tensors'],
   parameters: Parameters,
   { leftOver }: LoadModelOptions,
-): string[] {
-  const leftAside = parameters.check(tensors);
-  const { buffers = [] } = description;
-  const unknown = leftAside.filter((name) => !buffers.some((buffer) => buffer.test(name)));
-  if (unknown.length > 0 && leftOver !== 'ignore') {
-    throw new AttentionError({
-      code: 'INVALID_FILE',
-      argument: 'weights',
-      message:
-        `weights: the model of this config has no use for ${unknown.join(', ')}; ` +
-        `{ leftOver: 'ignore' } leaves them aside`,
-    });
-  }
-  return leftAside;
+): void {
+  const isBuffer = (name: string) => buffers.some((buffer) => buffer.test(name));
+  parameters.check(tensors, (name) => leftOver !== 'ignore' && !isBuffer(name));
 }
 
 /** Reads every tensor once, and lets others have a turn every few milliseconds. */
@@ -301,13 +311,14 @@ async function fill(
       .filter((name) => name.startsWith(prefix))
       .map((name) => name.slice(prefix.length));
     for await (const piece of checkpoint.pieces(names.filter((name) => checkpoint.tensors.has(name)))) {
+      signal?.throwIfAborted();
       parameters.write({ ...piece, name: prefix + piece.name });
       if (performance.now() - turn < SLICE) continue;
       await nextTurn();
-      signal?.throwIfAborted();
       turn = performance.now();
     }
   }
+  signal?.throwIfAborted();
 }
 
 /** Milliseconds between turns of the event loop. */

@@ -293,8 +293,9 @@ export class Model extends Disposable {
     const [encoder, decoder] = this.#stacks as [Stack, Stack];
     const { ran, context } = this.#encode(scope, encoder, namedInputs(given, allowed), {});
     const { batch } = ran.pass;
-    const cache = new KeyValueCache(this.runtime, { ...cacheSizes(decoder, 'crossAttention'), batch });
-    scope.onFailure(() => cache.dispose());
+    const cache = scope.hand(
+      new KeyValueCache(this.runtime, { ...cacheSizes(decoder, 'crossAttention'), batch }),
+    );
     decoder.blocks.forEach((block, layer) => block.cross!.fill(ran.pass, layer, context, cache));
     const mask = context.mask && scope.make(context.mask.shape, 'bool');
     if (mask) scope.copy(context.mask, mask);
@@ -405,14 +406,23 @@ export class Model extends Disposable {
   /** Tokens that a cache holds, of each row. */
   #past(cache: KeyValueCache | undefined): number[] | undefined {
     if (cache === undefined) return undefined;
-    checkInstance('cache', cache, KeyValueCache);
-    const { layers } = cache.layout;
-    const { description } = this;
-    const decodes = description.kind === 'decoder' || description.kind === 'encoder-decoder';
-    if (cache.runtime !== this.runtime || !decodes || layers !== this.decoder.blocks.length) {
-      throw invalidArgument('cache', 'one that createCache() of this model made', cache);
-    }
+    this.checkCache('cache', cache);
     return cache.lengths();
+  }
+
+  /** @internal Throws for a cache that is not of this model's sizes, or elsewhere. */
+  checkCache(argument: string, cache: KeyValueCache): void {
+    const { layout, runtime } = checkInstance(argument, cache, KeyValueCache);
+    const { kind } = this.description;
+    const decodes = kind === 'decoder' || kind === 'encoder-decoder';
+    const { layers, numKeyValueHeads, headDim } = decodes ? cacheSizes(this.decoder, 'attention') : layout;
+    const fits =
+      layout.layers === layers &&
+      layout.numKeyValueHeads === numKeyValueHeads &&
+      layout.headDim === headDim &&
+      layout.valueHeadDim === headDim;
+    if (!fits || !decodes || runtime !== this.runtime)
+      throw invalidArgument(argument, 'one that createCache() of this model made', cache);
   }
 
   /** Frees the weights, and the runtime if `loadModel` made it. Safe to repeat. */
@@ -431,7 +441,11 @@ export class Model extends Disposable {
   }
 }
 
-const modelOperation: Operation<[model: Model, inputs: ModelInputs], ModelForwardOptions, ModelOutput> = {
+export const modelOperation: Operation<
+  [model: Model, inputs: ModelInputs],
+  ModelForwardOptions,
+  ModelOutput
+> = {
   inputs: ['model', 'inputs'],
   options: FORWARD_NAMES,
   runtime: ([model]) => checkInstance('model', model, Model).runtime,

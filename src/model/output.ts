@@ -104,7 +104,8 @@ export class ModelOutput extends Disposable {
   }
 }
 
-function disposeAll(value: object): void {
+/** Frees everything in it that can be freed. */
+export function disposeAll(value: object): void {
   for (const item of Object.values(value)) {
     if (item === null || typeof item !== 'object') continue;
     if (typeof (item as Disposable).dispose === 'function') (item as Disposable).dispose();

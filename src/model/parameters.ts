@@ -12,6 +12,7 @@ import {
   widenElements,
 } from '../ops/linear/packing.js';
 import type { ElementType } from '../ops/linear/packing.js';
+import { ALIGNMENT } from '../runtime/allocator.js';
 import { runInScope } from '../runtime/call.js';
 import type { CallScope } from '../runtime/call-scope.js';
 import { LinearWeights } from '../ops/linear/linear.js';
@@ -163,13 +164,19 @@ export class Parameters {
     return bytes;
   }
 
+  /** Bytes that placing and filling them takes in all. */
+  get room(): number {
+    return this.bytes + ALIGNMENT * this.#slots.size + 2 * CHUNK_BYTES;
+  }
+
   /**
    * Compares what is read with what there is.
    *
+   * @param isLeftOver which of the tensors that nothing reads should not be there
    * @returns names of tensors that nothing reads
-   * @throws AttentionError INVALID_FILE that lists all that is missing, has another shape or is no float
+   * @throws AttentionError INVALID_FILE that lists all that is missing, has another shape, is no float or is left over
    */
-  check(tensors: ReadonlyMap<string, TensorEntry>): string[] {
+  check(tensors: ReadonlyMap<string, TensorEntry>, isLeftOver?: (name: string) => boolean): string[] {
     const wrong: string[] = [];
     for (const [name, slots] of this.#slots) {
       const entry = tensors.get(name);
@@ -184,9 +191,13 @@ export class Parameters {
         wrong.push(`${name} has elements of type ${entry.dtype} in place of F32, F16 or BF16`);
       else this.#dtypes.set(name, entry.dtype);
     }
+    const unread = [...tensors.keys()].filter((name) => !this.#slots.has(name));
+    const leftOver = isLeftOver ? unread.filter(isLeftOver) : [];
+    if (leftOver.length > 0)
+      wrong.push(`the model has no use for ${leftOver.join(', ')}; { leftOver: 'ignore' } leaves them aside`);
     if (wrong.length > 0) throw mismatch('weights', wrong);
     if (this.#runtime) for (const [name, slots] of this.#slots) if (!tensors.has(name)) fillAbsent(slots);
-    return [...tensors.keys()].filter((name) => !this.#slots.has(name));
+    return unread;
   }
 
   /** Writes elements of a tensor to wherever it belongs, some rows at a time, so that little memory is needed besides. */
@@ -194,6 +205,10 @@ export class Parameters {
     const slots = this.#slots.get(name);
     if (!slots) return;
     const type = dtype as ElementType;
+    if (type === 'F32' && slots.every(({ target }) => target.kind === 'floats')) {
+      for (const slot of slots) copyFloats(this.runtime, slot, from, bytes);
+      return;
+    }
     this.#chunked(slots[0]!, bytes, type, (scope, address, first, count) => {
       for (const slot of slots) move(scope, slot, 'in', { address, type, from: from + first, count });
     });
@@ -312,6 +327,30 @@ interface Run {
   readonly count: number;
 }
 
+/** A slot whose elements follow each other. */
+interface FloatSlot {
+  readonly source: Source;
+  readonly target: Slot['target'] & { readonly kind: 'floats' };
+}
+
+/** Elements [begin, end) of a tensor that a run of them has in common with a slot, and where they lie. */
+function commonFloats({ source, target }: FloatSlot, from: number, count: number) {
+  const firstRow = source.from ?? 0;
+  const whole = source.rows === undefined && source.from === undefined;
+  const [least, most] = whole ? [0, sizeOf(source.shape)] : [firstRow, firstRow + rowsOfSource(source)];
+  const begin = Math.max(from, least);
+  const end = Math.min(from + count, most);
+  return { begin, end, place: target.tensor.address + (target.from + begin - least) * 4 };
+}
+
+/** What is float already goes to its place without a stop. */
+function copyFloats({ linearMemory }: Runtime, slot: Slot, from: number, bytes: Uint8Array): void {
+  const { begin, end, place } = commonFloats(slot as FloatSlot, from, bytes.length / 4);
+  if (begin >= end) return;
+  const run = bytes.subarray((begin - from) * 4, (end - from) * 4);
+  new Uint8Array(linearMemory.buffer, place, run.length).set(run);
+}
+
 /** What a run of elements has in common with a slot goes to its place, or comes from there. */
 function move(
   scope: CallScope,
@@ -324,13 +363,9 @@ function move(
   const rows = rowsOfSource(source);
   const size = ELEMENT_BYTES[type];
   if (target.kind === 'floats') {
-    const whole = source.rows === undefined && source.from === undefined;
-    const [least, most] = whole ? [0, sizeOf(shape)] : [firstRow, firstRow + rows];
-    const begin = Math.max(from, least);
-    const end = Math.min(from + count, most);
-    if (begin >= end) return;
-    const place = target.tensor.address + (target.from + begin - least) * 4;
+    const { begin, end, place } = commonFloats({ source, target }, from, count);
     const run = address + (begin - from) * size;
+    if (begin >= end) return;
     if (way === 'in') widenElements(scope, run, type, end - begin, place);
     else narrowElements(scope, place, type, end - begin, run);
     return;

@@ -71,14 +71,18 @@ export function runTokens(scope: CallScope, stack: Stack, call: TokenCall): Ran 
 }
 
 /** Throws where there are more tokens than learned positions. */
-function checkLength({ description }: Stack, { length, positions }: ReadTokens, cached?: CachedKeys): void {
+function checkLength(
+  { description }: Stack,
+  { length, positions, own }: ReadTokens,
+  cached?: CachedKeys,
+): void {
   const { maxLength = Infinity } = description;
   const most = positions.reduce((highest, position) => Math.max(highest, position), -1) + 1;
   if (most <= maxLength) return;
   const held = cached ? `, with the ${most - length} of the cache` : '';
   throw invalidArgument(
-    'inputIds',
-    `at most ${maxLength} tokens, for which the model has positions`,
+    own ? 'positionIds' : 'inputIds',
+    `at most ${maxLength} ${own ? 'positions' : 'tokens, for which the model has positions'}`,
     `${most}${held}`,
   );
 }

@@ -16,7 +16,7 @@ export interface SaveOptions {
   readonly metadata?: Readonly<Record<string, string>> | undefined;
 }
 
-const SAVE_NAMES = { dtype: 1, metadata: 1 } satisfies NamesOf<SaveOptions>;
+export const SAVE_NAMES = { dtype: 1, metadata: 1 } satisfies NamesOf<SaveOptions>;
 const WIDTHS = { F32: 4, F16: 2, BF16: 2 };
 
 /** Bytes that are read back at once. */

@@ -9,7 +9,7 @@ import { runNorm } from '../ops/norms/norm.js';
 import { runMeanPooling } from '../ops/rows/pooling.js';
 import type { Tensor } from '../runtime/tensor.js';
 import type { ActivationName, MatrixDescription } from './description.js';
-import { copyRows, gather, keptTokens } from './heads.js';
+import { checkTokens, copyRows, gather, keptTokens, lastToken } from './heads.js';
 import type { Chosen, PooledTokens } from './heads.js';
 import type { Parameters } from './parameters.js';
 import type { Pass, Rows } from './pass.js';
@@ -59,6 +59,7 @@ export class SentencePooling {
     const { scope, batch, length } = pass;
     const { pooling } = this.#description;
     const { channels } = hidden;
+    checkTokens(pass);
     if (pooling === 'mean') {
       const pooled = pass.buffer('sentence', channels, batch);
       runMeanPooling(scope, hidden, batch, length, channels, keptTokens(pass, tokens), pooled.address);
@@ -68,10 +69,8 @@ export class SentencePooling {
       pass,
       hidden,
       Int32Array.from({ length: batch }, (_, b) => {
-        const { mask, lengths } = tokens;
-        const own = mask?.subarray(b * length, (b + 1) * length);
-        if (pooling === 'first') return b * length + Math.max(0, own?.indexOf(1) ?? 0);
-        return b * length + (own ? own.lastIndexOf(1) : (lengths?.[b] ?? length) - 1);
+        if (pooling === 'last') return b * length + lastToken(tokens, b, length);
+        return b * length + Math.max(0, tokens.mask?.subarray(b * length, (b + 1) * length).indexOf(1) ?? 0);
       }),
     );
   }

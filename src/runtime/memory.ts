@@ -16,6 +16,9 @@ export const MAXIMUM_BYTES = 65536 * PAGE;
 /** Room at the start: enough for small layers without growing. */
 const INITIAL_BYTES = 2 * 1024 * 1024;
 
+/** Small memories grow by no more than that beyond what is needed. */
+const LARGE_STEP = 4 * 1024 * 1024;
+
 /**
  * The stack: for what a call needs only until it returns, where it fits, so that small calls are spared their allocations.
  * Enough for a layer of 64 channels and 64 tokens.
@@ -136,6 +139,11 @@ export class LinearMemory {
     );
   }
 
+  /** Grows at once for what will be allocated part by part, and by no more than that. Throws as `allocate` does. */
+  makeRoom(bytes: number): void {
+    this.free(this.allocate(bytes));
+  }
+
   free(address: number): void {
     this.#allocator!.free(address);
   }
@@ -163,12 +171,16 @@ export class LinearMemory {
     }
   }
 
-  /** Grows by at least a quarter, so that many small requests do not each grow; by less where the limit is near. */
+  /**
+   * Grows by more than is needed, so that many small requests do not each grow: a small memory by a quarter, one that holds a model by
+   * a part of it that hardly counts. By less where the limit is near.
+   */
   #grow(end: number): number {
     this.#notePlaces();
     const present = this.memory.buffer.byteLength;
     const needed = Math.ceil((end + 64 - present) / PAGE);
-    for (const pages of [Math.max(needed, Math.ceil(present / 4 / PAGE)), needed]) {
+    const step = Math.max(Math.min(present / 4, LARGE_STEP), present / 32);
+    for (const pages of [Math.max(needed, Math.ceil(step / PAGE)), needed]) {
       try {
         this.memory.grow(pages);
         this.#grown = { tensors: this.tensors, time: performance.now() };

@@ -7,7 +7,8 @@ import { nextTurn } from '../platform/turns.js';
 import { invalidArgument } from '../runtime/errors.js';
 import { isTensor } from '../runtime/tensor.js';
 import { packError } from './errors.js';
-import { describeHandle, perform, signatures } from './operations.js';
+import { perform, signaturesOf } from './operations.js';
+import type { Repertoire } from './operations.js';
 import { nameOf } from './pack.js';
 import type { Answer, CallRequest, Made, Path, Request } from './protocol.js';
 
@@ -26,6 +27,7 @@ const masks: Record<string, (...given: never[]) => Mask> = makers;
 const MASKS_KEPT = 32;
 
 export class Host {
+  readonly #repertoire: Repertoire;
   readonly #post: Post;
   readonly #handles = new Map<number, Disposable>();
   readonly #numbers = new Map<Disposable, number>();
@@ -33,12 +35,14 @@ export class Host {
   /** Calls in the queue, by number. */
   readonly #waiting = new Set<number>();
   readonly #masks = new Map<number, Mask>();
-  #running: { id: number; abort: AbortController } | undefined;
+  /** What ends the calls that are being run, by number. */
+  readonly #running = new Map<number, AbortController>();
   #busy = false;
   #nextHandle = 1;
   #runtime: Runtime | undefined;
 
-  constructor(post: Post) {
+  constructor(repertoire: Repertoire, post: Post) {
+    this.#repertoire = repertoire;
     this.#post = post;
   }
 
@@ -51,7 +55,8 @@ export class Host {
         break;
       case 'call':
         this.#waiting.add(request.id);
-        this.#enqueue(() => this.#call(request));
+        if (this.#repertoire.actions[request.operation]?.beside) void this.#call(request);
+        else this.#enqueue(() => this.#call(request));
         break;
       case 'abort':
         this.#abort(request.id);
@@ -83,7 +88,9 @@ export class Host {
 
   async #start(options: RuntimeOptions): Promise<void> {
     try {
-      this.#runtime ??= await createRuntime(options);
+      const { packs } = this.#repertoire;
+      this.#runtime ??= await createRuntime({ ...options, packs });
+      const signatures = signaturesOf(this.#repertoire);
       this.#post({ type: 'ready', info: this.#runtime.info, signatures }, []);
     } catch (error) {
       this.#post({ type: 'failed', error: packError(error) }, []);
@@ -94,14 +101,14 @@ export class Host {
     const { id } = request;
     if (!this.#waiting.delete(id)) return; // called off
     const abort = new AbortController();
-    this.#running = { id, abort };
+    this.#running.set(id, abort);
     try {
       const runtime = this.#runtime;
       if (!runtime) throw invalidMessage('type', 'a call before the start');
       const inputs = this.#unpack(request);
       const onProgress = ({ done, total }: Progress) =>
         this.#post({ type: 'progress', id, progress: { done, total } }, []);
-      const result = await perform(request.operation, {
+      const result = await perform(this.#repertoire, request.operation, {
         runtime,
         handles: this.#handles.size,
         inputs: inputs as Record<string, never>,
@@ -112,14 +119,14 @@ export class Host {
     } catch (error) {
       this.#fail(id, error);
     } finally {
-      this.#running = undefined;
+      this.#running.delete(id);
     }
   }
 
   /** What runs ends after its slice; what waits is answered now and passed over later. */
   #abort(id: number): void {
-    const running = this.#running;
-    if (running && running.id === id) running.abort.abort();
+    const running = this.#running.get(id);
+    if (running) running.abort();
     else if (this.#waiting.delete(id)) this.#fail(id, AbortSignal.abort().reason);
   }
 
@@ -167,7 +174,7 @@ export class Host {
     const transfers: ArrayBuffer[] = [];
     const spares = sparesOf(request.inputs);
     const pack = (value: unknown, path: Path): unknown => {
-      const described = describeHandle(value);
+      const described = this.#repertoire.describe(value);
       if (described) {
         made.push({ path, handle: this.#handleOf(value as Disposable), ...described });
         if (isTensor(value) && request.read) {
@@ -176,7 +183,8 @@ export class Host {
         return undefined;
       }
       if (ArrayBuffer.isView(value)) return give(value);
-      if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+      if (typeof value !== 'object' || value === null) return value;
+      if (Array.isArray(value)) return value.map((part, index) => pack(part, [...path, index]));
       return Object.fromEntries(
         Object.entries(value).map(([key, part]) => [key, pack(part, [...path, key])]),
       );

@@ -8,10 +8,9 @@ import { unpackError } from './errors.js';
 import { WorkerHandle } from './handle.js';
 import { packInputs } from './pack.js';
 import { WorkerScope } from './scope.js';
-import type { Answer, HandleKind, Request, Signature } from './protocol.js';
+import type { Answer, Request, Signature } from './protocol.js';
 import { startWorker } from './start.js';
 import type { WorkerLike, WorkerSource } from '../platform/workers.js';
-import inlined from './worker.js?inline';
 
 /** Options of every call. */
 export interface CallOptions extends Omit<AsyncOptions, 'scope'> {
@@ -37,13 +36,9 @@ const CALL_NAMES = {
 type ResultAnswer = Extract<Answer, { type: 'result' }>;
 
 /** Classes of handles, by what they stand for. */
-export type HandleClasses = {
-  readonly [Kind in HandleKind]: new (
-    link: Link,
-    number: number,
-    properties: Record<string, unknown>,
-  ) => WorkerHandle;
-};
+export type HandleClasses = Readonly<
+  Record<string, new (link: Link, number: number, properties: Record<string, unknown>) => WorkerHandle>
+>;
 
 interface Pending {
   readonly resolve: (answer: ResultAnswer) => void;
@@ -67,9 +62,10 @@ export class Link {
     this.#classes = classes;
   }
 
-  /** Starts a worker, and a runtime in it. */
+  /** Starts a worker, by default on the script, and a runtime in it. */
   static async open(
     source: WorkerSource | undefined,
+    script: string,
     options: RuntimeOptions,
     classes: HandleClasses,
   ): Promise<Link> {
@@ -77,7 +73,7 @@ export class Link {
     const link = new Link(classes);
     const started = new Promise<RuntimeInfo>((resolve, reject) => (link.#start = { resolve, reject }));
     started.catch(() => {}); // it may fail before it is waited for
-    link.#worker = await startWorker(source, inlined, {
+    link.#worker = await startWorker(source, script, {
       message: (message) => link.#receive(message as Answer),
       lost: (reason, cause) => link.#lose(reason, cause),
     });
@@ -234,7 +230,7 @@ export class Link {
         key = String(step);
       }
       const known = given.get(handle);
-      const placed = known ?? new this.#classes[kind](this, handle, properties);
+      const placed = known ?? new this.#classes[kind]!(this, handle, properties);
       if (!known && (kind === 'tensor' || kind === 'record')) scope?.add(placed);
       parent[key] = placed;
     }

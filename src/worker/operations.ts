@@ -21,8 +21,9 @@ import { checkInstance } from '../runtime/checks.js';
 import type { Names } from '../runtime/checks.js';
 import { invalidArgument } from '../runtime/errors.js';
 import type { AnyOperation, Operation } from '../runtime/operation.js';
+import type { KernelPack } from '../runtime/packs.js';
 import { isTensor } from '../runtime/tensor.js';
-import type { HandleKind, Signature } from './protocol.js';
+import type { Signature } from './protocol.js';
 
 /** A call as the worker sees it. Whatever the inputs are (hence `never`), the operations of the package check them. */
 export interface Call {
@@ -34,6 +35,18 @@ export interface Call {
   readonly options: never;
   /** Those of asynchronous forms. */
   readonly watched: Pick<AsyncOptions, 'signal' | 'onProgress'>;
+}
+
+/** Everything that a worker knows. */
+export interface Repertoire {
+  /** Operations, by the names of their functions. */
+  readonly operations: Readonly<Record<string, AnyOperation>>;
+  /** What else it does. */
+  readonly actions: Readonly<Record<string, Action>>;
+  /** What its handles say; undefined for what has none. */
+  readonly describe: (value: unknown) => Described | undefined;
+  /** Kernels that it brings beside those of the package. */
+  readonly packs?: readonly KernelPack[];
 }
 
 /** Operations of the package, by the names of their functions. */
@@ -55,11 +68,13 @@ const operations: Readonly<Record<string, AnyOperation>> = {
 };
 
 /** What else a worker does: inputs and options by their names, and how. */
-interface Action extends Signature {
+export interface Action extends Signature {
   readonly run: (call: Call) => unknown;
+  /** True for what waits for others, such as servers: it is begun at once, and no other call waits for it. */
+  readonly beside?: boolean;
 }
 
-function action(inputs: string, run: (call: Call) => unknown, options: Names = {}): Action {
+export function action(inputs: string, run: (call: Call) => unknown, options: Names = {}): Action {
   return { inputs: inputs ? inputs.split(' ') : [], options, run };
 }
 
@@ -114,17 +129,19 @@ const actions: Readonly<Record<string, Action>> = {
 };
 
 /** What the program outside has to know to call them: without `runtime`, which here is the worker's. */
-export const signatures: Readonly<Record<string, Signature>> = Object.fromEntries(
-  Object.entries<Signature>({ ...operations, ...actions }).map(
-    ([
-      name,
-      {
-        inputs,
-        options: { runtime: _, ...options },
-      },
-    ]) => [name, { inputs, options }],
-  ),
-);
+export function signaturesOf({ operations, actions }: Repertoire): Readonly<Record<string, Signature>> {
+  return Object.fromEntries(
+    Object.entries<Signature>({ ...operations, ...actions }).map(
+      ([
+        name,
+        {
+          inputs,
+          options: { runtime: _, ...options },
+        },
+      ]) => [name, { inputs, options }],
+    ),
+  );
+}
 
 function tensorOf(value: unknown): Tensor {
   return checkInstance('tensor', value, Tensor<DataType>);
@@ -139,7 +156,7 @@ function cacheOf(value: unknown): KeyValueCache {
  *
  * @throws AttentionError INVALID_ARGUMENT if there is no such operation
  */
-export function perform(name: unknown, call: Call): unknown {
+export function perform({ operations, actions }: Repertoire, name: unknown, call: Call): unknown {
   if (typeof name === 'string' && Object.hasOwn(operations, name)) {
     const { runtime, inputs, options, watched } = call;
     const operation = operations[name] as unknown as Operation<readonly unknown[], object, unknown>;
@@ -148,17 +165,17 @@ export function perform(name: unknown, call: Call): unknown {
     return callAsync(operation, given, { ...(options as object), ...watched, ...own });
   }
   if (typeof name === 'string' && Object.hasOwn(actions, name)) return actions[name]!.run(call);
-  throw invalidArgument('operation', `one of ${Object.keys(signatures).join(', ')}`, name);
+  const known = Object.keys({ ...operations, ...actions }).join(', ');
+  throw invalidArgument('operation', `one of ${known}`, name);
 }
 
 /** What lives in the worker and is known outside by a handle: its kind, and what the handle says of it. */
-interface Described {
-  readonly kind: HandleKind;
+export interface Described {
+  readonly kind: string;
   readonly properties: Record<string, unknown>;
 }
 
-/** Undefined for what has no handle. */
-export function describeHandle(value: unknown): Described | undefined {
+function describe(value: unknown): Described | undefined {
   if (isTensor(value)) return { kind: 'tensor', properties: { shape: value.shape, dtype: value.dtype } };
   if (value instanceof LinearWeights) {
     const { inFeatures, outFeatures } = value;
@@ -172,3 +189,6 @@ export function describeHandle(value: unknown): Described | undefined {
   if (value instanceof AttentionRecord) return { kind: 'record', properties: { sizes: value.sizes } };
   return undefined;
 }
+
+/** What the package itself does. */
+export const repertoire: Repertoire = { operations, actions, describe };

@@ -41,7 +41,9 @@ export function packInputs(
     if (isTensorLike(value)) return packTensor(value, path);
     // What the engine has a kind of its own for (buffers, dates, maps) it copies itself, or refuses to.
     const isRecord = Object.prototype.toString.call(value) === '[object Object]';
-    return isRecord ? packRecord(value as Record<string, unknown>, path) : value;
+    if (isRecord) return packRecord(value as Record<string, unknown>, path);
+    if (value instanceof MessagePort) transfers.add(value as never);
+    return value;
   }
 
   function packRecord(record: Record<string, unknown>, path: Path): Record<string, unknown> {

@@ -25,9 +25,6 @@ export interface Signature {
   readonly options: Names;
 }
 
-/** What a handle outside stands for. */
-export type HandleKind = 'tensor' | 'linearWeights' | 'multiHeadAttention' | 'keyValueCache' | 'record';
-
 export interface CallRequest {
   readonly type: 'call';
   readonly id: number;
@@ -44,7 +41,8 @@ export interface CallRequest {
 export interface Made {
   readonly path: Path;
   readonly handle: number;
-  readonly kind: HandleKind;
+  /** What the handle stands for, such as 'tensor': it chooses the class. */
+  readonly kind: string;
   /** What the handle says of itself: shape and dtype of a tensor, sizes of a layer. */
   readonly properties: Record<string, unknown>;
 }

@@ -13,6 +13,7 @@ import type {
   KeyValueCacheOptions,
   LinearAttentionOptions,
   LinearOptions,
+  LinearWeights,
   Mask,
   MemoryStatistics,
   MultiHeadAttention,
@@ -64,11 +65,13 @@ export type Remote<T> =
     ? WorkerTensor<Type>
     : T extends KeyValueCache
       ? WorkerKeyValueCache
-      : T extends AttentionRecord
-        ? WorkerAttentionRecord
-        : T extends Mask | ArrayBufferView | string | number | boolean | bigint | null | undefined
-          ? T
-          : { [K in keyof T]: Remote<T[K]> };
+      : T extends LinearWeights
+        ? WorkerLinearWeights
+        : T extends AttentionRecord
+          ? WorkerAttentionRecord
+          : T extends Mask | ArrayBufferView | string | number | boolean | bigint | null | undefined
+            ? T
+            : { [K in keyof T]: Remote<T[K]> };
 
 /** What operations accept: a handle, or anything with data and a shape, which is copied for the call. */
 export type WorkerInput = Remote<TensorLike>;
@@ -83,30 +86,26 @@ export type TransferOptions = Pick<CallOptions, 'transfer'>;
 export type TensorOptions = Pick<CallOptions, 'transfer' | 'scope'>;
 
 /**
- * Starts a worker and a runtime in it.
+ * Starts a worker, by default on the script, and a runtime in it.
  *
- * @param options those of `createRuntime`, and where the worker comes from
- * @throws AttentionError UNSUPPORTED where no worker can be had (no workers on the platform, a content security policy,
- *   an address that does not load); what `createRuntime` throws
- *
- * @example
- * ```js
- * const remote = await createWorkerRuntime({ threads: 'auto' });
- * const { output } = await remote.scaledDotProductAttention(input, input, input, { causal: true, read: true });
- * await output.read(); // Float32Array
- * remote.dispose();
- * ```
+ * @param kind what the runtime is outside, and the classes of its handles
  */
-export async function createWorkerRuntime(options: WorkerRuntimeOptions = {}): Promise<WorkerRuntime> {
+export async function openRuntime<Kind extends WorkerRuntime>(
+  options: WorkerRuntimeOptions,
+  script: string,
+  kind: new (link: Link) => Kind,
+  classes: HandleClasses,
+): Promise<Kind> {
   checkOptions(options, RUNTIME_NAMES, { worker: 1 });
   const { worker, packs = [], ...runtimeOptions } = options;
   checkPacks(packs);
-  const runtime = new WorkerRuntime(await Link.open(worker, runtimeOptions, handleClasses));
+  const link = await Link.open(worker, script, runtimeOptions, classes);
   try {
+    const runtime = new kind(link);
     for (const pack of packs) await runtime.load(pack);
     return runtime;
   } catch (error) {
-    runtime.dispose();
+    link.dispose();
     throw error;
   }
 }
@@ -374,7 +373,7 @@ export class WorkerKeyValueCache extends WorkerHandle {
   }
 }
 
-const handleClasses: HandleClasses = {
+export const handleClasses: HandleClasses = {
   tensor: WorkerTensor,
   linearWeights: WorkerLinearWeights,
   multiHeadAttention: WorkerMultiHeadAttention,
@@ -383,7 +382,7 @@ const handleClasses: HandleClasses = {
 };
 
 /** What is under a prefix. */
-function partOf(stateDict: unknown, prefix: unknown): unknown {
+export function partOf(stateDict: unknown, prefix: unknown): unknown {
   if (typeof stateDict !== 'object' || stateDict === null) return stateDict;
   const part = Object.create(null) as Record<string, unknown>;
   for (const [name, tensor] of Object.entries(stateDict)) {
@@ -414,7 +413,8 @@ function readable(tensor: unknown): unknown {
  * ```
  */
 export class WorkerRuntime {
-  readonly #link: Link;
+  /** @internal */
+  readonly link: Link;
 
   /** See `measurePeak` of `wasm-attention/benchmark`, whose pack it needs. */
   declare readonly measurePeak: (runs?: number) => Promise<number>;
@@ -507,7 +507,7 @@ export class WorkerRuntime {
 
   /** @internal Use `createWorkerRuntime`. */
   constructor(link: Link) {
-    this.#link = link;
+    this.link = link;
     // Each as the worker describes it. Names with a point are methods of handles.
     for (const name of Object.keys(link.signatures)) {
       if (name in this || name.includes('.')) continue;
@@ -517,7 +517,7 @@ export class WorkerRuntime {
 
   /** What the worker's runtime chose, and why. */
   get info(): RuntimeInfo {
-    return this.#link.info;
+    return this.link.info;
   }
 
   /** See `Runtime.load`. The pack's bytes, or its compiled module, are sent to the worker. */
@@ -527,12 +527,12 @@ export class WorkerRuntime {
     if (packs.includes(name) && !this.disposed) return;
     const content = await contentOf({ pack: name, build }, wasm[build]);
     const sent = { name, wasm: { [build]: content } };
-    this.#link.info = await this.#link.call('Runtime.load', sent);
+    this.link.info = await this.link.call('Runtime.load', sent);
   }
 
   /** True once disposed, or if the worker is gone. */
   get disposed(): boolean {
-    return this.#link.ended;
+    return this.link.ended;
   }
 
   /** Bytes used, most ever used, and held in all; and how many handles are not disposed. */
@@ -542,7 +542,7 @@ export class WorkerRuntime {
       readonly handles: number;
     }
   > {
-    return this.#link.call('memory');
+    return this.link.call('memory');
   }
 
   /**
@@ -550,7 +550,7 @@ export class WorkerRuntime {
    * keep a program of Node, Bun or Deno running, disposed or not.
    */
   dispose(): void {
-    this.#link.dispose();
+    this.link.dispose();
   }
 
   /** What `using` calls: `dispose`. */
@@ -576,7 +576,7 @@ export class WorkerRuntime {
   ): Promise<WorkerTensor<'bool'>>;
   tensor(data: ArrayInput, shape?: readonly number[], options?: TensorOptions): Promise<WorkerTensor>;
   tensor(data: ArrayInput, shape?: readonly number[], options: TensorOptions = {}): Promise<WorkerTensor> {
-    return this.#link.call('tensor', data, shape, options);
+    return this.link.call('tensor', data, shape, options);
   }
 
   /** See `Runtime.empty`. */
@@ -585,12 +585,12 @@ export class WorkerRuntime {
     dtype?: Type,
     options?: Pick<CallOptions, 'scope'>,
   ): Promise<WorkerTensor<Type>> {
-    return this.#link.call('empty', shape, dtype, options);
+    return this.link.call('empty', shape, dtype, options);
   }
 
   /** A scope, whose tensors are freed together. It lives until you dispose it. */
   scope(): WorkerScope {
-    return new WorkerScope(this.#link);
+    return new WorkerScope(this.link);
   }
 
   /**

@@ -3,6 +3,7 @@
 
 import { serve } from '../platform/parent.js';
 import { Host } from './host.js';
+import { repertoire } from './operations.js';
 
-const host = new Host((answer, transfer) => parent.postMessage(answer, transfer));
+const host = new Host(repertoire, (answer, transfer) => parent.postMessage(answer, transfer));
 const parent = serve((message) => host.receive(message));

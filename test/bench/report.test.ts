@@ -16,6 +16,7 @@ import {
   speedLine,
 } from '../../bench/report/figures.mjs';
 import { toMarkdown } from '../../bench/report/markdown.mjs';
+import { readModels } from '../../bench/report/models.mjs';
 import { cliffs, compareRuns, growths, ownBest } from '../../bench/suite/analysis.mjs';
 import { headline } from '../../bench/suite/headline.mjs';
 import type { Entry, ResultFile } from '../../bench/suite/result.mjs';
@@ -226,9 +227,57 @@ test('figures tell why something failed', () => {
   expect(page).toContain(`- onnxruntime-web failed (too long): ${phrase(first!.workload)}`);
 });
 
+test('figures of whole models: the faster build, the share of what limits it, the rival, both errors', () => {
+  const summary = (median: number) => ({ median, p25: median, p75: median, spread: 0, samples: 3 });
+  const rates = { gflops: 50, error: 2e-6, rootMeanSquareError: 4e-7 };
+  const memory = { weights: 1000, used: 1000, peak: 1010, capacity: 1030 };
+  const own = {
+    ...rates,
+    peer: 'wasm-attention',
+    fromRival: 3e-6,
+    rivalOverOurs: summary(2),
+    timeOverParts: summary(1.02),
+  };
+  const page = figuresPage([{ name: 'node-24', file: compared() }], {
+    ...file(),
+    format: 'wasm-attention-models',
+    versions: { 'wasm-attention': '1.0.0', 'onnxruntime-web': '1.30.0' },
+    results: [
+      {
+        workload: { label: 'encoder, small', flop: 1e9 },
+        entries: [
+          {
+            ...own,
+            variant: 'simd',
+            time: summary(30),
+            share: summary(0.7),
+            memory: { loaded: memory, afterFirstCall: memory },
+          },
+          { ...own, variant: 'relaxed', time: summary(20), share: summary(0.85) },
+          {
+            ...rates,
+            peer: 'onnxruntime-web',
+            variant: 'attention',
+            time: summary(40),
+            rootMeanSquareError: 5e-7,
+          },
+        ],
+      },
+    ],
+    starts: [
+      { peer: 'wasm-attention', variant: '', firstResult: summary(140), withImport: summary(160) },
+      { peer: 'onnxruntime-web', variant: 'opset', firstResult: summary(600), withImport: summary(650) },
+      { peer: 'onnxruntime-web', variant: 'attention', firstResult: summary(500), withImport: summary(550) },
+    ],
+  });
+  expect(page).toContain('| encoder, small | 20.0 | 85 % | 2.00 | 2.0 % | 4.0e-7 | 5.0e-7 | 3.0e-6 |');
+  expect(page).toContain('in a fresh process: 140 ms; onnxruntime-web, 500 ms.');
+  expect(page).toContain('beyond its weights: at most 3.0 %.');
+});
+
 test('the figures of the README and of docs/figures.md are those of bench/results', async () => {
   const folder = fileURLToPath(new URL('../../bench/results', import.meta.url));
-  const pages = Object.entries(await formatPages(readRuns(folder)));
+  const pages = Object.entries(await formatPages(readRuns(folder), readModels(folder)));
   expect(pages.length).toBe(2);
   for (const [path, text] of pages)
     expect(readFileSync(path, 'utf8'), `npm run bench:figures (${path})`).toBe(text);

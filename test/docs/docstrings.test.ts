@@ -6,6 +6,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import { afterAll, describe, expect, it } from 'vitest';
+import { writeModel } from '../support/model-folders.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 // Inside the project, so that its own name resolves to it.
@@ -17,7 +18,9 @@ const ENTRIES = {
   'wasm-attention': 'src/index.ts',
   'wasm-attention/slim': 'src/slim.ts',
   'wasm-attention/benchmark': 'src/benchmark/index.ts',
+  'wasm-attention/model': 'src/model/index.ts',
   'wasm-attention/worker-runtime': 'src/worker/index.ts',
+  'wasm-attention/model-worker-runtime': 'src/worker/model/index.ts',
 };
 
 const config = ts.readConfigFile(`${root}tsconfig.json`, (path) => ts.sys.readFile(path));
@@ -48,12 +51,42 @@ const examplesOf = (symbol: ts.Symbol): string[] =>
     [...text.matchAll(/^```js\n([\s\S]*?)^```$/gm)].map((match) => match[1]!),
   );
 
+/** More of it, for entries whose examples have more. */
+const FILES = `
+  const read = async (name) => ({
+    config: JSON.parse(await readFile('${folder}' + name + '/config.json')),
+    weights: await readFile('${folder}' + name + '/model.safetensors'),
+  });
+  const { config, weights } = await read('bert');
+`;
+const MODELS = `
+  const { model } = entry;
+  await runtime.load(model);
+  const bert = await entry.loadModel({ config, weights, runtime });
+  const block = new entry.TransformerBlock(runtime, { embedDim: 8, numHeads: 2, feedForwardDim: 32 });
+  const shapes = { 'feedForward.up.weight': [32, 8], 'feedForward.up.bias': [32], 'feedForward.down.weight': [8, 32] };
+  const tensors = Object.fromEntries(block.parameterNames.map((name) => [
+    name,
+    random(...(shapes[name] ?? (/bias|norm/.test(name) ? [8] : [8, 8]))),
+  ]));
+  block.load(tensors);
+  const { llama } = entry;
+  const files = await read('llama');
+  const myLlama = { ...files, config: { ...files.config, model_type: 'my_llama', trained_on: 'letters' }, runtime };
+  const gpt2 = await entry.loadModel({ ...(await read('gpt2')), runtime });
+`;
+const MORE: Readonly<Record<string, string>> = {
+  'wasm-attention/model': FILES + MODELS,
+  'wasm-attention/model-worker-runtime': FILES.replace("read('bert')", "read('gpt2')"),
+};
+for (const name of ['bert', 'gpt2', 'llama'] as const) writeModel(folder + name, name);
+
 const PRELUDE = (entry: string) => `
   import { readFile } from 'node:fs/promises';
   import * as assert from 'node:assert/strict';
   import * as main from 'wasm-attention';
   import * as entry from '${entry}';
-  import * as worker from 'wasm-attention/worker-runtime';
+  import * as worker from '${/worker/.test(entry) ? entry : 'wasm-attention/worker-runtime'}';
   import { benchmark } from 'wasm-attention/benchmark';
 
   const random = (...shape) => {
@@ -134,6 +167,7 @@ describe.each(Object.entries(ENTRIES))('%s', (entry, file) => {
       .filter((name) => !names.includes(name));
     const program = [
       PRELUDE(entry),
+      MORE[entry] ?? '',
       `const { ${names.join(', ')} } = entry; const { ${['unused', ...rest].join(', ')} } = main;`,
       'const failures = [];',
       ...examples.map(

@@ -5,6 +5,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import * as api from 'wasm-attention';
 import type { Tensor } from 'wasm-attention';
+import * as models from 'wasm-attention/model';
+import { modelCalls } from './model-calls.js';
 
 const runtime = await api.createRuntime();
 const floats = (...shape: number[]) => ({
@@ -26,11 +28,13 @@ layer.load({
   'out_proj.bias': floats(8),
 });
 
+const ofModels = await modelCalls(runtime);
+
 /** Objects by name: printed whole, a counterexample with one of them would take minutes. */
 class Named {
   constructor(readonly name: keyof typeof OBJECTS) {}
 }
-const OBJECTS = { stranger, disposed, heads, weights, runtime, other };
+const OBJECTS = { stranger, disposed, heads, weights, runtime, other, ...ofModels.objects };
 const resolve = (value: unknown): unknown => (value instanceof Named ? OBJECTS[value.name] : value);
 
 /** Anything, with a liking for what is nearly right. */
@@ -294,6 +298,7 @@ const CALLS: Readonly<Record<string, [Call, unknown[]]>> = {
   'cache.reorder': [(rows) => cached((cache) => cache.reorder(rows)), [[0]]],
   'cache.crop': [(length) => cached((cache) => cache.crop(length)), [2]],
   'cache.restore': [(bytes) => cached((cache) => cache.restore(bytes)), [new Uint8Array(3)]],
+  ...ofModels.calls,
 };
 
 function isOptions(value: unknown): value is Record<string, unknown> {
@@ -397,8 +402,9 @@ describe.each(Object.entries(CALLS))('%s', (_, [call, args]) => {
 
 it('the list names every public function', () => {
   const named = new Set(Object.keys(CALLS));
-  const elsewhere = /Async$|^create|^probe|^measure|^run|^read|^[A-Z]/; // other tests, or classes tried above
-  const missing = Object.entries(api)
+  const elsewhere =
+    /Async$|^create|^probe|^measure|^run|^read|^load|^open|^inspect|^write|^safetensorsChunks|^[A-Z]/; // other tests, or classes tried above
+  const missing = Object.entries({ ...api, ...models })
     .filter(([name, value]) => typeof value === 'function' && !named.has(name) && !elsewhere.test(name))
     .map(([name]) => name);
   expect(missing).toEqual([]);

@@ -9,30 +9,36 @@ import { run } from './processes.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** How a program gets the library, and its entry with another pack, by the name of the entry. */
+/** How a program gets the library, and its entries with other packs, by the name of the entry. */
 const DIST = './node_modules/wasm-attention/dist';
-const joined = `const library = { ...main, ...second };\n`;
+const joined = `const library = { ...main, ...second, ...third };\n`;
 const slim = (simd, secondSimd) => `const library = {
   ...slim,
   ...second,
+  ...third,
   createRuntime: (options) => slim.createRuntime({ ...options, wasm: { simd: ${simd} } }),
   benchmark: { name: 'benchmark', wasm: { simd: ${secondSimd} } },
 };\n`;
 export const LIBRARY = {
   import: `import * as main from 'wasm-attention';
 import * as second from 'wasm-attention/benchmark';
+import * as third from 'wasm-attention/model';
 ${joined}`,
   require: `const main = require('wasm-attention');
 const second = require('wasm-attention/benchmark');
+const third = require('wasm-attention/model');
 ${joined}`,
   file: `import * as main from '${DIST}/index.mjs';
 import * as second from '${DIST}/benchmark.mjs';
+import * as third from '${DIST}/model.mjs';
 ${joined}`,
   slimFile: `import * as slim from '${DIST}/slim.mjs';
 import * as second from '${DIST}/benchmark.mjs';
+import * as third from '${DIST}/model.mjs';
 ${slim(`new URL('${DIST}/simd.wasm', import.meta.url)`, `new URL('${DIST}/benchmark-simd.wasm', import.meta.url)`)}`,
   slimImport: `import * as slim from 'wasm-attention/slim';
 import * as second from 'wasm-attention/benchmark';
+import * as third from 'wasm-attention/model';
 import simd from 'wasm-attention/simd.wasm';
 import secondSimd from 'wasm-attention/benchmark-simd.wasm';
 ${slim('simd', 'secondSimd')}`,

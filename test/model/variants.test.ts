@@ -15,7 +15,11 @@ import { eachBuild } from '../support/runtimes.js';
 /** Relative to the largest value: what float32 sums of this length lose at most, far below what a setting changes. */
 const LIMIT = 5e-5;
 
-function compareOutputs(model: Model, expected: ReturnType<typeof expectedOutputs>, rows: readonly RowInputs[]): string[] {
+function compareOutputs(
+  model: Model,
+  expected: ReturnType<typeof expectedOutputs>,
+  rows: readonly RowInputs[],
+): string[] {
   const inputs = batchOf(rows) as Record<string, never>;
   const output = model.forward(inputs, { returnWeights: true, returnHiddenStates: true });
   const wrong = Object.entries(expected).flatMap(([key, values]) => {
@@ -27,22 +31,37 @@ function compareOutputs(model: Model, expected: ReturnType<typeof expectedOutput
 }
 
 /** Of decoders of language: logits of three steps, each against a run of the reference over all of the text. */
-async function compareSteps(model: Model, config: Config, weights: RandomWeights, row: RowInputs): Promise<string[]> {
+async function compareSteps(
+  model: Model,
+  config: Config,
+  weights: RandomWeights,
+  row: RowInputs,
+): Promise<string[]> {
   const wrong: string[] = [];
   const { kind } = model.description;
-  const { attention_mask: _mask, token_type_ids: _types, ...plain } = row;
+  const { input_ids, input_features } = row;
   const start = config['decoder_start_token_id'] as number;
-  const own = kind === 'decoder' ? { input_ids: plain.input_ids! } : { ...plain, decoder_input_ids: [start] };
+  const text = input_features ? { input_features } : { input_ids: input_ids! };
+  const own = kind === 'decoder' ? text : { ...text, decoder_input_ids: [start] };
   const onLogits = (logits: Float32Array, _row: number, tokens: readonly number[]) => {
     const all = { ...own, [kind === 'decoder' ? 'input_ids' : 'decoder_input_ids']: [...tokens] };
     const { dims, data } = flat(referenceModel(config, weights, all)['logits']!);
     const last = data.slice(-dims[1]!);
     const limit = LIMIT * Math.max(1, ...last.map(Math.abs));
-    wrong.push(...differences(`step ${tokens.length}`, { data: logits, dims: [dims[1]!] }, { data: last, dims: [dims[1]!] }, limit, () => true));
+    wrong.push(
+      ...differences(
+        `step ${tokens.length}`,
+        { data: logits, dims: [dims[1]!] },
+        { data: last, dims: [dims[1]!] },
+        limit,
+        () => true,
+      ),
+    );
   };
   let steps = 0;
   const inputs = batchOf([own]) as Record<string, never>;
-  for await (const step of model.generate(inputs, { maxNewTokens: 3, stopTokens: [], onLogits })) steps += step.tokens.length;
+  for await (const step of model.generate(inputs, { maxNewTokens: 3, stopTokens: [], onLogits }))
+    steps += step.tokens.length;
   if (steps !== 3) wrong.push(`${steps} steps in place of 3`);
   return wrong;
 }
@@ -60,7 +79,12 @@ await eachBuild('variants', (runtime) => {
       const [first] = rows as [RowInputs];
       // Under dynamic scaling earlier keys were rotated otherwise than in a run over all of the text.
       const isDynamic = title.includes('dynamic');
-      if (/(LMHeadModel|ForCausalLM|ForConditionalGeneration)$/.test((config['architectures'] as string[])[0]!) && !isDynamic)
+      if (
+        /(LMHeadModel|ForCausalLM|ForConditionalGeneration)$/.test(
+          (config['architectures'] as string[])[0]!,
+        ) &&
+        !isDynamic
+      )
         expect(await compareSteps(model, config, weights, first)).toEqual([]);
       model.dispose();
       expect(runtime.memory.used).toBe(used);

@@ -135,7 +135,7 @@ describe('an engine', () => {
 });
 
 describe('an import that nothing follows, as in a page rendered on a server', () => {
-  it.each(['index.mjs', 'index.cjs', 'slim.mjs', 'worker-runtime.mjs'])(
+  it.each(['index.mjs', 'index.cjs', 'slim.mjs', 'worker-runtime.mjs', 'model-worker-runtime.mjs'])(
     'of %s touches nothing',
     async (entry) => {
       const change = `const touched = [];

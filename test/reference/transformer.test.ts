@@ -55,10 +55,14 @@ function rowsOf(inputs: Inputs): RowInputs[] {
   const nested = (data: ArrayLike<number>, dims: readonly number[]): unknown => {
     if (dims.length === 1) return Array.from(data);
     const step = data.length / dims[0]!;
-    return Array.from({ length: dims[0]! }, (_, i) => nested(Array.from(data).slice(i * step, (i + 1) * step), dims.slice(1)));
+    return Array.from({ length: dims[0]! }, (_, i) =>
+      nested(Array.from(data).slice(i * step, (i + 1) * step), dims.slice(1)),
+    );
   };
   return Array.from({ length: batch }, (_, b) =>
-    Object.fromEntries(Object.entries(inputs).map(([name, { data, dims }]) => [name, (nested(data, dims) as unknown[])[b]])),
+    Object.fromEntries(
+      Object.entries(inputs).map(([name, { data, dims }]) => [name, (nested(data, dims) as unknown[])[b]]),
+    ),
   );
 }
 
@@ -78,7 +82,9 @@ function compare({ configs, weights, cases }: ModelFolder): string[] {
 }
 
 needs('model-checkpoints').describe('the reference gives what transformers gives', () => {
-  const folders = modelNames().map(readModelFolder).filter(({ configs }) => hasReference(configs['config.json']));
+  const folders = modelNames()
+    .map(readModelFolder)
+    .filter(({ configs }) => hasReference(configs['config.json']));
   it('are there', () => expect(folders).not.toEqual([]));
   for (const folder of folders) it(folder.name, () => expect(compare(folder)).toEqual([]));
 });

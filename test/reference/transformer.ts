@@ -36,14 +36,16 @@ type Outputs = Record<string, Nested>;
 
 // Parts
 
-const range = <Item>(count: number, make: (i: number) => Item): Item[] => Array.from({ length: count }, (_, i) => make(i));
+const range = <Item>(count: number, make: (i: number) => Item): Item[] =>
+  Array.from({ length: count }, (_, i) => make(i));
 const dot = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
   let sum = 0;
   for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!;
   return sum;
 };
 const add = (a: Rows, b: Rows): Rows => a.map((row, i) => row.map((value, c) => value + b[i]![c]!));
-const timesVector = (a: Rows, factors: Row): Rows => a.map((row) => row.map((value, c) => value * factors[c]!));
+const timesVector = (a: Rows, factors: Row): Rows =>
+  a.map((row) => row.map((value, c) => value * factors[c]!));
 
 /** Abramowitz and Stegun's series and continued fraction: full float64 precision is not needed, 1e-13 is. */
 function erf(x: number): number {
@@ -61,7 +63,8 @@ function erf(x: number): number {
   return Math.sign(x) * (1 - Math.exp(-a * a) / (Math.sqrt(Math.PI) * (a + fraction)));
 }
 
-const geluTanh = (x: number): number => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
+const geluTanh = (x: number): number =>
+  0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
 const silu = (x: number): number => x / (1 + Math.exp(-x));
 const ACTIVATIONS: Record<string, (x: number) => number> = {
   gelu: (x) => 0.5 * x * (1 + erf(x / Math.SQRT2)),
@@ -120,7 +123,10 @@ class Module {
     return x.map((row) => {
       const mean = row.reduce((sum, value) => sum + value, 0) / channels;
       const variance = row.reduce((sum, value) => sum + (value - mean) ** 2, 0) / channels;
-      return row.map((value, c) => ((value - mean) / Math.sqrt(variance + epsilon)) * (weight?.[c] ?? 1) + (bias?.[c] ?? 0));
+      return row.map(
+        (value, c) =>
+          ((value - mean) / Math.sqrt(variance + epsilon)) * (weight?.[c] ?? 1) + (bias?.[c] ?? 0),
+      );
     });
   }
 
@@ -146,7 +152,12 @@ interface Attention {
 }
 
 /** Queries, keys and values of all heads beside each other; what comes out lies so, too. */
-function attend(q: Rows, k: Rows, v: Rows, { heads, keyHeads = heads, scale, keep, bias, softcap }: Attention): { out: Rows; weights: Nested } {
+function attend(
+  q: Rows,
+  k: Rows,
+  v: Rows,
+  { heads, keyHeads = heads, scale, keep, bias, softcap }: Attention,
+): { out: Rows; weights: Nested } {
   const dim = q[0]!.length / heads;
   const part = (row: Row, head: number): Row => row.slice(head * dim, (head + 1) * dim);
   const out = q.map((): Row => []);
@@ -162,7 +173,9 @@ function attend(q: Rows, k: Rows, v: Rows, { heads, keyHeads = heads, scale, kee
       const powers = scores.map((score) => Math.exp(score - (most === -Infinity ? 0 : most)));
       const sum = powers.reduce((total, power) => total + power, 0);
       const row = powers.map((power) => (sum > 0 ? power / sum : 0));
-      out[i]!.push(...range(dim, (c) => row.reduce((total, weight, j) => total + weight * v[j]![own * dim + c]!, 0)));
+      out[i]!.push(
+        ...range(dim, (c) => row.reduce((total, weight, j) => total + weight * v[j]![own * dim + c]!, 0)),
+      );
       return row;
     });
   });
@@ -175,7 +188,13 @@ interface Frequencies {
   readonly factor: number;
 }
 
-function frequencies(dim: number, base: number, scaling: Config | undefined, longest: number, length: number): Frequencies {
+function frequencies(
+  dim: number,
+  base: number,
+  scaling: Config | undefined,
+  longest: number,
+  length: number,
+): Frequencies {
   const plain = (by: number): Row => range(dim / 2, (i) => by ** (-(2 * i) / dim));
   const type = scaling?.['rope_type'] ?? scaling?.['type'] ?? 'default';
   const inverse = plain(base);
@@ -187,10 +206,17 @@ function frequencies(dim: number, base: number, scaling: Config | undefined, lon
       return { inverse: inverse.map((f) => f / factor), factor: 1 };
     case 'dynamic': {
       const seen = Math.max(length, longest);
-      return { inverse: plain(base * ((factor * seen) / longest - (factor - 1)) ** (dim / (dim - 2))), factor: 1 };
+      return {
+        inverse: plain(base * ((factor * seen) / longest - (factor - 1)) ** (dim / (dim - 2))),
+        factor: 1,
+      };
     }
     case 'llama3': {
-      const { low_freq_factor: low, high_freq_factor: high, original_max_position_embeddings: old } = scaling as any;
+      const {
+        low_freq_factor: low,
+        high_freq_factor: high,
+        original_max_position_embeddings: old,
+      } = scaling as any;
       return {
         inverse: inverse.map((f) => {
           const wave = (2 * Math.PI) / f;
@@ -204,7 +230,8 @@ function frequencies(dim: number, base: number, scaling: Config | undefined, lon
     }
     case 'yarn': {
       const old = scaling!['original_max_position_embeddings'] ?? longest;
-      const turns = (rotations: number): number => (dim * Math.log(old / (rotations * 2 * Math.PI))) / (2 * Math.log(base));
+      const turns = (rotations: number): number =>
+        (dim * Math.log(old / (rotations * 2 * Math.PI))) / (2 * Math.log(base));
       const from = Math.max(Math.floor(turns(scaling!['beta_fast'] ?? 32)), 0);
       const to = Math.min(Math.ceil(turns(scaling!['beta_slow'] ?? 1)), dim - 1);
       const span = to === from ? 0.001 : to - from;
@@ -224,7 +251,13 @@ function frequencies(dim: number, base: number, scaling: Config | undefined, lon
 }
 
 /** Rotates the first channels of each head: pairs half of them apart, or neighbours. */
-function rotate(x: Rows, heads: number, positions: readonly number[], { inverse, factor }: Frequencies, neighbours = false): Rows {
+function rotate(
+  x: Rows,
+  heads: number,
+  positions: readonly number[],
+  { inverse, factor }: Frequencies,
+  neighbours = false,
+): Rows {
   const dim = x[0]!.length / heads;
   const half = inverse.length;
   return x.map((row, i) => {
@@ -233,7 +266,10 @@ function rotate(x: Rows, heads: number, positions: readonly number[], { inverse,
       inverse.forEach((frequency, pair) => {
         const first = head * dim + (neighbours ? 2 * pair : pair);
         const second = first + (neighbours ? 1 : half);
-        const [cos, sin] = [Math.cos(positions[i]! * frequency) * factor, Math.sin(positions[i]! * frequency) * factor];
+        const [cos, sin] = [
+          Math.cos(positions[i]! * frequency) * factor,
+          Math.sin(positions[i]! * frequency) * factor,
+        ];
         out[first] = row[first]! * cos - row[second]! * sin;
         out[second] = row[second]! * cos + row[first]! * sin;
       });
@@ -272,7 +308,8 @@ function bucket(distance: number, buckets: number, most: number, both: boolean):
   return result + Math.min(large, count - 1);
 }
 
-const maskOf = ({ attention_mask: mask, input_ids: ids = [] }: RowInputs): readonly number[] => mask ?? ids.map(() => 1);
+const maskOf = ({ attention_mask: mask, input_ids: ids = [] }: RowInputs): readonly number[] =>
+  mask ?? ids.map(() => 1);
 
 /** What one run leaves behind, by the names that expected.json uses. */
 class Trace {
@@ -290,7 +327,13 @@ class Trace {
 }
 
 /** The heads of decoders. */
-function decoderHead(config: Config, root: Module, x: Rows, inputs: RowInputs, head: { name: string; table: Rows; tied: boolean; bias?: boolean; softcap?: number }): Outputs {
+function decoderHead(
+  config: Config,
+  root: Module,
+  x: Rows,
+  inputs: RowInputs,
+  head: { name: string; table: Rows; tied: boolean; bias?: boolean; softcap?: number },
+): Outputs {
   const architecture: string = config['architectures']?.[0] ?? '';
   const labels = Object.keys(config['id2label'] ?? { 0: 0, 1: 1 }).length;
   if (architecture.endsWith('ForSequenceClassification')) {
@@ -303,12 +346,23 @@ function decoderHead(config: Config, root: Module, x: Rows, inputs: RowInputs, h
   }
   if (architecture.endsWith('ForQuestionAnswering')) return spans(root.linear('qa_outputs', x, 2));
   if (!/(LMHeadModel|ForCausalLM)$/.test(architecture)) return {};
-  const logits = head.tied ? product(x, head.table, head.bias ? root.vector(`${head.name}.bias`, head.table.length, 'bias') : undefined) : root.linear(head.name, x, head.table.length, head.bias ?? false);
+  const logits = head.tied
+    ? product(
+        x,
+        head.table,
+        head.bias ? root.vector(`${head.name}.bias`, head.table.length, 'bias') : undefined,
+      )
+    : root.linear(head.name, x, head.table.length, head.bias ?? false);
   const { softcap } = head;
-  return { logits: softcap ? logits.map((row) => row.map((value) => softcap * Math.tanh(value / softcap))) : logits };
+  return {
+    logits: softcap ? logits.map((row) => row.map((value) => softcap * Math.tanh(value / softcap))) : logits,
+  };
 }
 
-const spans = (logits: Rows): Outputs => ({ start_logits: logits.map((row) => row[0]!), end_logits: logits.map((row) => row[1]!) });
+const spans = (logits: Rows): Outputs => ({
+  start_logits: logits.map((row) => row[0]!),
+  end_logits: logits.map((row) => row[1]!),
+});
 
 // Families
 
@@ -318,7 +372,9 @@ const SLIDING = 'sliding_attention';
 function llamaKin(config: Config, root: Module, inputs: RowInputs): Outputs {
   const type: string = config['model_type'];
   const gemma = type.startsWith('gemma');
-  const base = /(ForCausalLM|Classification|QuestionAnswering)$/.test(config['architectures'][0]) ? root.under('model.') : root;
+  const base = /(ForCausalLM|Classification|QuestionAnswering)$/.test(config['architectures'][0])
+    ? root.under('model.')
+    : root;
   const { hidden_size: width, num_attention_heads: heads, num_hidden_layers: layers } = config as any;
   const keyHeads: number = config['num_key_value_heads'] ?? heads;
   const dim: number = config['head_dim'] ?? (gemma ? 256 : type === 'qwen3' ? 128 : width / heads);
@@ -334,15 +390,25 @@ function llamaKin(config: Config, root: Module, inputs: RowInputs): Outputs {
     const listed = config['layer_types'] as string[] | undefined;
     if (listed) return listed[layer] === SLIDING;
     if (type === 'mistral') return window != null;
-    if (type.startsWith('qwen')) return config['use_sliding_window'] === true && layer >= config['max_window_layers'];
+    if (type.startsWith('qwen'))
+      return config['use_sliding_window'] === true && layer >= config['max_window_layers'];
     if (type === 'gemma2') return (layer + 1) % 2 !== 0;
     if (type === 'gemma3_text') return (layer + 1) % config['sliding_window_pattern'] !== 0;
     return false;
   };
   const longest: number = config['max_position_embeddings'];
   const length = Math.max(...positions) + 1;
-  const far = frequencies(dim, config['rope_theta'] ?? 10000, config['rope_scaling'] ?? undefined, longest, length);
-  const near = type === 'gemma3_text' ? frequencies(dim, config['rope_local_base_freq'], undefined, longest, length) : far;
+  const far = frequencies(
+    dim,
+    config['rope_theta'] ?? 10000,
+    config['rope_scaling'] ?? undefined,
+    longest,
+    length,
+  );
+  const near =
+    type === 'gemma3_text'
+      ? frequencies(dim, config['rope_local_base_freq'], undefined, longest, length)
+      : far;
   const trace = new Trace();
   const qkvBias = type === 'qwen2' || config['attention_bias'] === true;
   const outputBias = type !== 'qwen2' && config['attention_bias'] === true;
@@ -363,36 +429,55 @@ function llamaKin(config: Config, root: Module, inputs: RowInputs): Outputs {
       k = norm('self_attn.k_norm', k);
     }
     const angles = slides(layer) ? near : far;
-    const { out, weights } = attend(rotate(q, heads, positions, angles), rotate(k, keyHeads, positions, angles), v, {
-      ...{ heads, keyHeads, softcap: config['attn_logit_softcapping'] ?? undefined },
-      scale: 1 / Math.sqrt(gemma ? config['query_pre_attn_scalar'] : dim),
-      keep: (i, j) => j <= i && mask[j] === 1 && (!slides(layer) || j > i - window!),
-    });
+    const { out, weights } = attend(
+      rotate(q, heads, positions, angles),
+      rotate(k, keyHeads, positions, angles),
+      v,
+      {
+        ...{ heads, keyHeads, softcap: config['attn_logit_softcapping'] ?? undefined },
+        scale: 1 / Math.sqrt(gemma ? config['query_pre_attn_scalar'] : dim),
+        keep: (i, j) => j <= i && mask[j] === 1 && (!slides(layer) || j > i - window!),
+      },
+    );
     trace.weights(layer, weights);
     let branch = block.linear('self_attn.o_proj', out, width, outputBias);
     if (gemma || type === 'olmo2') branch = norm('post_attention_layernorm', branch);
     x = add(x, branch);
-    const second = type === 'olmo2' ? x : norm(gemma ? 'pre_feedforward_layernorm' : 'post_attention_layernorm', x);
+    const second =
+      type === 'olmo2' ? x : norm(gemma ? 'pre_feedforward_layernorm' : 'post_attention_layernorm', x);
     const mlp = block.under('mlp.');
     const mlpBias = config['mlp_bias'] === true;
     const inner: number = config['intermediate_size'];
     const gate = activate(mlp.linear('gate_proj', second, inner, mlpBias), activation);
     const up = mlp.linear('up_proj', second, inner, mlpBias);
-    branch = mlp.linear('down_proj', gate.map((row, i) => row.map((value, c) => value * up[i]![c]!)), width, mlpBias);
+    branch = mlp.linear(
+      'down_proj',
+      gate.map((row, i) => row.map((value, c) => value * up[i]![c]!)),
+      width,
+      mlpBias,
+    );
     if (gemma || type === 'olmo2') branch = norm('post_feedforward_layernorm', branch);
     x = add(x, branch);
   }
   x = base.rmsNorm('norm', x, epsilon, offset);
   trace.last(x);
-  const head = { name: 'lm_head', table, tied: config['tie_word_embeddings'] ?? gemma, softcap: config['final_logit_softcapping'] ?? undefined };
+  const head = {
+    name: 'lm_head',
+    table,
+    tied: config['tie_word_embeddings'] ?? gemma,
+    softcap: config['final_logit_softcapping'] ?? undefined,
+  };
   return { ...trace.outputs, ...decoderHead(config, root, x, inputs, head) };
 }
 
 /** GPT-2, GPT-J, GPT-NeoX, Phi, BLOOM, OPT: decoders with layer norms. */
 function gptKin(config: Config, root: Module, inputs: RowInputs): Outputs {
   const type: string = config['model_type'];
-  const get = (...names: string[]): any => names.map((name) => config[name]).find((value) => value !== undefined && value !== null);
-  const hasHead = /(LMHeadModel|ForCausalLM|Classification|QuestionAnswering)$/.test(config['architectures'][0]);
+  const get = (...names: string[]): any =>
+    names.map((name) => config[name]).find((value) => value !== undefined && value !== null);
+  const hasHead = /(LMHeadModel|ForCausalLM|Classification|QuestionAnswering)$/.test(
+    config['architectures'][0],
+  );
   const prefix = { gpt_neox: 'gpt_neox.', phi: 'model.', opt: 'model.decoder.' }[type] ?? 'transformer.';
   const base = hasHead ? root.under(prefix) : type === 'opt' ? root.under('decoder.') : root;
   const width: number = get('hidden_size', 'n_embd');
@@ -407,7 +492,8 @@ function gptKin(config: Config, root: Module, inputs: RowInputs): Outputs {
   const positions = inputs.position_ids ?? ids.map((_, i) => i);
   const length = Math.max(...positions) + 1;
   const embedded: number = type === 'opt' ? config['word_embed_proj_dim'] : width;
-  const embedName = { gpt2: 'wte', gptj: 'wte', gpt_neox: 'embed_in', bloom: 'word_embeddings' }[type] ?? 'embed_tokens';
+  const embedName =
+    { gpt2: 'wte', gptj: 'wte', gpt_neox: 'embed_in', bloom: 'word_embeddings' }[type] ?? 'embed_tokens';
   const table = base.table(`${embedName}.weight`, config['vocab_size'], embedded);
   let x = ids.map((id) => table[id]!);
   const parts = config['layer_norm_elementwise_affine'] === false ? 'none' : 'both';
@@ -415,7 +501,10 @@ function gptKin(config: Config, root: Module, inputs: RowInputs): Outputs {
   const biases = config['enable_bias'] ?? true;
   if (type === 'gpt2') {
     const places = base.table('wpe.weight', config['n_positions'], width);
-    x = add(x, positions.map((position) => places[position]!));
+    x = add(
+      x,
+      positions.map((position) => places[position]!),
+    );
   }
   if (type === 'bloom') x = base.layerNorm('word_embeddings_layernorm', x, epsilon);
   if (type === 'opt') {
@@ -428,8 +517,17 @@ function gptKin(config: Config, root: Module, inputs: RowInputs): Outputs {
   const share = get('rotary_pct', 'partial_rotary_factor') ?? (type === 'phi' ? 0.5 : 0.25);
   const rotated = type === 'gptj' ? config['rotary_dim'] : Math.trunc(dim * share);
   const theta: number = type === 'gptj' ? 10000 : (get('rotary_emb_base', 'rope_theta') ?? 10000);
-  const angles = frequencies(rotated, theta, config['rope_scaling'] ?? undefined, config['max_position_embeddings'], length);
-  const turn = (rows: Rows, count: number): Rows => (['gptj', 'gpt_neox', 'phi'].includes(type) ? rotate(rows, count, positions, angles, type === 'gptj') : rows);
+  const angles = frequencies(
+    rotated,
+    theta,
+    config['rope_scaling'] ?? undefined,
+    config['max_position_embeddings'],
+    length,
+  );
+  const turn = (rows: Rows, count: number): Rows =>
+    ['gptj', 'gpt_neox', 'phi'].includes(type)
+      ? rotate(rows, count, positions, angles, type === 'gptj')
+      : rows;
   const slopes = alibiSlopes(heads);
   let seen = 0;
   const counted = mask.map((kept) => (kept ? seen++ : 0));
@@ -437,7 +535,11 @@ function gptKin(config: Config, root: Module, inputs: RowInputs): Outputs {
   for (let layer = 0; layer < layers; layer++) {
     trace.state(layer, x);
     const block = base.under(`${['gpt_neox', 'phi', 'opt'].includes(type) ? 'layers' : 'h'}.${layer}.`);
-    const [firstNorm, secondNorm] = { gpt2: ['ln_1', 'ln_2'], gptj: ['ln_1', ''], opt: ['self_attn_layer_norm', 'final_layer_norm'] }[type] ?? ['input_layernorm', 'post_attention_layernorm'];
+    const [firstNorm, secondNorm] = {
+      gpt2: ['ln_1', 'ln_2'],
+      gptj: ['ln_1', ''],
+      opt: ['self_attn_layer_norm', 'final_layer_norm'],
+    }[type] ?? ['input_layernorm', 'post_attention_layernorm'];
     const first = (rows: Rows): Rows => block.layerNorm(firstNorm!, rows, epsilon, parts);
     const second = (rows: Rows): Rows => block.layerNorm(secondNorm!, rows, epsilon, parts);
     const entered = normBefore ? first(x) : x;
@@ -446,7 +548,11 @@ function gptKin(config: Config, root: Module, inputs: RowInputs): Outputs {
     const packedBias = type !== 'gpt_neox' || (config['attention_bias'] ?? true);
     if (type === 'gpt2') {
       const all = block.conv1d('attn.c_attn', entered, 3 * width);
-      [q, k, v] = [columns(all, 0, width), columns(all, width, 2 * width), columns(all, 2 * width, 3 * width)];
+      [q, k, v] = [
+        columns(all, 0, width),
+        columns(all, width, 2 * width),
+        columns(all, 2 * width, 3 * width),
+      ];
     } else if (type === 'gpt_neox' || type === 'bloom') {
       const name = type === 'bloom' ? 'self_attention' : 'attention';
       [q, k, v] = unpackHeads(block.linear(`${name}.query_key_value`, entered, 3 * width, packedBias), heads);
@@ -469,15 +575,37 @@ function gptKin(config: Config, root: Module, inputs: RowInputs): Outputs {
       bias: type === 'bloom' ? (head, _, j) => slopes[head]! * counted[j]! : undefined,
     });
     trace.weights(layer, weights);
-    const output = { gpt2: 'attn.c_proj', gptj: 'attn.out_proj', gpt_neox: 'attention.dense', phi: 'self_attn.dense', bloom: 'self_attention.dense', opt: 'self_attn.out_proj' }[type]!;
-    const attention = type === 'gpt2' ? block.conv1d(output, out, width) : block.linear(output, out, width, type !== 'gptj' && packedBias && biases);
-    const [upName, downName] = { gpt2: ['mlp.c_fc', 'mlp.c_proj'], gptj: ['mlp.fc_in', 'mlp.fc_out'], phi: ['mlp.fc1', 'mlp.fc2'], opt: ['fc1', 'fc2'] }[type] ?? ['mlp.dense_h_to_4h', 'mlp.dense_4h_to_h'];
+    const output = {
+      gpt2: 'attn.c_proj',
+      gptj: 'attn.out_proj',
+      gpt_neox: 'attention.dense',
+      phi: 'self_attn.dense',
+      bloom: 'self_attention.dense',
+      opt: 'self_attn.out_proj',
+    }[type]!;
+    const attention =
+      type === 'gpt2'
+        ? block.conv1d(output, out, width)
+        : block.linear(output, out, width, type !== 'gptj' && packedBias && biases);
+    const [upName, downName] = {
+      gpt2: ['mlp.c_fc', 'mlp.c_proj'],
+      gptj: ['mlp.fc_in', 'mlp.fc_out'],
+      phi: ['mlp.fc1', 'mlp.fc2'],
+      opt: ['fc1', 'fc2'],
+    }[type] ?? ['mlp.dense_h_to_4h', 'mlp.dense_4h_to_h'];
     const feed = (rows: Rows): Rows => {
-      if (type === 'gpt2') return block.conv1d(downName!, activate(block.conv1d(upName!, rows, inner), activation), width);
-      return block.linear(downName!, activate(block.linear(upName!, rows, inner, biases), activation), width, biases);
+      if (type === 'gpt2')
+        return block.conv1d(downName!, activate(block.conv1d(upName!, rows, inner), activation), width);
+      return block.linear(
+        downName!,
+        activate(block.linear(upName!, rows, inner, biases), activation),
+        width,
+        biases,
+      );
     };
     if (type === 'gptj' || type === 'phi') x = add(add(attention, feed(entered)), x);
-    else if (type === 'gpt_neox' && (config['use_parallel_residual'] ?? true)) x = add(add(attention, feed(second(x))), x);
+    else if (type === 'gpt_neox' && (config['use_parallel_residual'] ?? true))
+      x = add(add(attention, feed(second(x))), x);
     else if (config['apply_residual_connection_post_layernorm']) {
       const normed = second(add(attention, entered));
       x = add(feed(normed), normed);
@@ -489,12 +617,19 @@ function gptKin(config: Config, root: Module, inputs: RowInputs): Outputs {
       x = second(add(x, feed(x)));
     }
   }
-  const lastNorm = { gpt2: 'ln_f', gptj: 'ln_f', bloom: 'ln_f', phi: 'final_layernorm' }[type] ?? 'final_layer_norm';
-  if (type !== 'opt' || (normBefore && !config['_remove_final_layer_norm'])) x = base.layerNorm(lastNorm, x, epsilon, parts);
+  const lastNorm =
+    { gpt2: 'ln_f', gptj: 'ln_f', bloom: 'ln_f', phi: 'final_layernorm' }[type] ?? 'final_layer_norm';
+  if (type !== 'opt' || (normBefore && !config['_remove_final_layer_norm']))
+    x = base.layerNorm(lastNorm, x, epsilon, parts);
   if (embedded !== width) x = base.linear('project_out', x, embedded, false);
   trace.last(x);
   const tied: boolean = config['tie_word_embeddings'] ?? ['gpt2', 'bloom', 'opt'].includes(type);
-  const head = { name: type === 'gpt_neox' ? 'embed_out' : 'lm_head', table, tied, bias: type === 'gptj' || type === 'phi' };
+  const head = {
+    name: type === 'gpt_neox' ? 'embed_out' : 'lm_head',
+    table,
+    tied,
+    bias: type === 'gptj' || type === 'phi',
+  };
   return { ...trace.outputs, ...decoderHead(config, root, x, inputs, head) };
 }
 
@@ -525,7 +660,11 @@ function bertKin(config: Config, root: Module, inputs: RowInputs): Outputs {
   const table = embeddings.table('word_embeddings.weight', config['vocab_size'], narrow);
   const padding = type === 'mpnet' ? 1 : config['pad_token_id'];
   let place = type === 'roberta' || type === 'mpnet' ? padding : -1;
-  const positions = inputs.position_ids ?? ids.map((id) => (place >= 0 ? (id === padding ? padding : ++place) : -1)).map((position, i) => (position < 0 ? i : position));
+  const positions =
+    inputs.position_ids ??
+    ids
+      .map((id) => (place >= 0 ? (id === padding ? padding : ++place) : -1))
+      .map((position, i) => (position < 0 ? i : position));
   const places = embeddings.table('position_embeddings.weight', config['max_position_embeddings'], narrow);
   let x = ids.map((id, i) => table[id]!.map((value, c) => value + places[positions[i]!]![c]!));
   if (config['type_vocab_size'] && type !== 'mpnet' && type !== 'distilbert') {
@@ -534,26 +673,72 @@ function bertKin(config: Config, root: Module, inputs: RowInputs): Outputs {
   }
   x = embeddings.layerNorm('LayerNorm', x, epsilon);
   if (type === 'albert') x = base.linear('encoder.embedding_hidden_mapping_in', x, width);
-  const relative = type === 'mpnet' ? base.table('encoder.relative_attention_bias.weight', config['relative_attention_num_buckets'], heads) : undefined;
+  const relative =
+    type === 'mpnet'
+      ? base.table('encoder.relative_attention_bias.weight', config['relative_attention_num_buckets'], heads)
+      : undefined;
   const [qName, kName, vName, oName, attentionNorm, up, down, lastNorm] = (
     {
-      distilbert: ['attention.q_lin', 'attention.k_lin', 'attention.v_lin', 'attention.out_lin', 'sa_layer_norm', 'ffn.lin1', 'ffn.lin2', 'output_layer_norm'],
-      albert: ['attention.query', 'attention.key', 'attention.value', 'attention.dense', 'attention.LayerNorm', 'ffn', 'ffn_output', 'full_layer_layer_norm'],
-      mpnet: ['attention.attn.q', 'attention.attn.k', 'attention.attn.v', 'attention.attn.o', 'attention.LayerNorm', 'intermediate.dense', 'output.dense', 'output.LayerNorm'],
+      distilbert: [
+        'attention.q_lin',
+        'attention.k_lin',
+        'attention.v_lin',
+        'attention.out_lin',
+        'sa_layer_norm',
+        'ffn.lin1',
+        'ffn.lin2',
+        'output_layer_norm',
+      ],
+      albert: [
+        'attention.query',
+        'attention.key',
+        'attention.value',
+        'attention.dense',
+        'attention.LayerNorm',
+        'ffn',
+        'ffn_output',
+        'full_layer_layer_norm',
+      ],
+      mpnet: [
+        'attention.attn.q',
+        'attention.attn.k',
+        'attention.attn.v',
+        'attention.attn.o',
+        'attention.LayerNorm',
+        'intermediate.dense',
+        'output.dense',
+        'output.LayerNorm',
+      ],
     } as Record<string, string[]>
-  )[type] ?? ['attention.self.query', 'attention.self.key', 'attention.self.value', 'attention.output.dense', 'attention.output.LayerNorm', 'intermediate.dense', 'output.dense', 'output.LayerNorm'];
+  )[type] ?? [
+    'attention.self.query',
+    'attention.self.key',
+    'attention.self.value',
+    'attention.output.dense',
+    'attention.output.LayerNorm',
+    'intermediate.dense',
+    'output.dense',
+    'output.LayerNorm',
+  ];
   const trace = new Trace();
   const causal = config['is_decoder'] === true;
   const names = range(layers, (layer) => {
     if (type === 'distilbert') return [`transformer.layer.${layer}.`];
     if (type !== 'albert') return [`encoder.layer.${layer}.`];
     const group = Math.floor(layer / (layers / config['num_hidden_groups']));
-    return range(config['inner_group_num'], (i) => `encoder.albert_layer_groups.${group}.albert_layers.${i}.`);
+    return range(
+      config['inner_group_num'],
+      (i) => `encoder.albert_layer_groups.${group}.albert_layers.${i}.`,
+    );
   }).flat();
   names.forEach((name, layer) => {
     trace.state(layer, x);
     const block = base.under(name);
-    const [q, k, v] = [qName, kName, vName].map((each) => block.linear(each!, x, width)) as [Rows, Rows, Rows];
+    const [q, k, v] = [qName, kName, vName].map((each) => block.linear(each!, x, width)) as [
+      Rows,
+      Rows,
+      Rows,
+    ];
     const { out, weights } = attend(q, k, v, {
       heads,
       scale: 1 / Math.sqrt(width / heads),
@@ -562,40 +747,74 @@ function bertKin(config: Config, root: Module, inputs: RowInputs): Outputs {
     });
     trace.weights(layer, weights);
     x = block.layerNorm(attentionNorm!, add(block.linear(oName!, out, width), x), epsilon);
-    x = block.layerNorm(lastNorm!, add(block.linear(down!, activate(block.linear(up!, x, inner), activation), width), x), epsilon);
+    x = block.layerNorm(
+      lastNorm!,
+      add(block.linear(down!, activate(block.linear(up!, x, inner), activation), width), x),
+      epsilon,
+    );
   });
   trace.last(x);
   const outputs = trace.outputs;
   const labels = Object.keys(config['id2label'] ?? { 0: 0, 1: 1 }).length;
   const poolerName = type === 'albert' ? 'pooler' : 'pooler.dense';
   const pool = (): Rows => activate(base.linear(poolerName, [x[0]!], width), 'tanh');
-  const pooled = type !== 'distilbert' && (isBare || (/(PreTraining|SequenceClassification|NextSentencePrediction)$/.test(architecture) && !/^(Roberta|MPNet)/.test(architecture))) ? pool() : undefined;
+  const pooled =
+    type !== 'distilbert' &&
+    (isBare ||
+      (/(PreTraining|SequenceClassification|NextSentencePrediction)$/.test(architecture) &&
+        !/^(Roberta|MPNet)/.test(architecture)))
+      ? pool()
+      : undefined;
   if (pooled) outputs['pooler_output'] = pooled[0]!;
   const words = (): Rows => {
     const [dense, norm, decoder, bias] = (
       {
         distilbert: ['vocab_transform', 'vocab_layer_norm', 'vocab_projector', 'vocab_projector.bias'],
         albert: ['predictions.dense', 'predictions.LayerNorm', 'predictions.decoder', 'predictions.bias'],
-        bert: ['cls.predictions.transform.dense', 'cls.predictions.transform.LayerNorm', 'cls.predictions.decoder', 'cls.predictions.bias'],
+        bert: [
+          'cls.predictions.transform.dense',
+          'cls.predictions.transform.LayerNorm',
+          'cls.predictions.decoder',
+          'cls.predictions.bias',
+        ],
       } as Record<string, string[]>
     )[type] ?? ['lm_head.dense', 'lm_head.layer_norm', 'lm_head.decoder', 'lm_head.bias'];
     const own = type === 'roberta' || type === 'mpnet' ? 'gelu' : activation;
     const hidden = root.layerNorm(norm!, activate(root.linear(dense!, x, narrow), own), epsilon);
-    const weight = (config['tie_word_embeddings'] ?? true) ? table : root.table(`${decoder}.weight`, table.length, narrow, 'matrix');
+    const weight =
+      (config['tie_word_embeddings'] ?? true)
+        ? table
+        : root.table(`${decoder}.weight`, table.length, narrow, 'matrix');
     return product(hidden, weight, root.vector(bias!, table.length, 'bias'));
   };
   if (/(MaskedLM|LMHeadModel)$/.test(architecture)) outputs['logits'] = words();
   if (architecture.endsWith('PreTraining')) {
     outputs['prediction_logits'] = words();
-    outputs[type === 'albert' ? 'sop_logits' : 'seq_relationship_logits'] = root.linear(type === 'albert' ? 'sop_classifier.classifier' : 'cls.seq_relationship', pooled!, 2)[0]!;
+    outputs[type === 'albert' ? 'sop_logits' : 'seq_relationship_logits'] = root.linear(
+      type === 'albert' ? 'sop_classifier.classifier' : 'cls.seq_relationship',
+      pooled!,
+      2,
+    )[0]!;
   }
-  if (architecture.endsWith('NextSentencePrediction')) outputs['logits'] = root.linear('cls.seq_relationship', pooled!, 2)[0]!;
+  if (architecture.endsWith('NextSentencePrediction'))
+    outputs['logits'] = root.linear('cls.seq_relationship', pooled!, 2)[0]!;
   if (architecture.endsWith('TokenClassification')) outputs['logits'] = root.linear('classifier', x, labels);
-  if (architecture.endsWith('QuestionAnswering')) Object.assign(outputs, spans(root.linear('qa_outputs', x, 2)));
+  if (architecture.endsWith('QuestionAnswering'))
+    Object.assign(outputs, spans(root.linear('qa_outputs', x, 2)));
   if (architecture.endsWith('SequenceClassification')) {
     const first = [x[0]!];
-    if (type === 'distilbert') outputs['logits'] = root.linear('classifier', activate(root.linear('pre_classifier', first, width), 'relu'), labels)[0]!;
-    else if (type === 'roberta' || type === 'mpnet') outputs['logits'] = root.linear('classifier.out_proj', activate(root.linear('classifier.dense', first, width), 'tanh'), labels)[0]!;
+    if (type === 'distilbert')
+      outputs['logits'] = root.linear(
+        'classifier',
+        activate(root.linear('pre_classifier', first, width), 'relu'),
+        labels,
+      )[0]!;
+    else if (type === 'roberta' || type === 'mpnet')
+      outputs['logits'] = root.linear(
+        'classifier.out_proj',
+        activate(root.linear('classifier.dense', first, width), 'tanh'),
+        labels,
+      )[0]!;
     else outputs['logits'] = root.linear('classifier', pooled!, labels)[0]!;
   }
   return outputs;
@@ -604,12 +823,22 @@ function bertKin(config: Config, root: Module, inputs: RowInputs): Outputs {
 function modernBert(config: Config, root: Module, inputs: RowInputs): Outputs {
   const architecture: string = config['architectures'][0];
   const base = architecture === 'ModernBertModel' ? root : root.under('model.');
-  const { hidden_size: width, num_attention_heads: heads, intermediate_size: inner, norm_eps: epsilon } = config as any;
+  const {
+    hidden_size: width,
+    num_attention_heads: heads,
+    intermediate_size: inner,
+    norm_eps: epsilon,
+  } = config as any;
   const parts = config['norm_bias'] ? 'both' : 'weight';
   const mask = maskOf(inputs);
   const positions = inputs.position_ids ?? mask.map((_, i) => i);
   const table = base.table('embeddings.tok_embeddings.weight', config['vocab_size'], width);
-  let x = base.layerNorm('embeddings.norm', inputs.input_ids!.map((id) => table[id]!), epsilon, parts);
+  let x = base.layerNorm(
+    'embeddings.norm',
+    inputs.input_ids!.map((id) => table[id]!),
+    epsilon,
+    parts,
+  );
   const trace = new Trace();
   for (let layer = 0; layer < config['num_hidden_layers']; layer++) {
     trace.state(layer, x);
@@ -617,18 +846,29 @@ function modernBert(config: Config, root: Module, inputs: RowInputs): Outputs {
     const near = layer % config['global_attn_every_n_layers'] !== 0;
     const entered = layer === 0 ? x : block.layerNorm('attn_norm', x, epsilon, parts);
     const all = block.linear('attn.Wqkv', entered, 3 * width, config['attention_bias']);
-    const theta: number = near ? (config['local_rope_theta'] ?? config['global_rope_theta']) : config['global_rope_theta'];
+    const theta: number = near
+      ? (config['local_rope_theta'] ?? config['global_rope_theta'])
+      : config['global_rope_theta'];
     const angles = frequencies(width / heads, theta, undefined, 0, 0);
     const half = Math.floor(config['local_attention'] / 2);
     const { out, weights } = attend(
       rotate(columns(all, 0, width), heads, positions, angles),
       rotate(columns(all, width, 2 * width), heads, positions, angles),
       columns(all, 2 * width, 3 * width),
-      { heads, scale: 1 / Math.sqrt(width / heads), keep: (i, j) => mask[j] === 1 && (!near || Math.abs(i - j) <= half) },
+      {
+        heads,
+        scale: 1 / Math.sqrt(width / heads),
+        keep: (i, j) => mask[j] === 1 && (!near || Math.abs(i - j) <= half),
+      },
     );
     trace.weights(layer, weights);
     x = add(x, block.linear('attn.Wo', out, width, config['attention_bias']));
-    const both = block.linear('mlp.Wi', block.layerNorm('mlp_norm', x, epsilon, parts), 2 * inner, config['mlp_bias']);
+    const both = block.linear(
+      'mlp.Wi',
+      block.layerNorm('mlp_norm', x, epsilon, parts),
+      2 * inner,
+      config['mlp_bias'],
+    );
     const gate = activate(columns(both, 0, inner), config['hidden_activation']);
     const hidden = gate.map((row, i) => row.map((value, c) => value * both[i]![inner + c]!));
     x = add(x, block.linear('mlp.Wo', hidden, width, config['mlp_bias']));
@@ -638,51 +878,96 @@ function modernBert(config: Config, root: Module, inputs: RowInputs): Outputs {
   const outputs = trace.outputs;
   const labels = Object.keys(config['id2label'] ?? { 0: 0, 1: 1 }).length;
   const head = (rows: Rows): Rows =>
-    root.layerNorm('head.norm', activate(root.linear('head.dense', rows, width, config['classifier_bias']), config['classifier_activation']), epsilon, parts);
+    root.layerNorm(
+      'head.norm',
+      activate(
+        root.linear('head.dense', rows, width, config['classifier_bias']),
+        config['classifier_activation'],
+      ),
+      epsilon,
+      parts,
+    );
   if (architecture.endsWith('MaskedLM')) {
-    const weight = config['tie_word_embeddings'] ? table : root.table('decoder.weight', table.length, width, 'matrix');
-    outputs['logits'] = product(head(x), weight, config['decoder_bias'] ? root.vector('decoder.bias', table.length, 'bias') : undefined);
+    const weight = config['tie_word_embeddings']
+      ? table
+      : root.table('decoder.weight', table.length, width, 'matrix');
+    outputs['logits'] = product(
+      head(x),
+      weight,
+      config['decoder_bias'] ? root.vector('decoder.bias', table.length, 'bias') : undefined,
+    );
   }
-  if (architecture.endsWith('TokenClassification')) outputs['logits'] = root.linear('classifier', head(x), labels);
+  if (architecture.endsWith('TokenClassification'))
+    outputs['logits'] = root.linear('classifier', head(x), labels);
   if (architecture.endsWith('SequenceClassification')) {
     const kept = x.filter((_, i) => mask[i] === 1);
     const mean = range(width, (c) => kept.reduce((sum, row) => sum + row[c]!, 0) / kept.length);
-    outputs['logits'] = root.linear('classifier', head([config['classifier_pooling'] === 'mean' ? mean : x[0]!]), labels)[0]!;
+    outputs['logits'] = root.linear(
+      'classifier',
+      head([config['classifier_pooling'] === 'mean' ? mean : x[0]!]),
+      labels,
+    )[0]!;
   }
   return outputs;
 }
 
 /** A stack of T5: relative positions of its first layer, RMS norms before sublayers. */
-function t5Stack(config: Config, stack: Module, trace: Trace, x: Rows, mask: readonly number[], encoded?: { x: Rows; mask: readonly number[]; cross: Outputs }): Rows {
-  const { d_model: width, num_heads: heads, d_kv: dim, d_ff: inner, layer_norm_epsilon: epsilon } = config as any;
+function t5Stack(
+  config: Config,
+  stack: Module,
+  trace: Trace,
+  x: Rows,
+  mask: readonly number[],
+  encoded?: { x: Rows; mask: readonly number[]; cross: Outputs },
+): Rows {
+  const {
+    d_model: width,
+    num_heads: heads,
+    d_kv: dim,
+    d_ff: inner,
+    layer_norm_epsilon: epsilon,
+  } = config as any;
   const buckets: number = config['relative_attention_num_buckets'];
   const most: number = config['relative_attention_max_distance'] ?? 128;
   const table = stack.table('block.0.layer.0.SelfAttention.relative_attention_bias.weight', buckets, heads);
   const projection: string = config['feed_forward_proj'];
   const gated = projection.startsWith('gated-');
   const activation = projection === 'gated-gelu' ? 'gelu_new' : projection.replace('gated-', '');
-  const layers: number = encoded ? (config['num_decoder_layers'] ?? config['num_layers']) : config['num_layers'];
+  const layers: number = encoded
+    ? (config['num_decoder_layers'] ?? config['num_layers'])
+    : config['num_layers'];
   for (let layer = 0; layer < layers; layer++) {
     trace.state(layer, x);
     const sublayer = (number: number): Module => stack.under(`block.${layer}.layer.${number}.`);
     const own = sublayer(0);
-    const project = (module: Module, name: string, rows: Rows): Rows => module.linear(name, rows, heads * dim, false);
+    const project = (module: Module, name: string, rows: Rows): Rows =>
+      module.linear(name, rows, heads * dim, false);
     const entered = own.rmsNorm('layer_norm', x, epsilon);
     const self = own.under('SelfAttention.');
-    const { out, weights } = attend(project(self, 'q', entered), project(self, 'k', entered), project(self, 'v', entered), {
-      ...{ heads, scale: 1 },
-      keep: (i, j) => mask[j] === 1 && (!encoded || j <= i),
-      bias: (head, i, j) => table[bucket(j - i, buckets, most, !encoded)]![head]!,
-    });
+    const { out, weights } = attend(
+      project(self, 'q', entered),
+      project(self, 'k', entered),
+      project(self, 'v', entered),
+      {
+        ...{ heads, scale: 1 },
+        keep: (i, j) => mask[j] === 1 && (!encoded || j <= i),
+        bias: (head, i, j) => table[bucket(j - i, buckets, most, !encoded)]![head]!,
+      },
+    );
     trace.weights(layer, weights);
     x = add(x, self.linear('o', out, width, false));
     if (encoded) {
       const cross = sublayer(1).under('EncDecAttention.');
       const normed = sublayer(1).rmsNorm('layer_norm', x, epsilon);
-      const seen = attend(project(cross, 'q', normed), project(cross, 'k', encoded.x), project(cross, 'v', encoded.x), {
-        ...{ heads, scale: 1 },
-        keep: (_, j) => encoded.mask[j] === 1,
-      });
+      const seen = attend(
+        project(cross, 'q', normed),
+        project(cross, 'k', encoded.x),
+        project(cross, 'v', encoded.x),
+        {
+          ...{ heads, scale: 1 },
+          keep: (_, j) => encoded.mask[j] === 1,
+        },
+      );
       encoded.cross[`cross_attentions.${layer}`] = seen.weights;
       x = add(x, cross.linear('o', seen.out, width, false));
     }
@@ -714,24 +999,56 @@ function t5(config: Config, root: Module, inputs: RowInputs): Outputs {
   const decoder = new Trace('decoder_');
   const cross: Outputs = {};
   const ids = inputs.decoder_input_ids!;
-  const x = t5Stack(config, root.under('decoder.'), decoder, embed(ids), ids.map(() => 1), { x: encoded, mask, cross });
+  const x = t5Stack(
+    config,
+    root.under('decoder.'),
+    decoder,
+    embed(ids),
+    ids.map(() => 1),
+    { x: encoded, mask, cross },
+  );
   const outputs = { ...encoder.outputs, ...decoder.outputs, ...cross };
   if (architecture === 'T5Model') return outputs;
   const tied: boolean = config['tie_word_embeddings'] ?? true;
-  const logits = tied ? product(x.map((row) => row.map((value) => value / Math.sqrt(width))), table) : root.linear('lm_head', x, table.length, false);
+  const logits = tied
+    ? product(
+        x.map((row) => row.map((value) => value / Math.sqrt(width))),
+        table,
+      )
+    : root.linear('lm_head', x, table.length, false);
   return { ...outputs, logits };
 }
 
 /** BART's blocks, and with norms before the sublayers Whisper's. */
-function bartStack(config: Config, stack: Module, trace: Trace, x: Rows, mask: readonly number[], name: 'encoder' | 'decoder', encoded?: { x: Rows; mask: readonly number[]; cross: Outputs }): Rows {
+function bartStack(
+  config: Config,
+  stack: Module,
+  trace: Trace,
+  x: Rows,
+  mask: readonly number[],
+  name: 'encoder' | 'decoder',
+  encoded?: { x: Rows; mask: readonly number[]; cross: Outputs },
+): Rows {
   const whisper = config['model_type'] === 'whisper';
   const width: number = config['d_model'];
   const heads: number = config[`${name}_attention_heads`];
   const inner: number = config[`${name}_ffn_dim`];
   const around = (block: Module, norm: string, rows: Rows, sublayer: (rows: Rows) => Rows): Rows =>
-    whisper ? add(rows, sublayer(block.layerNorm(norm, rows, 1e-5))) : block.layerNorm(norm, add(rows, sublayer(rows)), 1e-5);
-  const attention = (module: Module, from: Rows, over: Rows, keep: Attention['keep'], see: (weights: Nested) => void): Rows => {
-    const [q, k, v] = [module.linear('q_proj', from, width), module.linear('k_proj', over, width, !whisper), module.linear('v_proj', over, width)];
+    whisper
+      ? add(rows, sublayer(block.layerNorm(norm, rows, 1e-5)))
+      : block.layerNorm(norm, add(rows, sublayer(rows)), 1e-5);
+  const attention = (
+    module: Module,
+    from: Rows,
+    over: Rows,
+    keep: Attention['keep'],
+    see: (weights: Nested) => void,
+  ): Rows => {
+    const [q, k, v] = [
+      module.linear('q_proj', from, width),
+      module.linear('k_proj', over, width, !whisper),
+      module.linear('v_proj', over, width),
+    ];
     const { out, weights } = attend(q, k, v, { heads, scale: 1 / Math.sqrt(width / heads), keep });
     see(weights);
     return module.linear('out_proj', out, width);
@@ -740,13 +1057,23 @@ function bartStack(config: Config, stack: Module, trace: Trace, x: Rows, mask: r
     trace.state(layer, x);
     const block = stack.under(`layers.${layer}.`);
     const keep = (i: number, j: number): boolean => mask[j] === 1 && (!encoded || j <= i);
-    x = around(block, 'self_attn_layer_norm', x, (rows) => attention(block.under('self_attn.'), rows, rows, keep, (weights) => trace.weights(layer, weights)));
+    x = around(block, 'self_attn_layer_norm', x, (rows) =>
+      attention(block.under('self_attn.'), rows, rows, keep, (weights) => trace.weights(layer, weights)),
+    );
     if (encoded) {
       x = around(block, 'encoder_attn_layer_norm', x, (rows) =>
-        attention(block.under('encoder_attn.'), rows, encoded.x, (_, j) => encoded.mask[j] === 1, (weights) => (encoded.cross[`cross_attentions.${layer}`] = weights)),
+        attention(
+          block.under('encoder_attn.'),
+          rows,
+          encoded.x,
+          (_, j) => encoded.mask[j] === 1,
+          (weights) => (encoded.cross[`cross_attentions.${layer}`] = weights),
+        ),
       );
     }
-    x = around(block, 'final_layer_norm', x, (rows) => block.linear('fc2', activate(block.linear('fc1', rows, inner), config['activation_function']), width));
+    x = around(block, 'final_layer_norm', x, (rows) =>
+      block.linear('fc2', activate(block.linear('fc1', rows, inner), config['activation_function']), width),
+    );
   }
   if (whisper) x = stack.layerNorm('layer_norm', x, 1e-5);
   trace.last(x);
@@ -761,7 +1088,11 @@ function bart(config: Config, root: Module, inputs: RowInputs): Outputs {
   const factor = config['scale_embedding'] ? Math.sqrt(width) : 1;
   const embed = (stack: Module, ids: readonly number[]): Rows => {
     const places = stack.table('embed_positions.weight', config['max_position_embeddings'] + 2, width);
-    return stack.layerNorm('layernorm_embedding', ids.map((id, i) => table[id]!.map((value, c) => value * factor + places[i + 2]![c]!)), 1e-5);
+    return stack.layerNorm(
+      'layernorm_embedding',
+      ids.map((id, i) => table[id]!.map((value, c) => value * factor + places[i + 2]![c]!)),
+      1e-5,
+    );
   };
   const mask = maskOf(inputs);
   const [encoder, decoder] = [base.under('encoder.'), base.under('decoder.')];
@@ -769,16 +1100,35 @@ function bart(config: Config, root: Module, inputs: RowInputs): Outputs {
   const encoded = bartStack(config, encoder, traces[0], embed(encoder, inputs.input_ids!), mask, 'encoder');
   const ids = inputs.decoder_input_ids!;
   const cross: Outputs = {};
-  const x = bartStack(config, decoder, traces[1], embed(decoder, ids), ids.map(() => 1), 'decoder', { x: encoded, mask, cross });
+  const x = bartStack(
+    config,
+    decoder,
+    traces[1],
+    embed(decoder, ids),
+    ids.map(() => 1),
+    'decoder',
+    { x: encoded, mask, cross },
+  );
   const outputs = { ...traces[0].outputs, ...traces[1].outputs, ...cross };
   if (architecture === 'BartModel') return outputs;
-  if (architecture.endsWith('QuestionAnswering')) return { ...outputs, ...spans(root.linear('qa_outputs', x, 2)) };
+  if (architecture.endsWith('QuestionAnswering'))
+    return { ...outputs, ...spans(root.linear('qa_outputs', x, 2)) };
   if (architecture.endsWith('SequenceClassification')) {
     const end = x[ids.lastIndexOf(config['eos_token_id'])]!;
     const labels = Object.keys(config['id2label'] ?? { 0: 0, 1: 1, 2: 2 }).length;
-    return { ...outputs, logits: root.linear('classification_head.out_proj', activate(root.linear('classification_head.dense', [end], width), 'tanh'), labels)[0]! };
+    return {
+      ...outputs,
+      logits: root.linear(
+        'classification_head.out_proj',
+        activate(root.linear('classification_head.dense', [end], width), 'tanh'),
+        labels,
+      )[0]!,
+    };
   }
-  return { ...outputs, logits: product(x, table, [...root.table('final_logits_bias', 1, table.length, 'bias')[0]!]) };
+  return {
+    ...outputs,
+    logits: product(x, table, [...root.table('final_logits_bias', 1, table.length, 'bias')[0]!]),
+  };
 }
 
 /** Over columns of [channels][frames], three at a time. */
@@ -790,7 +1140,8 @@ function convolve(module: Module, name: string, x: Rows, outputs: number, stride
   return range(outputs, (o) =>
     range(Math.floor((frames - 1) / stride) + 1, (t) => {
       let sum = bias[o]!;
-      for (let c = 0; c < bins; c++) for (let k = 0; k < 3; k++) sum += (x[c]![t * stride + k - 1] ?? 0) * weight[(o * bins + c) * 3 + k]!;
+      for (let c = 0; c < bins; c++)
+        for (let k = 0; k < 3; k++) sum += (x[c]![t * stride + k - 1] ?? 0) * weight[(o * bins + c) * 3 + k]!;
       return sum;
     }),
   );
@@ -813,7 +1164,15 @@ function whisper(config: Config, root: Module, inputs: RowInputs): Outputs {
   const ids = inputs.decoder_input_ids!;
   const cross: Outputs = {};
   const embedded = ids.map((id, i) => table[id]!.map((value, c) => value + places[i]![c]!));
-  const x = bartStack(config, decoder, traces[1], embedded, ids.map(() => 1), 'decoder', { x: encoded, mask: all, cross });
+  const x = bartStack(
+    config,
+    decoder,
+    traces[1],
+    embedded,
+    ids.map(() => 1),
+    'decoder',
+    { x: encoded, mask: all, cross },
+  );
   const outputs = { ...traces[0].outputs, ...traces[1].outputs, ...cross };
   return architecture === 'WhisperModel' ? outputs : { ...outputs, logits: product(x, table) };
 }
@@ -825,7 +1184,9 @@ function vitKin(config: Config, root: Module, inputs: RowInputs): Outputs {
   const base = architecture.endsWith('Model') ? root : root.under(`${type}.`);
   const width: number = config['hidden_size'];
   const embeddings = base.under('embeddings.');
-  const first = (type === 'deit' ? ['cls_token', 'distillation_token'] : ['cls_token']).map((name) => embeddings.table(name, 1, width, 'table', [1])[0]!);
+  const first = (type === 'deit' ? ['cls_token', 'distillation_token'] : ['cls_token']).map(
+    (name) => embeddings.table(name, 1, width, 'table', [1])[0]!,
+  );
   const patches = patchRows(config, inputs.pixel_values!, embeddings, width);
   const bias = embeddings.vector('patch_embeddings.projection.bias', width, 'bias');
   const tokens = [...first, ...patches.map((row) => row.map((value, c) => value + bias[c]!))];
@@ -840,20 +1201,31 @@ function vitKin(config: Config, root: Module, inputs: RowInputs): Outputs {
   for (let layer = 0; layer < config['num_hidden_layers']; layer++) {
     trace.state(layer, x);
     const block = base.under(`encoder.layer.${layer}.`);
-    const entered = block.layerNorm(beforeAttention!, x, epsilon);
+    const entered = block.layerNorm(beforeAttention, x, epsilon);
     const qkvBias = config['qkv_bias'] ?? true;
-    const [q, k, v] = ['query', 'key', 'value'].map((name) => block.linear(`attention.attention.${name}`, entered, width, qkvBias)) as [Rows, Rows, Rows];
-    const { out, weights } = attend(q, k, v, { heads, scale: 1 / Math.sqrt(width / heads), keep: () => true });
+    const [q, k, v] = ['query', 'key', 'value'].map((name) =>
+      block.linear(`attention.attention.${name}`, entered, width, qkvBias),
+    ) as [Rows, Rows, Rows];
+    const { out, weights } = attend(q, k, v, {
+      heads,
+      scale: 1 / Math.sqrt(width / heads),
+      keep: () => true,
+    });
     trace.weights(layer, weights);
-    const scaled = (name: string, rows: Rows): Rows => (dino ? timesVector(rows, block.vector(name, width, 'norm')) : rows);
+    const scaled = (name: string, rows: Rows): Rows =>
+      dino ? timesVector(rows, block.vector(name, width, 'norm')) : rows;
     x = add(x, scaled('layer_scale1.lambda1', block.linear('attention.output.dense', out, width)));
-    const normed = block.layerNorm(beforeFeed!, x, epsilon);
+    const normed = block.layerNorm(beforeFeed, x, epsilon);
     let fed: Rows;
     if (dino && config['use_swiglu_ffn']) {
       const hidden = Math.floor((Math.trunc((inner * 2) / 3) + 7) / 8) * 8;
       const both = block.linear('mlp.weights_in', normed, 2 * hidden);
-      fed = block.linear('mlp.weights_out', both.map((row) => range(hidden, (c) => silu(row[c]!) * row[hidden + c]!)), width);
-    } else fed = block.linear(down!, activate(block.linear(up!, normed, inner), config['hidden_act']), width);
+      fed = block.linear(
+        'mlp.weights_out',
+        both.map((row) => range(hidden, (c) => silu(row[c]!) * row[hidden + c]!)),
+        width,
+      );
+    } else fed = block.linear(down, activate(block.linear(up, normed, inner), config['hidden_act']), width);
     x = add(x, scaled('layer_scale2.lambda1', fed));
   }
   trace.state(config['num_hidden_layers'], x);
@@ -862,10 +1234,21 @@ function vitKin(config: Config, root: Module, inputs: RowInputs): Outputs {
   const outputs = trace.outputs;
   const labels = Object.keys(config['id2label'] ?? { 0: 0, 1: 1 }).length;
   if (dino) outputs['pooler_output'] = x[0]!;
-  else if (architecture.endsWith('Model')) outputs['pooler_output'] = activate(base.linear('pooler.dense', [x[0]!], config['pooler_output_size'] ?? width), config['pooler_act'] ?? 'tanh')[0]!;
+  else if (architecture.endsWith('Model'))
+    outputs['pooler_output'] = activate(
+      base.linear('pooler.dense', [x[0]!], config['pooler_output_size'] ?? width),
+      config['pooler_act'] ?? 'tanh',
+    )[0]!;
   if (architecture.endsWith('WithTeacher')) {
-    const [own, distilled] = [root.linear('cls_classifier', [x[0]!], labels)[0]!, root.linear('distillation_classifier', [x[1]!], labels)[0]!];
-    Object.assign(outputs, { cls_logits: own, distillation_logits: distilled, logits: own.map((value, i) => (value + distilled[i]!) / 2) });
+    const [own, distilled] = [
+      root.linear('cls_classifier', [x[0]!], labels)[0]!,
+      root.linear('distillation_classifier', [x[1]!], labels)[0]!,
+    ];
+    Object.assign(outputs, {
+      cls_logits: own,
+      distillation_logits: distilled,
+      logits: own.map((value, i) => (value + distilled[i]!) / 2),
+    });
   } else if (architecture.endsWith('ImageClassification')) {
     const rest = x.slice(1);
     const mean = range(width, (c) => rest.reduce((sum, row) => sum + row[c]!, 0) / rest.length);
@@ -875,8 +1258,15 @@ function vitKin(config: Config, root: Module, inputs: RowInputs): Outputs {
 }
 
 /** Products of patches with their matrix, in rows of the picture. */
-function patchRows(config: Config, pixels: number[][][], module: Module, width: number, name = 'patch_embeddings.projection.weight'): Rows {
-  const both = (value: number | number[]): [number, number] => (Array.isArray(value) ? (value as [number, number]) : [value, value]);
+function patchRows(
+  config: Config,
+  pixels: number[][][],
+  module: Module,
+  width: number,
+  name = 'patch_embeddings.projection.weight',
+): Rows {
+  const both = (value: number | number[]): [number, number] =>
+    Array.isArray(value) ? (value as [number, number]) : [value, value];
   const [height, breadth] = both(config['image_size']);
   const [high, wide] = both(config['patch_size']);
   const channels: number = config['num_channels'] ?? 3;
@@ -885,14 +1275,20 @@ function patchRows(config: Config, pixels: number[][][], module: Module, width: 
   return range(Math.floor(height / high), (row) =>
     range(Math.floor(breadth / wide), (column) => {
       const patch: Row = [];
-      for (let c = 0; c < channels; c++) for (let y = 0; y < high; y++) for (let i = 0; i < wide; i++) patch.push(pixels[c]![row * high + y]![column * wide + i]!);
-      return range(width, (o) => range(size, (i) => weight[o * size + i]! * patch[i]!).reduce((sum, value) => sum + value, 0));
+      for (let c = 0; c < channels; c++)
+        for (let y = 0; y < high; y++)
+          for (let i = 0; i < wide; i++) patch.push(pixels[c]![row * high + y]![column * wide + i]!);
+      return range(width, (o) =>
+        range(size, (i) => weight[o * size + i]! * patch[i]!).reduce((sum, value) => sum + value, 0),
+      );
     }),
   ).flat();
 }
 
 const FAMILIES: Record<string, (config: Config, root: Module, inputs: RowInputs) => Outputs> = {
-  ...Object.fromEntries(['llama', 'mistral', 'qwen2', 'qwen3', 'olmo2', 'gemma2', 'gemma3_text'].map((type) => [type, llamaKin])),
+  ...Object.fromEntries(
+    ['llama', 'mistral', 'qwen2', 'qwen3', 'olmo2', 'gemma2', 'gemma3_text'].map((type) => [type, llamaKin]),
+  ),
   ...Object.fromEntries(['gpt2', 'gptj', 'gpt_neox', 'phi', 'bloom', 'opt'].map((type) => [type, gptKin])),
   ...Object.fromEntries(['bert', 'roberta', 'distilbert', 'albert', 'mpnet'].map((type) => [type, bertKin])),
   ...Object.fromEntries(['vit', 'deit', 'dinov2'].map((type) => [type, vitKin])),
@@ -903,7 +1299,8 @@ const FAMILIES: Record<string, (config: Config, root: Module, inputs: RowInputs)
 };
 
 /** Whether there is a reference of a config's family. */
-export const hasReference = (config: unknown): boolean => Object.hasOwn(FAMILIES, (config as Config)['model_type']);
+export const hasReference = (config: unknown): boolean =>
+  Object.hasOwn(FAMILIES, (config as Config)['model_type']);
 
 /** What a model of this config gives for one row of a batch, by the names that expected.json uses. */
 export function referenceModel(config: unknown, weights: WeightSource, inputs: RowInputs): Outputs {

@@ -3,17 +3,22 @@
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import { afterAll, describe, expect, it } from 'vitest';
+import { createWorkerRuntime as createModelRuntime } from 'wasm-attention/model-worker-runtime';
 import { createWorkerRuntime } from 'wasm-attention/worker-runtime';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
-const program = ts.createProgram([`${root}src/slim.ts`, `${root}src/worker/index.ts`], {
-  ...ts.parseJsonConfigFileContent(
-    ts.readConfigFile(`${root}tsconfig.json`, (path) => ts.sys.readFile(path)).config,
-    ts.sys,
-    root,
-  ).options,
-  noEmit: true,
-});
+const sources = ['slim.ts', 'model/index.ts', 'worker/index.ts', 'worker/model/index.ts'];
+const program = ts.createProgram(
+  sources.map((file) => `${root}src/${file}`),
+  {
+    ...ts.parseJsonConfigFileContent(
+      ts.readConfigFile(`${root}tsconfig.json`, (path) => ts.sys.readFile(path)).config,
+      ts.sys,
+      root,
+    ).options,
+    noEmit: true,
+  },
+);
 const checker = program.getTypeChecker();
 
 function exportsOf(file: string): ts.Symbol[] {
@@ -56,8 +61,18 @@ function asynchronous({ inputs, parameters, result }: Declared): Declared {
   return { inputs, parameters: withOptions, result: `Promise<${result}>` };
 }
 
-const slim = new Map(exportsOf('slim.ts').map((symbol) => [symbol.name, symbol]));
-const worker = new Map(exportsOf('worker/index.ts').map((symbol) => [symbol.name, symbol]));
+const named = (...files: string[]) =>
+  new Map(files.flatMap(exportsOf).map((symbol) => [symbol.name, symbol]));
+const here = named('slim.ts', 'model/index.ts');
+const worker = named('worker/model/index.ts');
+/** Classes of handles that stand for more than one class, or have another name. */
+const handles: Readonly<Record<string, string>> = {
+  LayerNorm: 'WorkerRowLayer',
+  RmsNorm: 'WorkerRowLayer',
+  FeedForward: 'WorkerRowLayer',
+  TransformerBlock: 'WorkerBlockLayer',
+  Transformer: 'WorkerBlockLayer',
+};
 const membersOf = (symbol: ts.Symbol) =>
   new Map(
     checker
@@ -67,8 +82,8 @@ const membersOf = (symbol: ts.Symbol) =>
 
 /** Every function and method that has an asynchronous form. */
 const pairs: [name: string, now: ts.Symbol, later: ts.Symbol][] = [];
-for (const [name, symbol] of slim) {
-  const later = slim.get(`${name}Async`);
+for (const [name, symbol] of here) {
+  const later = here.get(`${name}Async`);
   if (later && name !== 'tidy') pairs.push([name, symbol, later]);
   if (!(symbol.flags & ts.SymbolFlags.Class)) continue;
   const members = membersOf(symbol);
@@ -78,16 +93,22 @@ for (const [name, symbol] of slim) {
   }
 }
 
-const remote = await createWorkerRuntime();
-afterAll(() => remote.dispose());
+const runtimes = {
+  WorkerRuntime: await createWorkerRuntime(),
+  ModelWorkerRuntime: await createModelRuntime(),
+};
+afterAll(() => Object.values(runtimes).forEach((runtime) => runtime.dispose()));
 
 describe('forms of an operation', () => {
   it('are found', () => {
     const names = pairs.map(([name]) => name);
-    for (const name of ['softmax', 'topKeys', 'MultiHeadAttention.forward', 'KeyValueCache.append']) {
+    for (const name of [
+      ...['softmax', 'topKeys', 'MultiHeadAttention.forward', 'KeyValueCache.append'],
+      ...['gelu', 'Model.forward', 'Transformer.forward', 'LayerNorm.forward'],
+    ]) {
       expect(names).toContain(name);
     }
-    expect(pairs.length).toBeGreaterThanOrEqual(13);
+    expect(pairs.length).toBeGreaterThanOrEqual(13 + 20);
   });
 
   it.each(pairs)('%s: the asynchronous one differs by its options and its promise alone', (_, now, later) => {
@@ -98,7 +119,9 @@ describe('forms of an operation', () => {
 
   it.each(pairs)('%s: the one in a worker takes the same inputs', (name, now) => {
     const [kind, method] = name.split('.') as [string, string | undefined];
-    const members = membersOf(worker.get(method ? `Worker${kind}` : 'WorkerRuntime')!);
+    const members = membersOf(
+      worker.get(method ? (handles[kind] ?? `Worker${kind}`) : 'ModelWorkerRuntime')!,
+    );
     const declared = members.get(method ?? kind);
     expect(declared, `${name} in a worker`).toBeDefined();
     const inputs = (symbol: ts.Symbol) =>
@@ -116,9 +139,9 @@ describe('forms of an operation', () => {
     expect(inputs(declared!)).toEqual(expected);
   });
 
-  it('a worker runtime has what is declared of it, and nothing else', () => {
-    const methods = Object.keys(remote);
-    const declared = [...membersOf(worker.get('WorkerRuntime')!).values()]
+  it.each(Object.entries(runtimes))('a %s has what is declared of it, and nothing else', (name, runtime) => {
+    const methods = Object.keys(runtime);
+    const declared = [...membersOf(worker.get(name)!).values()]
       .filter((member) => member.flags & ts.SymbolFlags.Property && member.name !== 'info')
       .map(({ name }) => name)
       .filter((name) => !name.startsWith('#'));

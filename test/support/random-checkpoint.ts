@@ -23,12 +23,17 @@ export class RandomWeights implements WeightSource {
   tensor(name: string, shape: readonly number[], kind: Kind): ArrayLike<number> {
     const known = this.tensors.get(name);
     if (known) {
-      if (String(known.shape) !== String(shape)) throw new Error(`${name} is asked for as ${shape.join()} and ${known.shape.join()}`);
+      if (String(known.shape) !== String(shape))
+        throw new Error(`${name} is asked for as ${shape.join()} and ${known.shape.join()}`);
       return known.data;
     }
     // Large enough that no attention is uniform, small enough that none is one-hot.
-    const spread = { matrix: 1.6 / Math.sqrt(sizeOf(shape.slice(1))), bias: 0.3, norm: 0.3, table: 0.7 }[kind];
-    const data = new Float32Array(sizeOf(shape)).map(() => spread * this.#random.normal() + (kind === 'norm' ? 1 : 0));
+    const spread = { matrix: 1.6 / Math.sqrt(sizeOf(shape.slice(1))), bias: 0.3, norm: 0.3, table: 0.7 }[
+      kind
+    ];
+    const data = new Float32Array(sizeOf(shape)).map(
+      () => spread * this.#random.normal() + (kind === 'norm' ? 1 : 0),
+    );
     this.tensors.set(name, { shape, data });
     return data;
   }
@@ -72,13 +77,21 @@ export function flat(nested: Nested): Numbers {
 }
 
 /** What the reference gives for a batch, by the names that expected.json uses. */
-export function expectedOutputs(config: unknown, weights: WeightSource, rows: readonly RowInputs[]): Record<string, Numbers> {
+export function expectedOutputs(
+  config: unknown,
+  weights: WeightSource,
+  rows: readonly RowInputs[],
+): Record<string, Numbers> {
   const outputs = rows.map((row) => referenceModel(config, weights, row));
-  return Object.fromEntries(Object.keys(outputs[0]!).map((name) => [name, flat(outputs.map((each) => each[name]!))]));
+  return Object.fromEntries(
+    Object.keys(outputs[0]!).map((name) => [name, flat(outputs.map((each) => each[name]!))]),
+  );
 }
 
 /** The same rows as the model takes them. */
-export function batchOf(rows: readonly RowInputs[]): Record<string, { data: Int32Array | Float32Array; dims: readonly number[] }> {
+export function batchOf(
+  rows: readonly RowInputs[],
+): Record<string, { data: Int32Array | Float32Array; dims: readonly number[] }> {
   return Object.fromEntries(
     Object.keys(rows[0]!).map((name) => {
       const { data, dims } = flat(rows.map((row) => (row as Record<string, Nested>)[name]!));

@@ -21,6 +21,7 @@ const BLOCK: BlockNames = {
   feedForwardNorm: 'full_layer_layer_norm',
 };
 
+/** ALBERT: layers that share their weights, narrow embeddings. */
 export const albert: Family = {
   modelTypes: ['albert'],
   describe(config, names) {

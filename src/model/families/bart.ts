@@ -9,6 +9,7 @@ import { learnedPositions, matrixOf, Tensors } from './tensors.js';
 /** Row of the first position. */
 const OFFSET = 2;
 
+/** BART and its kin: encoder and decoder, learned positions. */
 export const bart: Family = {
   modelTypes: ['bart'],
   describe(config, names) {

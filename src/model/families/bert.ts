@@ -13,6 +13,7 @@ import {
 import { headsOf } from './blocks.js';
 import { logitsHead, present } from './heads.js';
 
+/** BERT and what has its form: MiniLM, E5, BGE, GTE, cross-encoders. */
 export const bert: Family = {
   modelTypes: ['bert'],
   describe(config, names) {

@@ -6,6 +6,7 @@ import { decoder } from './decoders.js';
 import { forLayers, layersOf } from './settings.js';
 import { Tensors } from './tensors.js';
 
+/** BLOOM: ALiBi in place of positions. */
 export const bloom: Family = {
   modelTypes: ['bloom'],
   describe(config, names) {

@@ -28,6 +28,7 @@ interface Tower {
   readonly heads: readonly HeadDescription[];
 }
 
+/** CLIP: text and pictures in one space. */
 export const clip: Family = {
   modelTypes: ['clip', 'clip_text_model', 'clip_vision_model'],
   describe(config, names) {

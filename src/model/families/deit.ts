@@ -5,6 +5,7 @@ import { logitsHead } from './heads.js';
 import { Tensors } from './tensors.js';
 import { vitModel } from './vit-like.js';
 
+/** DeiT: ViT with a second token, for what a teacher says. */
 export const deit: Family = {
   modelTypes: ['deit'],
   describe(config, names) {

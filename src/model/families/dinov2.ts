@@ -7,6 +7,7 @@ import { activationOf, forLayers, layersOf } from './settings.js';
 import { Tensors } from './tensors.js';
 import { firstTokens, patchInput, VIT_ATTENTION } from './vit-like.js';
 
+/** DINOv2: pictures, features without labels. */
 export const dinov2: Family = {
   modelTypes: ['dinov2'],
   describe(config, names) {

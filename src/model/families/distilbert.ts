@@ -14,6 +14,7 @@ const BLOCK: BlockNames = {
   feedForwardNorm: 'output_layer_norm',
 };
 
+/** DistilBERT. */
 export const distilbert: Family = {
   modelTypes: ['distilbert'],
   describe(config, names) {

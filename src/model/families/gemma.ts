@@ -8,6 +8,7 @@ import type { RmsDecoder } from './rms-decoder.js';
 import { rotaryOf } from './rotary.js';
 import { layersOf } from './settings.js';
 
+/** Gemma 2: norms around, softcaps, windows in every other layer. */
 export const gemma2: Family = {
   modelTypes: ['gemma2'],
   describe(config, names) {
@@ -22,6 +23,7 @@ export const gemma2: Family = {
   },
 };
 
+/** Gemma 3 (text): norms of heads, windows in most layers. */
 export const gemma3: Family = {
   modelTypes: ['gemma3_text'],
   describe(config, names) {

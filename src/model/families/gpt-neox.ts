@@ -8,6 +8,7 @@ import { rotaryOf } from './rotary.js';
 import { activationOf, forLayers, layersOf } from './settings.js';
 import { Tensors } from './tensors.js';
 
+/** GPT-NeoX and Pythia: parallel residual, rotation of a part of the channels. */
 export const gptNeox: Family = {
   modelTypes: ['gpt_neox'],
   describe(config, names) {

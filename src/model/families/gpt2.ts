@@ -7,6 +7,7 @@ import { decoder } from './decoders.js';
 import { activationOf, forLayers, layersOf } from './settings.js';
 import { Tensors } from './tensors.js';
 
+/** GPT-2 and what has its form. */
 export const gpt2: Family = {
   modelTypes: ['gpt2'],
   describe(config, names) {

@@ -7,6 +7,7 @@ import { decoder } from './decoders.js';
 import { activationOf, forLayers, layersOf } from './settings.js';
 import { Tensors } from './tensors.js';
 
+/** GPT-J: parallel residual, rotation of neighbouring channels. */
 export const gptj: Family = {
   modelTypes: ['gptj'],
   describe(config, names) {

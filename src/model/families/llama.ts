@@ -5,6 +5,7 @@ import { groupedHeads, rmsDecoder } from './rms-decoder.js';
 import { rotaryOf } from './rotary.js';
 import { layersOf } from './settings.js';
 
+/** Llama 1 to 3, and what has its form: SmolLM, TinyLlama. */
 export const llama: Family = {
   modelTypes: ['llama'],
   describe(config, names) {

@@ -5,6 +5,7 @@ import { groupedHeads, lastKeys, rmsDecoder } from './rms-decoder.js';
 import { rotaryOf } from './rotary.js';
 import { layersOf } from './settings.js';
 
+/** Mistral: a Llama whose queries see a window. */
 export const mistral: Family = {
   modelTypes: ['mistral'],
   describe(config, names) {

@@ -8,6 +8,7 @@ import { rotaryOf } from './rotary.js';
 import { activationOf, architectureOf, forLayers, generationOf, layersOf } from './settings.js';
 import { matrixOf, Tensors } from './tensors.js';
 
+/** ModernBERT: rotary positions, windows in most layers, gates. */
 export const modernbert: Family = {
   modelTypes: ['modernbert'],
   describe(config, names) {

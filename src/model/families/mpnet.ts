@@ -16,6 +16,7 @@ const BLOCK: BlockNames = {
 /** Kinds of distances. */
 const BUCKETS = 32;
 
+/** MPNet: relative positions beside learned ones. */
 export const mpnet: Family = {
   modelTypes: ['mpnet'],
   describe(config, names) {

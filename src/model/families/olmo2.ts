@@ -5,6 +5,7 @@ import { groupedHeads, rmsDecoder } from './rms-decoder.js';
 import { rotaryOf } from './rotary.js';
 import { layersOf } from './settings.js';
 
+/** OLMo 2: norms after the sublayers. */
 export const olmo2: Family = {
   modelTypes: ['olmo2'],
   describe(config, names) {

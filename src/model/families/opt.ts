@@ -11,6 +11,7 @@ import { learnedPositions, Tensors } from './tensors.js';
 /** Row of the first position. */
 const OFFSET = 2;
 
+/** OPT. */
 export const opt: Family = {
   modelTypes: ['opt'],
   describe(config, names) {

@@ -8,6 +8,7 @@ import { rotaryOf } from './rotary.js';
 import { activationOf, forLayers, layersOf } from './settings.js';
 import { Tensors } from './tensors.js';
 
+/** Phi 1 to 2: parallel residual, biases. */
 export const phi: Family = {
   modelTypes: ['phi'],
   describe(config, names) {

@@ -7,6 +7,7 @@ import { groupedHeads, lastKeys, layerTypes, rmsDecoder } from './rms-decoder.js
 import { rotaryOf } from './rotary.js';
 import { layersOf } from './settings.js';
 
+/** Qwen 2 and 2.5: biases of queries, keys and values. */
 export const qwen2: Family = {
   modelTypes: ['qwen2'],
   describe(config, names) {
@@ -20,6 +21,7 @@ export const qwen2: Family = {
   },
 };
 
+/** Qwen 3: norms of heads. */
 export const qwen3: Family = {
   modelTypes: ['qwen3'],
   describe(config, names) {

@@ -4,6 +4,7 @@ import type { Family } from '../description.js';
 import { BERT_BLOCK, bertLike, blockSettings, robertaHeads } from './bert-like.js';
 import { headsOf } from './blocks.js';
 
+/** RoBERTa, XLM-RoBERTa and what has their form. */
 export const roberta: Family = {
   modelTypes: ['roberta', 'xlm-roberta', 'camembert'],
   describe(config, names) {

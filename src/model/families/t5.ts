@@ -22,6 +22,7 @@ const PROJECTIONS: Readonly<Record<string, Proj>> = /* @__PURE__ */ Object.fromE
 const MATRICES = ['q', 'k', 'v', 'o'] as const;
 const NO_BIAS = { bias: false };
 
+/** T5, T5 1.1 and Flan-T5: relative positions, encoder and decoder. */
 export const t5: Family = {
   modelTypes: ['t5'],
   describe(config, names) {

@@ -7,6 +7,7 @@ import { matrixStep, tiedCopies } from './heads.js';
 import { generationOf } from './settings.js';
 import { learnedPositions, matrixOf, Tensors } from './tensors.js';
 
+/** Whisper: spectrograms to text. */
 export const whisper: Family = {
   modelTypes: ['whisper'],
   describe(config, names) {

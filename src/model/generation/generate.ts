@@ -5,7 +5,7 @@ import { KeyValueCache } from '../../cache/key-value-cache.js';
 import { callAsync } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
 import type { CallScope } from '../../runtime/call-scope.js';
-import { checkInstance, checkInteger, checkOptions, integers } from '../../runtime/checks.js';
+import { checkInteger, checkObject, checkOptions, integers } from '../../runtime/checks.js';
 import type { IntegerList, NamesOf } from '../../runtime/checks.js';
 import { AttentionError, invalidArgument } from '../../runtime/errors.js';
 import type { Operation } from '../../runtime/operation.js';
@@ -42,7 +42,7 @@ export interface GenerateOptions extends SamplingOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-const GENERATE_NAMES = /* @__PURE__ */ Object.assign(
+export const GENERATE_NAMES = /* @__PURE__ */ Object.assign(
   {
     maxNewTokens: 1,
     stopTokens: 1,
@@ -130,13 +130,16 @@ class Batch {
   #context: Context | undefined;
 
   constructor(model: Model, prompts: number[][], context: Context | undefined, options: GenerateOptions) {
-    const { stopTokens, stopSequences = [], prefix, storage } = options;
+    const { stopTokens, prefix, storage } = options;
+    const stopSequences: unknown = options.stopSequences ?? [];
     this.#model = model;
     this.#options = options;
+    if (!Array.isArray(stopSequences))
+      throw invalidArgument('stopSequences', 'a list of lists of tokens', stopSequences);
     const ends = stopTokens && integers('stopTokens', stopTokens, 0, 2 ** 31 - 1);
     this.#stopTokens = new Set(ends ?? model.generationDefaults.endTokenIds);
     this.#stopSequences = stopSequences.map((sequence, i) =>
-      integers(`stopSequences[${i}]`, sequence, 0, 2 ** 31 - 1),
+      integers(`stopSequences[${i}]`, sequence as IntegerList, 0, 2 ** 31 - 1),
     );
     this.#most = model.decoder.description.maxLength ?? Infinity;
     const held = prefix?.lengths()[0] ?? 0;
@@ -300,18 +303,27 @@ export async function* generate(
   options: GenerateOptions,
 ): AsyncGenerator<GenerationStep, void, undefined> {
   const { maxNewTokens = 256, signal } = readOptions(model, options);
+  checkSpeaks(model);
   const asked = signal ? { signal } : {};
   let context: Context | undefined;
   let batch: Batch | undefined;
   try {
     let given = inputs;
+    let encoded: number | undefined;
     if (model.description.kind === 'encoder-decoder') {
+      checkObject('inputs', inputs);
       const { decoderInputIds, decoder_input_ids: alias, ...encoder } = inputs as Record<string, unknown>;
-      const encoded = await callAsync(encodeOperation, [model, encoder as ModelInputs], asked);
-      context = encoded.context;
-      given = { inputIds: (decoderInputIds ?? alias ?? startOf(model, encoded.batch)) as never };
+      ({ context, batch: encoded } = await callAsync(
+        encodeOperation,
+        [model, encoder as ModelInputs],
+        asked,
+      ));
+      given = { inputIds: (decoderInputIds ?? alias ?? startOf(model, encoded)) as never };
     }
-    batch = new Batch(model, readPrompts(model, given), context, options);
+    const prompts = readPrompts(model, given);
+    if (encoded !== undefined && prompts.length !== encoded)
+      throw invalidArgument('decoderInputIds', `a batch of ${encoded}, as the encoder's`, prompts.length);
+    batch = new Batch(model, prompts, context, options);
     context = undefined;
     const total = batch.size;
     await batch.share(asked);
@@ -330,10 +342,22 @@ export async function readPrompt(
   inputs: ModelInputs,
   options: Pick<GenerateOptions, 'prefix' | 'storage' | 'signal'>,
 ): Promise<KeyValueCache> {
+  model.check();
   checkOptions(options, { prefix: 1, storage: 1, signal: 1 });
   const { prefix, storage, signal } = options;
-  const [prompt, ...others] = readPrompts(model, inputs);
-  if (!prompt || others.length > 0) throw invalidArgument('inputIds', 'one prompt', `${others.length + 1}`);
+  checkSpeaks(model);
+  if (model.description.kind !== 'decoder') {
+    throw new AttentionError({
+      code: 'UNSUPPORTED',
+      argument: 'readPrompt',
+      expected: 'a model of a decoder alone',
+      received: model.family,
+    });
+  }
+  checkPrefix(model, prefix);
+  const [prompt, ...others] = readPrompts(model, inputs) as [number[], ...number[][]];
+  if (prompt.length === 0 || others.length > 0)
+    throw invalidArgument('inputIds', 'one prompt of at least one token', `${others.length + 1}`);
   const cache = prefix ? prefix.fork() : model.createCache(storage && { storage });
   try {
     await readTokensInto(model, [prompt], cache, undefined, signal ? { signal } : {});
@@ -344,23 +368,43 @@ export async function readPrompt(
   }
 }
 
+/** Throws for a model that gives no words, one after the other. */
+function checkSpeaks(model: Model): void {
+  const { description, family } = model;
+  const unsupported = (expected: string, received: string): AttentionError =>
+    new AttentionError({ code: 'UNSUPPORTED', argument: 'generate', expected, received });
+  if (description.kind !== 'decoder' && description.kind !== 'encoder-decoder')
+    throw unsupported('a decoder', `${family}, which reads all of its input at once`);
+  const [vocabulary] = (model.decoder.description.input as TokenInput).table.shape;
+  const speaks = description.heads.some(({ name, of, steps }) => {
+    const last = steps.at(-1);
+    return (
+      name === 'logits' &&
+      of === 'tokens' &&
+      last?.kind === 'matrix' &&
+      last.matrix.outFeatures === vocabulary
+    );
+  });
+  if (!speaks) throw unsupported('a model with a head for words', `${family} without one`);
+}
+
+function checkPrefix(model: Model, prefix: KeyValueCache | undefined): void {
+  if (prefix === undefined) return;
+  model.checkCache('prefix', prefix);
+  if (prefix.layout.batch !== 1)
+    throw invalidArgument('prefix', 'a cache of one row', `one of ${prefix.layout.batch} rows`);
+}
+
 /** Prompts of any lengths, without their padding. */
 function readPrompts(model: Model, inputs: ModelInputs): number[][] {
   const stack = model.decoder;
-  if (!stack.tokens || stack.description.blocks.some(({ attention }) => !attention.causal)) {
-    throw new AttentionError({
-      code: 'UNSUPPORTED',
-      argument: 'generate',
-      expected: 'a decoder',
-      received: `${model.family}, which reads all of its input at once`,
-    });
-  }
   const tokens = readTokens(
     stack.description.input as TokenInput,
     IDS,
     namedInputs(inputs, ['inputIds', 'attentionMask']),
   );
   const { batch, length, ids, mask, lengths } = tokens;
+  if (batch === 0) throw invalidArgument('inputIds', 'at least one prompt', 'none');
   return Array.from({ length: batch }, (_, b) => {
     const row = [...ids.subarray(b * length, b * length + (lengths?.[b] ?? length))];
     return mask ? row.filter((_, i) => mask[b * length + i] === 1) : row;
@@ -386,8 +430,7 @@ function readOptions(model: Model, options: GenerateOptions): GenerateOptions {
   checkInteger('maxNewTokens', maxNewTokens, 0, 2 ** 31 - 1);
   if (contextEnd !== 'stop' && contextEnd !== 'error' && contextEnd !== 'slide')
     throw invalidArgument('contextEnd', "'stop', 'error' or 'slide'", contextEnd);
-  if (prefix !== undefined && checkInstance('prefix', prefix, KeyValueCache).layout.batch !== 1)
-    throw invalidArgument('prefix', 'a cache of one row', `one of ${prefix.layout.batch} rows`);
+  checkPrefix(model, prefix);
   if (options.onLogits !== undefined && typeof options.onLogits !== 'function')
     throw invalidArgument('onLogits', 'a function', options.onLogits);
   checkSampling(options);

@@ -4,7 +4,7 @@
 import { logarithm } from '../../math/elementary.js';
 import { exponential } from '../../math/exponential.js';
 import { uniform } from '../../math/philox.js';
-import { checkInteger, checkOptions } from '../../runtime/checks.js';
+import { checkInteger, checkOptions, integers } from '../../runtime/checks.js';
 import type { NamesOf } from '../../runtime/checks.js';
 import { AttentionError, invalidArgument } from '../../runtime/errors.js';
 
@@ -44,6 +44,7 @@ export const SAMPLING_NAMES = {
 
 /** A token, and how probable it was. */
 export interface ChosenToken {
+  /** Its id. */
   readonly token: number;
   /** Natural logarithm of its probability by the logits as they were given: before penalties, temperature and cuts. */
   readonly logProbability: number;
@@ -72,12 +73,15 @@ export interface SampleTokenOptions extends SamplingOptions {
  * ```
  */
 export function sampleToken(logits: ArrayLike<number>, options: SampleTokenOptions = {}): ChosenToken {
-  const { tokens = [], step = 0, row = 0, ...sampling } = options;
-  checkOptions(sampling, SAMPLING_NAMES, { tokens: 1, step: 1, row: 1 });
+  checkOptions(options, SAMPLING_NAMES, { tokens: 1, step: 1, row: 1 });
+  const { tokens, step = 0, row = 0, ...sampling } = options;
+  if (typeof logits !== 'object' || typeof (logits as typeof logits | null)?.length !== 'number')
+    throw invalidArgument('logits', 'a list of numbers', logits);
+  const text = integers('tokens', tokens ?? [], 0, 2 ** 31 - 1);
   checkInteger('step', step, 0, 2 ** 32 - 1);
   checkInteger('row', row, 0, 2 ** 32 - 1);
   checkSampling(sampling);
-  return chooseToken(Float32Array.from(logits), tokens, sampling, step, row);
+  return chooseToken(Float32Array.from(logits), text, sampling, step, row);
 }
 
 /** Throws unless all values make sense. Names are the caller's to check. */
@@ -107,7 +111,7 @@ function checkNumber(
 /** {@link sampleToken} with everything checked. The logits stay as they are. */
 export function chooseToken(
   logits: Float32Array,
-  tokens: readonly number[],
+  tokens: ArrayLike<number>,
   options: SamplingOptions,
   step: number,
   row: number,
@@ -148,12 +152,12 @@ function noLogits(received: string): AttentionError {
 /** The logits themselves where nothing is asked for. */
 function withPenalties(
   logits: Float32Array,
-  tokens: readonly number[],
+  tokens: ArrayLike<number>,
   { repetitionPenalty = 1, presencePenalty = 0, frequencyPenalty = 0 }: SamplingOptions,
 ): Float32Array {
   if (repetitionPenalty === 1 && presencePenalty === 0 && frequencyPenalty === 0) return logits;
   const counts = new Map<number, number>();
-  for (const token of tokens) counts.set(token, (counts.get(token) ?? 0) + 1);
+  for (let i = 0; i < tokens.length; i++) counts.set(tokens[i]!, (counts.get(tokens[i]!) ?? 0) + 1);
   const penalized = logits.slice();
   for (const [token, count] of counts) {
     const logit = logits[token];

@@ -34,7 +34,7 @@ export interface EmbeddingLayerOptions {
   readonly epsilon?: number | undefined;
 }
 
-const NAMES = {
+export const EMBEDDING_NAMES = {
   vocabulary: 1,
   embedDim: 1,
   positions: 1,
@@ -72,7 +72,7 @@ export class Embedding extends Layer {
   /** @throws AttentionError INVALID_ARGUMENT */
   constructor(runtime: Runtime, options: EmbeddingLayerOptions) {
     super(runtime);
-    checkOptions(options, NAMES);
+    checkOptions(options, EMBEDDING_NAMES);
     const { vocabulary, embedDim, positions, tokenTypes, factor, norm = false, epsilon = 1e-5 } = options;
     for (const [name, size] of Object.entries({
       vocabulary,
@@ -93,7 +93,7 @@ export class Embedding extends Layer {
           : { table: table('positions.', positions), offset: 0, count: 'index' },
       norm: norm ? describeNorm('norm.', 'layer', embedDim, epsilon) : undefined,
     };
-    this.#embedding = new TokenEmbedding(this.parameters, this.#input);
+    this.#embedding = this.reserve((parameters) => new TokenEmbedding(parameters, this.#input));
     this.#channels = embedDim;
   }
 
@@ -128,7 +128,7 @@ export class Embedding extends Layer {
   }
 }
 
-const embeddingLayerOperation: Operation<
+export const embeddingLayerOperation: Operation<
   [layer: Embedding, ids: TokenList],
   EmbeddingForwardOptions,
   Tensor<'float32'>

@@ -30,7 +30,9 @@ export class FeedForward extends RowLayer {
   constructor(runtime: Runtime, options: FeedForwardOptions) {
     super(runtime);
     checkOptions(options, FEED_FORWARD_NAMES);
-    this.#layer = new FeedForwardLayer(this.parameters, describeFeedForward('', options));
+    this.#layer = this.reserve(
+      (parameters) => new FeedForwardLayer(parameters, describeFeedForward('', options)),
+    );
     this.#channels = options.embedDim;
   }
 

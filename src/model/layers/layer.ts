@@ -2,6 +2,7 @@
 
 import { shapeOf, valuesOf } from '../../checkpoints/state-dict.js';
 import type { StateDictTensor } from '../../checkpoints/state-dict.js';
+import { checkObject } from '../../runtime/checks.js';
 import { Disposable } from '../../runtime/disposable.js';
 import { AttentionError } from '../../runtime/errors.js';
 import { checkRuntime } from '../../runtime/inputs.js';
@@ -23,6 +24,16 @@ export abstract class Layer extends Disposable {
     checkRuntime(runtime);
     this.runtime = runtime;
     this.parameters = new Parameters(runtime);
+  }
+
+  /** @internal Makes parts of the layer; what they have reserved is given back if one fails. */
+  protected reserve<Part>(make: (parameters: Parameters) => Part): Part {
+    try {
+      return make(this.parameters);
+    } catch (error) {
+      this.parameters.dispose();
+      throw error;
+    }
   }
 
   /** Number of weights and biases. */
@@ -47,6 +58,7 @@ export abstract class Layer extends Disposable {
    */
   load(stateDict: Readonly<Record<string, StateDictTensor>>, prefix = ''): this {
     this.checkLive();
+    checkObject('stateDict', stateDict, 'an object of tensors by name');
     const start = prefix && `${prefix}.`;
     const own = Object.keys(stateDict).filter((name) => name.startsWith(start));
     const entries = own.map(

@@ -19,18 +19,22 @@ export interface NormOptions {
   readonly epsilon?: number | undefined;
 }
 
+export const NORM_NAMES = { channels: 1, epsilon: 1 } satisfies NamesOf<NormOptions>;
+
 abstract class NormLayer extends RowLayer {
   readonly #norm: Norm;
 
   /** @internal */
   constructor(runtime: Runtime, kind: NormDescription['kind'], options: NormOptions) {
     super(runtime);
-    checkOptions(options, { channels: 1, epsilon: 1 } satisfies NamesOf<NormOptions>);
+    checkOptions(options, NORM_NAMES);
     const { channels, epsilon = 1e-5 } = options;
     checkInteger('channels', channels, 1, 2 ** 24);
     if (!(Number.isFinite(epsilon) && epsilon >= 0))
       throw invalidArgument('epsilon', 'a finite number >= 0', epsilon);
-    this.#norm = new Norm(this.parameters, describeNorm('', kind, channels, epsilon));
+    this.#norm = this.reserve(
+      (parameters) => new Norm(parameters, describeNorm('', kind, channels, epsilon)),
+    );
   }
 
   /** @internal */

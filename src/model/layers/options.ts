@@ -57,7 +57,14 @@ export interface TransformerBlockOptions extends Omit<FeedForwardOptions, 'hidde
   /** Tokens see those before them, and themselves. Default false. */
   readonly causal?: boolean | undefined;
   /** Keys beside the own one that a token sees, on either side. Default all. */
-  readonly window?: { readonly left: number; readonly right: number } | undefined;
+  readonly window?:
+    | {
+        /** Keys before it. */
+        readonly left: number;
+        /** Keys after it. */
+        readonly right: number;
+      }
+    | undefined;
   /** Default 1 / sqrt(headDim). */
   readonly scale?: number | undefined;
   /** See `AttentionOptions`. */

@@ -60,7 +60,7 @@ export abstract class RowLayer extends Layer {
   protected abstract runRows(scope: CallScope, x: Rows, y: Rows): void;
 }
 
-const rowOperation: Operation<[layer: RowLayer, x: TensorLike], RowLayerOptions, Tensor<'float32'>> = {
+export const rowOperation: Operation<[layer: RowLayer, x: TensorLike], RowLayerOptions, Tensor<'float32'>> = {
   inputs: ['layer', 'x'],
   options: { output: 1 } satisfies NamesOf<RowLayerOptions>,
   runtime: ([layer]) => checkInstance('layer', layer, RowLayer).runtime,

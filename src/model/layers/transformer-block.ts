@@ -58,7 +58,16 @@ const FORWARD_NAMES = {
   returnWeights: 1,
 } satisfies NamesOf<BlockForwardOptions>;
 
-/** What blocks return; disposing it disposes all its tensors and records. */
+/**
+ * What blocks return; disposing it disposes all its tensors and records.
+ *
+ * @example
+ * ```js
+ * const { output, records } = block.forward(x, { returnRecord: true });
+ * output.shape; // [1, 5, 8]
+ * topKeys(records[0], 1).keys.length; // 10: of each head and token
+ * ```
+ */
 export class BlockResult extends Disposable {
   /** [batch, length, embedDim]; without a batch axis if the input had none. */
   readonly output: Tensor<'float32'>;
@@ -90,7 +99,7 @@ export class BlockResult extends Disposable {
 }
 
 /** What a block and a stack have in common. */
-abstract class BlockLayer extends Layer {
+export abstract class BlockLayer extends Layer {
   /** @internal */
   protected readonly rotations: Rotations = new Map();
   /** @internal */
@@ -216,12 +225,13 @@ abstract class BlockLayer extends Layer {
   }
 }
 
-const blockOperation: Operation<[layer: BlockLayer, x: TensorLike], BlockForwardOptions, BlockResult> = {
-  inputs: ['layer', 'x'],
-  options: FORWARD_NAMES,
-  runtime: ([layer]) => checkInstance('layer', layer, BlockLayer).runtime,
-  run: (scope, [layer, x], options) => layer.run(scope, x, options),
-};
+export const blockOperation: Operation<[layer: BlockLayer, x: TensorLike], BlockForwardOptions, BlockResult> =
+  {
+    inputs: ['layer', 'x'],
+    options: FORWARD_NAMES,
+    runtime: ([layer]) => checkInstance('layer', layer, BlockLayer).runtime,
+    run: (scope, [layer, x], options) => layer.run(scope, x, options),
+  };
 
 function rankOf(x: TensorLike): number {
   return ('dims' in x ? x.dims : x.shape).length;
@@ -236,7 +246,7 @@ function rankOf(x: TensorLike): number {
  * ```js
  * await runtime.load(model);
  * const block = new TransformerBlock(runtime, { embedDim: 8, numHeads: 2, feedForwardDim: 32, causal: true });
- * block.load(weights); // attention.query.weight, attention.norm.weight, feedForward.up.weight, ...: block.parameterNames
+ * block.load(tensors); // attention.query.weight, attention.norm.weight, feedForward.up.weight, ...: block.parameterNames
  * const { output } = block.forward({ data: new Float32Array(40), shape: [1, 5, 8] });
  * output.shape; // [1, 5, 8]
  * ```
@@ -245,7 +255,9 @@ export class TransformerBlock extends BlockLayer {
   /** @throws AttentionError INVALID_ARGUMENT for sizes that do not fit each other */
   constructor(runtime: Runtime, options: TransformerBlockOptions) {
     super(runtime, options);
-    this.blocks = [new Block(this.parameters, describeBlock('', options), this.rotations)];
+    this.blocks = this.reserve((parameters) => [
+      new Block(parameters, describeBlock('', options), this.rotations),
+    ]);
   }
 }
 
@@ -256,6 +268,11 @@ export interface TransformerOptions extends TransformerBlockOptions {
   /** A norm after the last block. Default: with norms before or around sublayers. */
   readonly finalNorm?: boolean | undefined;
 }
+
+export const TRANSFORMER_NAMES = /* @__PURE__ */ Object.assign(
+  { numLayers: 1, finalNorm: 1 } satisfies NamesOf<Omit<TransformerOptions, keyof TransformerBlockOptions>>,
+  BLOCK_NAMES,
+);
 
 /**
  * A stack of blocks: an encoder, with `causal` a decoder, with `crossAttention` the decoder of an encoder. Its parameters are those of
@@ -272,16 +289,18 @@ export interface TransformerOptions extends TransformerBlockOptions {
 export class Transformer extends BlockLayer {
   /** @throws AttentionError INVALID_ARGUMENT for sizes that do not fit each other */
   constructor(runtime: Runtime, options: TransformerOptions) {
+    checkOptions(options, TRANSFORMER_NAMES);
     const { numLayers, finalNorm, ...block } = options;
     super(runtime, block);
-    checkOptions(options, BLOCK_NAMES, { numLayers: 1, finalNorm: 1 });
     checkInteger('numLayers', numLayers, 1, 65536);
     const { norm = 'layer', normPlacement = 'before', embedDim, epsilon = 1e-5 } = block;
-    this.blocks = Array.from(
-      { length: numLayers },
-      (_, i) => new Block(this.parameters, describeBlock(`layers.${i}.`, block), this.rotations),
-    );
-    if (finalNorm ?? (normPlacement === 'before' || normPlacement === 'around'))
-      this.norm = new Norm(this.parameters, describeNorm('norm.', norm, embedDim, epsilon));
+    this.reserve((parameters) => {
+      this.blocks = Array.from(
+        { length: numLayers },
+        (_, i) => new Block(parameters, describeBlock(`layers.${i}.`, block), this.rotations),
+      );
+      if (finalNorm ?? (normPlacement === 'before' || normPlacement === 'around'))
+        this.norm = new Norm(parameters, describeNorm('norm.', norm, embedDim, epsilon));
+    });
   }
 }

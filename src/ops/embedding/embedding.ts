@@ -8,6 +8,7 @@ import type { IntegerList, NamesOf } from '../../runtime/checks.js';
 import { invalidArgument, shapeError } from '../../runtime/errors.js';
 import { checkDataType, dataAndShape } from '../../runtime/inputs.js';
 import type { TensorLike } from '../../runtime/inputs.js';
+import { sizeOf } from '../../runtime/layout.js';
 import { runtimeAmong } from '../../runtime/operation.js';
 import type { Operation } from '../../runtime/operation.js';
 import type { Runtime } from '../../runtime/runtime.js';
@@ -165,9 +166,8 @@ function listed(scope: CallScope, ids: Indices): { list: IntegerList; shape: rea
   if (ids && typeof ids === 'object' && 'data' in ids) {
     const { data, shape } = dataAndShape('ids', ids);
     const list = data as IntegerList;
-    if (shape.reduce((size, length) => size * length, 1) !== list.length) {
+    if (!Array.isArray(shape) || sizeOf(shape) !== list.length)
       throw shapeError('ids.shape', `${list.length} elements`, shape);
-    }
     return { list, shape };
   }
   return { list: ids, shape: [(ids as IntegerList | undefined)?.length ?? 0] };
