@@ -211,6 +211,28 @@ const onwarn = (warning) => {
   throw new Error(warning.message);
 };
 
+/** Marks modules that are in the file of all families. */
+const TOGETHER = '?together';
+
+/**
+ * families/all holds every family once more, and imports nothing. With the files of single families in its place, bundlers that
+ * split programs by files (esbuild) would load all of them with a program that names its own, because it could have named any;
+ * and those that do not split put what it imports into functions, which costs 1 kB.
+ */
+const familiesTogether = () => ({
+  name: 'families-together',
+  async resolveId(source, importer) {
+    if (importer !== resolve('src/model/families/all.ts') && !importer?.endsWith(TOGETHER)) return null;
+    const { id } = await this.resolve(source, importer.replace(TOGETHER, ''));
+    return id + TOGETHER;
+  },
+  async load(id) {
+    if (!id.endsWith(TOGETHER)) return null;
+    const { code } = await this.load({ id: id.slice(0, -TOGETHER.length) });
+    return { code, moduleSideEffects: false };
+  },
+});
+
 /**
  * Which file a module goes to: entries and the builds of each pack to one of their own, all else to core. The kernels are files
  * of their own so that bundlers put their text before all code: amid code it compresses worse.
@@ -220,9 +242,9 @@ const fileOf = (id, { getModuleInfo }) => {
   if (Object.values(entries).includes(path)) return undefined;
   if (/^build\/(encoded|embedded)-/.test(path)) return basename(path, '.ts');
   if (path === 'src/embedded.ts' || path === 'build/range-decoder.ts') return 'embedded';
+  if (path.endsWith(TOGETHER)) return 'families/all';
   // A file each, so that bundlers can leave those aside that a program does not name.
   if (path.startsWith('src/model/families/')) return path.slice('src/model/'.length, -'.ts'.length);
-  if (path === 'src/model/config.ts') return 'families/config';
   const isCore = ['slim', 'benchmark'].some((entry) =>
     importedBy(resolve(entries[entry]), getModuleInfo).has(id),
   );
@@ -259,7 +281,7 @@ const plugins = () => [
 const modules = (input, workers, more = []) => ({
   input,
   onwarn,
-  plugins: [inlineWorker(workers), ...plugins(), ...more],
+  plugins: [...more, inlineWorker(workers), ...plugins()],
   output: ['mjs', 'cjs'].map((end) => ({
     banner,
     dir: 'dist',
@@ -304,7 +326,7 @@ const workerRuntime = { 'worker-runtime': 'src/worker/index.ts' };
 const modelWorkerRuntime = { 'model-worker-runtime': 'src/worker/model/index.ts' };
 
 export default [
-  modules(entries, { thread: 'thread.js' }, [wasmFiles(), edgeEntries()]),
+  modules(entries, { thread: 'thread.js' }, [familiesTogether(), wasmFiles(), edgeEntries()]),
   modules(workerRuntime, { worker: 'worker.mjs' }),
   modules(modelWorkerRuntime, { worker: 'model-worker.mjs' }),
   types(entries, 'core'),

@@ -4,9 +4,9 @@
 
 import { encode, NOTHING } from './range-encoder.mjs';
 
-/** The source of build/range-decoder.ts. */
+/** The source of build/range-decoder.ts: numbers, which compress as bytes do. As base64 they would take 0.2 kB more. */
 export function decoderText(decoder) {
-  return `export const decoder = '${Buffer.from(decoder).toString('base64')}';\n`;
+  return `export const decoder = [${Array.from(decoder).join()}];\n`;
 }
 
 /**

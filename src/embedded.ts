@@ -32,7 +32,7 @@ export function embedded(
 }
 
 function decode(encoded: string, [from, to]: Place, earlier: Earlier): Uint8Array<ArrayBuffer> {
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytesOf(decoder)));
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(decoder)));
   const { memory, start, decode } = exports as unknown as Decoder;
   const first = bytesOf(earlier.encoded);
   const content = bytesOf(encoded);

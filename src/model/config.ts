@@ -123,10 +123,12 @@ export class ConfigReader {
     throw invalidArgument(this.#pathOf(name), `an integer from ${least} or a list of them`, value);
   }
 
-  /** Settings within one. */
-  section(name: string): ConfigReader | undefined {
+  /** Settings within one; those of the fallback where it is not there. */
+  section(name: string, fallback: object): ConfigReader;
+  section(name: string): ConfigReader | undefined;
+  section(name: string, fallback?: object): ConfigReader | undefined {
     const known = this.#sections.get(name);
-    const value = this.#value(name);
+    const value = this.#value(name) ?? fallback;
     if (known || value === undefined) return known;
     const section = new ConfigReader(value, this.#ignored, this.#pathOf(name));
     this.#sections.set(name, section);

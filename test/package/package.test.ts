@@ -4,13 +4,14 @@ import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, posix, relative } from 'node:path';
+import { basename, join, posix, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { build } from 'esbuild';
 import { publint } from 'publint';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createRuntime, probeFeatures } from 'wasm-attention';
+import { decoder } from '../../build/range-decoder.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const run = promisify(execFile);
@@ -47,7 +48,7 @@ it('holds what users need and nothing else', () => {
         ['mjs', 'cjs', 'd.mts', 'd.cts'],
       ),
       ...ofEach(
-        [...families, 'config.ts'].map((file) => `families/${file.slice(0, -'.ts'.length)}`),
+        families.map((file) => `families/${file.slice(0, -'.ts'.length)}`),
         ['mjs', 'cjs'],
       ),
       ...ofEach(
@@ -139,8 +140,8 @@ const runtime = await createRuntime(${options});
 const x = runtime.tensor(new Float32Array(64), [1, 1, 8, 8]);
 console.log(scaledDotProductAttention(x, x, x).output.data);`;
 
-/** How a WebAssembly module begins as base64. */
-const embedded = /AGFzbQ/;
+/** The decoder of embedded builds. */
+const embedded = new RegExp(decoder.join(), 'g');
 
 const features = probeFeatures();
 
@@ -177,16 +178,45 @@ describe('a program', () => {
     expect(two.match(encoded)).toHaveLength(2);
     expect(one).not.toContain('readPages');
     // What is shared is shared: the decoder of the builds, and every class.
-    for (const shared of [/AGFzbQ/g, /wasm-attention\.AttentionError/g]) {
+    for (const shared of [embedded, /wasm-attention\.AttentionError/g]) {
       expect(two.match(shared)).toHaveLength(1);
     }
+  });
+
+  it('that names its family loads no other, where programs are split', async () => {
+    const { outputFiles, metafile } = await build({
+      stdin: {
+        contents: `import { bert, loadModel } from './model.mjs'; loadModel({ weights: '', families: [bert] });`,
+        resolveDir: join(root, 'dist'),
+      },
+      bundle: true,
+      splitting: true,
+      format: 'esm',
+      outdir: '.',
+      write: false,
+      metafile: true,
+      logLevel: 'error',
+    });
+    const loaded = new Set(['stdin.js']);
+    for (const file of loaded) {
+      const { imports } = metafile.outputs[file]!;
+      for (const { path, kind } of imports) if (kind === 'import-statement') loaded.add(path);
+    }
+    const textOf = (isLoaded: boolean) =>
+      outputFiles
+        .filter(({ path }) => loaded.has(basename(path)) === isLoaded)
+        .map(({ text }) => text)
+        .join('\n');
+    expect(textOf(true)).toContain('attention.self.query');
+    expect(textOf(true)).not.toMatch(/gpt_neox|vision_model/);
+    expect(textOf(false)).toMatch(/gpt_neox[^]*vision_model|vision_model[^]*gpt_neox/);
   });
 
   it('of one operation carries neither layers nor, from slim, kernels', async () => {
     const code = await bundle(attention('slim', `{ wasm: { simd: '/simd.wasm' } }`));
     expect(/scoreScale/.test(code)).toBe(true);
     expect(/in_proj_weight|safetensors|embedDim/.test(code)).toBe(false);
-    expect(embedded.test(code)).toBe(false);
-    expect(embedded.test(await bundle(attention('index', '')))).toBe(true);
+    expect(code).not.toMatch(embedded);
+    expect(await bundle(attention('index', ''))).toMatch(embedded);
   });
 });

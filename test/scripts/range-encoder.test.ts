@@ -24,7 +24,7 @@ function randomBytes(length: number): Buffer {
   return Buffer.from(Array.from({ length }, () => random.bits() & 255));
 }
 
-const module = Buffer.from(decoder, 'base64');
+const module = Buffer.from(decoder);
 const piece = randomBytes(500);
 
 it.each([

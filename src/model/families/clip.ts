@@ -1,6 +1,6 @@
 // CLIP: texts and pictures in one space; each of its towers alone, too.
 
-import { ConfigReader } from '../config.js';
+import type { ConfigReader } from '../config.js';
 import type {
   BlockDescription,
   CheckpointNames,
@@ -64,7 +64,7 @@ export const clip: Family = {
 function towerOf(config: ConfigReader, name: string): ConfigReader {
   const older = config.section(`${name}_dict`);
   if (older) config.skip(name);
-  const tower = older ?? config.section(name) ?? new ConfigReader({});
+  const tower = older ?? config.section(name, {});
   // That of both together counts.
   tower.skip('projection_dim');
   return tower;
