@@ -35,6 +35,10 @@ const measured = {
     program: `export * from './worker-runtime.mjs';`,
     ceiling: 69.0,
   },
+  'everything and models in a worker (`model-worker-runtime`)': {
+    program: `export * from './model-worker-runtime.mjs';`,
+    ceiling: 126.0,
+  },
   '`benchmark` beside one operation': {
     program: `${attention('index', '')}\nexport * from './benchmark.mjs';`,
     ceiling: 37.1,
