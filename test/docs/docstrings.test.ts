@@ -88,7 +88,6 @@ const PRELUDE = (entry: string) => `
   import * as entry from '${entry}';
   import * as worker from '${/worker/.test(entry) ? entry : 'wasm-attention/worker-runtime'}';
   import { benchmark } from 'wasm-attention/benchmark';
-  import { writeSafetensors } from 'wasm-attention/model';
 
   const random = (...shape) => {
     const length = shape.reduce((size, n) => size * n, 1);
@@ -108,23 +107,7 @@ const PRELUDE = (entry: string) => `
     Object.entries(projections).map(([name, tensor]) => ['model.layers.0.self_attn.' + name, tensor]),
   );
   const layer = new main.MultiHeadAttention(runtime, { embedDim: 8, numHeads: 2 }).load(stateDict);
-  const remote = await (entry.createWorkerRuntime ?? worker.createWorkerRuntime)();
-
-  // A small GPT-2.
-  const config = { model_type: 'gpt2', vocab_size: 16, n_embd: 8, n_head: 2, n_layer: 1, n_positions: 32 };
-  const shapes = {
-    'wte.weight': [16, 8], 'wpe.weight': [32, 8],
-    'h.0.attn.c_attn.weight': [8, 24], 'h.0.attn.c_attn.bias': [24],
-    'h.0.attn.c_proj.weight': [8, 8], 'h.0.attn.c_proj.bias': [8],
-    'h.0.mlp.c_fc.weight': [8, 32], 'h.0.mlp.c_fc.bias': [32],
-    'h.0.mlp.c_proj.weight': [32, 8], 'h.0.mlp.c_proj.bias': [8],
-    ...Object.fromEntries(
-      ['h.0.ln_1', 'h.0.ln_2', 'ln_f'].flatMap((norm) => ['weight', 'bias'].map((end) => [norm + '.' + end, [8]])),
-    ),
-  };
-  const weights = await writeSafetensors(
-    Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, { dtype: 'F32', ...random(...shape) }])),
-  );
+  const remote = await worker.createWorkerRuntime();
 
   // Files of a site: the kernels, and a checkpoint without tensors.
   const emptyCheckpoint = new Uint8Array([2, 0, 0, 0, 0, 0, 0, 0, 0x7b, 0x7d]);
@@ -177,8 +160,8 @@ describe.each(Object.entries(ENTRIES))('%s', (entry, file) => {
     const examples = symbols.flatMap((symbol) =>
       examplesOf(symbol).map((code) => ({ name: symbol.name, code })),
     );
-    // Types that only the worker entries export have no value to import.
-    const names = symbols.map(({ name }) => name).filter((name) => !/^(Model)?Worker/.test(name));
+    // Types that only the worker entry exports have no value to import.
+    const names = symbols.map(({ name }) => name).filter((name) => !/^Worker/.test(name));
     const rest = functionsOf('src/index.ts')
       .map(({ name }) => name)
       .filter((name) => !names.includes(name));
