@@ -33,13 +33,12 @@ const entries = {
  * Names of classes survive: error messages use them. Functions stay functions: put inside each other, they get more
  * different names from the bundlers that minify programs once more, and compress less.
  */
-const minify = () =>
+const minify = (lineLength) =>
   terser({
     ecma: 2020,
     keep_classnames: true,
     compress: { passes: 2, inline: false, reduce_funcs: false },
-    // Short lines: Node prints the line that threw what nobody caught.
-    format: { max_line_len: 200, preserve_annotations: true, comments: /^!/ },
+    format: { max_line_len: lineLength, preserve_annotations: true, comments: /^!/ },
   });
 
 /**
@@ -141,7 +140,7 @@ const inlineWorker = (files = {}) => {
     async load(id) {
       if (!id.endsWith(marker)) return null;
       const entry = id.slice(1, -marker.length);
-      const bundle = await rollup({ input: entry, onwarn, plugins: plugins() });
+      const bundle = await rollup({ input: entry, onwarn, plugins: plugins(false) });
       const { output } = await bundle.generate({ format: 'iife', inlineDynamicImports: true });
       await bundle.close();
       sources.set(basename(entry, '.ts'), output[0].code);
@@ -262,7 +261,8 @@ function importedBy(entry, getModuleInfo) {
   return found;
 }
 
-const plugins = () => [
+/** Short lines: Node prints the line that threw what nobody caught. A script that is a text in a module is on one line anyway. */
+const plugins = (lineLength = 200) => [
   inlineWorker(),
   slenderLoader(),
   nodeResolve({ extensions: ['.ts', '.mjs', '.js'] }),
@@ -273,7 +273,7 @@ const plugins = () => [
     noEmitOnError: true,
     noForceEmit: true,
   }),
-  minify(),
+  minify(lineLength),
   selfContained(),
 ];
 
@@ -316,6 +316,7 @@ const types = (input, shared, more = []) => ({
       format: 'es',
       entryFileNames: '[name].d.mts',
       chunkFileNames: `${shared}.d.mts`,
+      hoistTransitiveImports: false,
       minifyInternalExports: false,
       manualChunks: typesFileOf(input, shared),
     },

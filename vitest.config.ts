@@ -24,6 +24,8 @@ export default defineConfig({
     testTimeout: 300_000,
     hookTimeout: 120_000,
     expect: { poll: { timeout: 30_000 } },
-    server: { deps: { external: [/\/dist\/(benchmark|index|model|model-worker-runtime|slim|worker-runtime)\.mjs$/] } }, // loaded by Node itself, untransformed
+    server: {
+      deps: { external: [/\/dist\/(benchmark|index|model|model-worker-runtime|slim|worker-runtime)\.mjs$/] },
+    }, // loaded by Node itself, untransformed
   },
 });

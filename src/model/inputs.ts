@@ -100,7 +100,8 @@ function readGrid(argument: string, list: TokenList, ragged = false): Grid {
     throw invalidArgument(argument, 'token ids: a list, a list of lists, or { data, shape }', list);
   const values = integers(argument, given.data, 0, LARGEST);
   const [batch, length] = shape.length === 1 ? [1, shape[0] as number] : (shape as [number, number]);
-  if (shape.length > 2 || shape.length < 1 || batch * length !== values.length)
+  const fits = shape.every((side) => Number.isInteger(side) && side >= 0) && batch * length === values.length;
+  if (shape.length > 2 || shape.length < 1 || !fits)
     throw shapeError(argument, `[batch, length] of the ${values.length} elements`, shape);
   return { batch, length, values };
 }

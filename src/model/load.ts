@@ -161,6 +161,8 @@ export async function measureModel(options: LoadModelOptions): Promise<ModelSize
 async function planModel(options: LoadModelOptions): Promise<Plan> {
   checkOptions(options, LOAD_NAMES, {}, '');
   const { signal, leftOver = 'error', ignoreSettings = [] } = options;
+  if (signal !== undefined && typeof signal?.throwIfAborted !== 'function')
+    throw invalidArgument('signal', 'an AbortSignal', signal);
   signal?.throwIfAborted();
   if (leftOver !== 'error' && leftOver !== 'ignore')
     throw invalidArgument('leftOver', "'error' or 'ignore'", leftOver);

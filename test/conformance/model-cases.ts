@@ -224,7 +224,11 @@ export function weightsOfRecord(output: ModelOutput, key: string): Numbers | und
 }
 
 /** Which elements of an output count: rows of real tokens. */
-export function counting(key: string, { dims }: Pick<Numbers, 'dims'>, inputs: Inputs): (element: number) => boolean {
+export function counting(
+  key: string,
+  { dims }: Pick<Numbers, 'dims'>,
+  inputs: Inputs,
+): (element: number) => boolean {
   const decodes = 'decoder_input_ids' in inputs;
   const ofDecoder = /^(decoder|cross)/.test(key) || (decodes && !key.startsWith('encoder'));
   const mask = key.startsWith('vision')

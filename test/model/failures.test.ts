@@ -33,6 +33,7 @@ async function failureOf(action: () => unknown): Promise<AttentionError> {
     if (error instanceof AttentionError) return error;
     throw new Error(`not an AttentionError: ${String(error)}`, { cause: error });
   }
+  (result as { dispose?: () => void } | undefined)?.dispose?.();
   throw new Error(`no error, but ${String(result)}`);
 }
 
@@ -733,7 +734,6 @@ it('options of loading of wrong types', async () => {
       { onProgress: 1 },
       { folder: 1 },
       { folder: 'http://localhost:1/' },
-      { runtime: undefined, runtimeOptions: 1 },
       { runtime: undefined, runtimeOptions: { threads: -1 } },
     ],
   ];

@@ -44,7 +44,7 @@ it('holds what users need and nothing else', () => {
       ...docs,
       ...['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'],
       ...ofEach(
-        ['benchmark', 'core', 'index', 'model', 'slim', 'worker-runtime'],
+        ['benchmark', 'core', 'index', 'model', 'model-worker-runtime', 'slim', 'worker-runtime'],
         ['mjs', 'cjs', 'd.mts', 'd.cts'],
       ),
       ...ofEach(
@@ -60,12 +60,16 @@ it('holds what users need and nothing else', () => {
       ),
       ...ofPacks.map((name) => name.replace('dist/', 'dist/imported-')),
       ...ofPacks.map((name) => name.replace('attention', 'index')),
-      ...['thread.js', 'worker.mjs'].map((name) => `dist/${name}`),
+      ...['model-worker.mjs', 'thread.js', 'worker.mjs', 'worker-core.d.cts', 'worker-core.d.mts'].map(
+        (name) => `dist/${name}`,
+      ),
       ...ofEach(
         ['simd', 'relaxed'].flatMap((build) => [build, `benchmark-${build}`, `model-${build}`]),
         ['wasm'],
       ),
-      ...['benchmark', 'model', 'slim', 'worker-runtime'].map((folder) => `${folder}/package.json`),
+      ...['benchmark', 'model', 'model-worker-runtime', 'slim', 'worker-runtime'].map(
+        (folder) => `${folder}/package.json`,
+      ),
     ].sort(),
   );
 });
@@ -98,7 +102,7 @@ it('is right by publint', async () => {
 });
 
 it('has types that are right by arethetypeswrong', async () => {
-  const files = ['*.wasm', 'dist/*.wasm', 'worker', 'thread'];
+  const files = ['*.wasm', 'dist/*.wasm', 'worker', 'model-worker', 'thread'];
   const attw = join(root, 'node_modules/@arethetypeswrong/cli/dist/index.js');
   const { stdout } = await run(process.execPath, [
     attw,

@@ -5,8 +5,8 @@
 /* eslint-disable @typescript-eslint/no-explicit-any, @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-argument,
    @typescript-eslint/no-unsafe-return, @typescript-eslint/no-unsafe-member-access -- a config is any JSON */
 
-export type Row = number[];
-export type Rows = Row[];
+type Row = number[];
+type Rows = Row[];
 /** Numbers in arrays of arrays. */
 export type Nested = number | readonly Nested[];
 

@@ -44,7 +44,14 @@ const CONFIGS = {
       d_model: 16,
       d_kv: 8,
     },
-    ...{ d_ff: 40, num_layers: 2, num_heads: 2, feed_forward_proj: 'relu', layer_norm_epsilon: 1e-6 },
+    ...{
+      d_ff: 40,
+      num_layers: 2,
+      num_heads: 2,
+      feed_forward_proj: 'relu',
+      relative_attention_num_buckets: 8,
+      layer_norm_epsilon: 1e-6,
+    },
     ...{ is_encoder_decoder: true, tie_word_embeddings: true, decoder_start_token_id: 0, eos_token_id: 1 },
   },
   vit: {
@@ -71,9 +78,9 @@ export function writeModel(
   }
 }
 
-/** Files of a tokenizer whose tokens are bytes, and after them special ones. */
-export function byteTokenizer(special: readonly string[]): Readonly<Record<string, unknown>> {
-  const vocabulary = [...Array(256).keys()].map(letterOf);
+/** Files of a tokenizer whose tokens are bytes below a number, and after them special ones. */
+export function byteTokenizer(special: readonly string[], bytes = 256): Readonly<Record<string, unknown>> {
+  const vocabulary = [...Array(bytes).keys()].map(letterOf);
   const shown = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
   const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
   return {
@@ -83,7 +90,7 @@ export function byteTokenizer(special: readonly string[]): Readonly<Record<strin
     },
     'tokenizer.json': {
       ...{ version: '1.0', truncation: null, padding: null, normalizer: null, post_processor: null },
-      added_tokens: special.map((content, i) => ({ id: 256 + i, content, ...shown })),
+      added_tokens: special.map((content, i) => ({ id: bytes + i, content, ...shown })),
       ...{ pre_tokenizer: byteLevel, decoder: byteLevel },
       model: {
         type: 'BPE',

@@ -19,7 +19,7 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'wasm-attention-types-'));
   const installed = join(folder, 'node_modules/wasm-attention');
   mkdirSync(join(installed, 'dist'), { recursive: true });
-  for (const path of ['package.json', 'slim', 'worker-runtime'])
+  for (const path of ['package.json', 'slim', 'worker-runtime', 'model', 'model-worker-runtime'])
     cpSync(join(root, path), join(installed, path), { recursive: true });
   for (const file of readdirSync(join(root, 'dist')).filter((file) => /\.d\.[cm]ts$/.test(file)))
     cpSync(join(root, 'dist', file), join(installed, 'dist', file));
@@ -116,10 +116,12 @@ it('types of Node beside ours', () => {
 
 it('classes have the members that are not internal, and no others', () => {
   const ts = require('typescript') as typeof Typescript;
-  const published = ['slim', 'worker-runtime'].map((name) =>
+  const published = ['slim', 'worker-runtime', 'model-worker-runtime'].map((name) =>
     join(folder, `node_modules/wasm-attention/dist/${name}.d.mts`),
   );
-  const written = ['slim.ts', 'worker/index.ts'].map((name) => join(root, 'src', name));
+  const written = ['slim.ts', 'worker/index.ts', 'worker/model/index.ts'].map((name) =>
+    join(root, 'src', name),
+  );
   /** Members of the exported classes by name. */
   const classesOf = (files: readonly string[], options: Typescript.CompilerOptions) => {
     const program = ts.createProgram(files, options);

@@ -77,6 +77,8 @@ export function sampleToken(logits: ArrayLike<number>, options: SampleTokenOptio
   const { tokens, step = 0, row = 0, ...sampling } = options;
   if (typeof logits !== 'object' || typeof (logits as typeof logits | null)?.length !== 'number')
     throw invalidArgument('logits', 'a list of numbers', logits);
+  if (Array.isArray(logits) && logits.some((value) => typeof value !== 'number'))
+    throw invalidArgument('logits', 'a list of numbers', logits);
   const text = integers('tokens', tokens ?? [], 0, 2 ** 31 - 1);
   checkInteger('step', step, 0, 2 ** 32 - 1);
   checkInteger('row', row, 0, 2 ** 32 - 1);

@@ -85,7 +85,7 @@ function rotationOf(
   options: ScoreDescription['rotary'] & object,
   headDim: number,
 ): LayerRotary {
-  const key = `${headDim} ${JSON.stringify(options)}`;
+  const key = `${headDim} ${JSON.stringify(options, (_, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value))}`;
   const known = rotations.get(key);
   if (known) return known;
   const made = new LayerRotary(options, headDim);

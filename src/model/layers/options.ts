@@ -167,16 +167,19 @@ export function describeFeedForward(prefix: string, options: FeedForwardOptions)
 export function describeBlock(prefix: string, options: TransformerBlockOptions): BlockDescription {
   checkOptions(options, BLOCK_NAMES);
   const { embedDim, numHeads: heads, numKeyValueHeads: keyValueHeads = heads, feedForwardDim } = options;
-  const { headDim = embedDim / heads, bias = true, norm = 'layer', normPlacement = 'before' } = options;
+  const { bias = true, norm = 'layer', normPlacement = 'before' } = options;
   const { epsilon = 1e-5, causal = false, queryKeyNorm, parallel, activation, gated } = options;
   const { window, scale, softcap, rotary, alibi, crossAttention } = options;
   checkInteger('embedDim', embedDim, 1, MOST);
   checkInteger('numHeads', heads, 1, MOST);
   checkInteger('numKeyValueHeads', keyValueHeads, 1, heads);
+  const { headDim = embedDim / heads } = options;
   checkInteger('headDim', headDim, 1, MOST);
   checkInteger('feedForwardDim', feedForwardDim, 0, MOST);
   if (heads % keyValueHeads !== 0)
     throw invalidArgument('numKeyValueHeads', `a divisor of numHeads (${heads})`, keyValueHeads);
+  if (!(Number.isFinite(epsilon) && epsilon >= 0))
+    throw invalidArgument('epsilon', 'a finite number >= 0', epsilon);
   checkWord('norm', norm, 'layer', 'rms');
   checkWord('normPlacement', normPlacement, 'before', 'after', 'around', 'inside');
   checkWord('queryKeyNorm', queryKeyNorm, 'head', 'all');

@@ -166,8 +166,9 @@ function listed(scope: CallScope, ids: Indices): { list: IntegerList; shape: rea
   if (ids && typeof ids === 'object' && 'data' in ids) {
     const { data, shape } = dataAndShape('ids', ids);
     const list = data as IntegerList;
-    if (!Array.isArray(shape) || sizeOf(shape) !== list.length)
-      throw shapeError('ids.shape', `${list.length} elements`, shape);
+    const length = (list as IntegerList | null)?.length;
+    if (!Array.isArray(shape) || sizeOf(shape) !== length)
+      throw shapeError('ids.shape', `${length} elements`, shape);
     return { list, shape };
   }
   return { list: ids, shape: [(ids as IntegerList | undefined)?.length ?? 0] };
