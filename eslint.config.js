@@ -16,6 +16,9 @@ const globals = Object.fromEntries(
       'Worker',
       'addEventListener',
       'postMessage',
+      'createImageBitmap',
+      'OffscreenCanvas',
+      'OfflineAudioContext',
     ],
   ].map((name) => [name, 'readonly']),
 );

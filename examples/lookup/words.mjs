@@ -31,7 +31,7 @@ export function strongestLinks(tokenizer, ids, attention, count) {
  * @param {import('./tokenizer.mjs').Tokenizer} tokenizer @param {number[]} ids
  * @returns {Word[]}
  */
-function wordsOf(tokenizer, ids) {
+export function wordsOf(tokenizer, ids) {
   /** @type {Word[]} */
   const words = [];
   for (const [token, id] of ids.entries()) {
@@ -60,14 +60,18 @@ function linksOf(words, weights, length) {
     .flatMap((from) =>
       words
         .filter((to) => to !== from)
-        .map((to) => ({ from: from.text, to: to.text, share: shareOf(from, to) })),
+        .map((to) => ({ from: from.text, to: to.text, share: shareOf(from, to, weights, length) })),
     );
   return links.sort((a, b) => b.share - a.share);
+}
 
-  /** What the tokens of `to` have of the attention of a token of `from`, on average. */
-  function shareOf(from, to) {
-    let sum = 0;
-    for (const i of from.tokens) for (const j of to.tokens) sum += weights[i * length + j];
-    return sum / from.tokens.length;
-  }
+/**
+ * What the tokens of `to` have of the attention of a token of `from`, on average.
+ *
+ * @param {Word} from @param {Word} to @param {Float32Array} weights  [tokens, tokens] @param {number} length  tokens
+ */
+export function shareOf(from, to, weights, length) {
+  let sum = 0;
+  for (const i of from.tokens) for (const j of to.tokens) sum += weights[i * length + j];
+  return sum / from.tokens.length;
 }
