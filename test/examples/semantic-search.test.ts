@@ -8,6 +8,7 @@ import { symlinkSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Page } from 'playwright-core';
+import { createServer as createVite } from 'vite';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createRuntime } from 'wasm-attention';
 import type { Runtime } from 'wasm-attention';
@@ -155,6 +156,24 @@ needs('Chromium', 'encoder').describe('built, in Chromium', () => {
     );
     await expect.poll(status).toMatch(/^300 lines/);
     expect((await found()).length).toBe(6);
+  });
+
+  it('is served while it is worked on, the weights as they are', async () => {
+    const vite = await createVite({
+      root: folder,
+      logLevel: 'silent',
+      server: { port: 0, host: '127.0.0.1' },
+    });
+    await vite.listen();
+    const [address] = vite.resolvedUrls!.local;
+    for (const name of ['model.json', 'group1-shard1of7', 'group1-shard7of7']) {
+      const served = Buffer.from(await (await fetch(address + name)).arrayBuffer());
+      expect(served.equals(await readFile(join(scope, 'model-embeddings-en/dist', name))), name).toBe(true);
+    }
+    expect(await (await fetch(`${address}worker.js?worker_file&type=module`)).text()).toContain(
+      'SentenceEncoder',
+    );
+    await vite.close();
   });
 
   it('fits a phone', async () => {
