@@ -41,6 +41,7 @@ const OPTION_NAMES = { metadata: 1 } satisfies NamesOf<WriteOptions>;
 const WIDTHS: Readonly<Record<string, number>> = { F32: 4, F16: 2, BF16: 2 };
 const ALIGNMENT = 8;
 
+// The type is Uint8Array<ArrayBuffer>, or Uint8Array for older compilers, which know no kinds of it.
 /**
  * A safetensors file in memory: {@link safetensorsChunks} put together.
  *
@@ -55,7 +56,7 @@ const ALIGNMENT = 8;
 export async function writeSafetensors(
   tensors: TensorsToWrite,
   options: WriteOptions = {},
-): Promise<Uint8Array<ArrayBuffer>> {
+): Promise<ReturnType<Uint8Array['slice']>> {
   const { header, placed } = plan(tensors, options);
   const file = new Uint8Array(placed.reduce((total, { bytes }) => total + bytes, header.length));
   let at = 0;
