@@ -30,6 +30,7 @@ import type { Tensor } from '../runtime/tensor.js';
 import { ROTARY_NAMES, rotateInPlace } from '../ops/rotary/rotary.js';
 import type { Positions, RotaryOptions } from '../ops/rotary/rotary.js';
 import { KeyValueCache, positionsAfter, readCounts, rowsOfRotary } from '../cache/key-value-cache.js';
+import { splitHeads } from './split-heads.js';
 import { LayerRotary } from '../ops/rotary/layer-rotary.js';
 import { findLayer } from '../checkpoints/matching.js';
 import type { AttentionProjections, Projection, ProjectionLayout } from '../checkpoints/projections.js';
@@ -601,13 +602,6 @@ function layerInput(
   const whole = tensor.withRank(3);
   if (rowsOf(whole)) return whole;
   return scope.contiguous(whole);
-}
-
-/** [batch, length, heads * dim], which begins at a column, as [batch, heads, length, dim], without a copy. */
-function splitHeads(tensor: Tensor<'float32'>, heads: number, dim: number, from = 0): Tensor<'float32'> {
-  const [batch, length] = tensor.shape as [number, number, number];
-  const [batchStride, rowStride] = tensor.strides as [number, number, number];
-  return tensor.withLayout([batch, heads, length, dim], [batchStride, dim, rowStride, 1], from);
 }
 
 /** The projections, those of them copied that are views of linear memory: growing it would detach them. */

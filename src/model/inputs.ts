@@ -1,5 +1,6 @@
 // What a model is given, read and checked: token ids in the forms that tokenizers return, masks, positions.
 
+import { positionsAfter } from '../cache/key-value-cache.js';
 import { AttentionError, describe, invalidArgument, shapeError } from '../runtime/errors.js';
 import { integers } from '../runtime/checks.js';
 import type { IntegerList } from '../runtime/checks.js';
@@ -163,11 +164,9 @@ export function readTokens(
     ...padding,
     own: own !== undefined,
     positions: own ? ownPositions(input, own) : countPositions(input, grid, padding.mask, past),
-    rotations: Array.from({ length: batch }, (_, b) =>
-      own
-        ? own.slice(b * length, (b + 1) * length)
-        : Int32Array.from({ length }, (_, i) => (past?.[b] ?? 0) + i),
-    ),
+    rotations: own
+      ? Array.from({ length: batch }, (_, b) => own.slice(b * length, (b + 1) * length))
+      : positionsAfter(past ?? new Array<number>(batch).fill(0), length),
   };
 }
 

@@ -20,7 +20,7 @@ import { Stack } from './layers/stack.js';
 import { Model } from './model.js';
 import { Parameters } from './parameters.js';
 import { model as pack } from './pack.js';
-import { readModules, SentencePooling } from './sentence.js';
+import { describeSentence, SentencePooling } from './sentence.js';
 import type { SentenceDescription } from './sentence.js';
 
 /** Options of `loadModel`. */
@@ -177,7 +177,7 @@ async function planModel(options: LoadModelOptions): Promise<Plan> {
   )
     throw invalidArgument('families', 'a list of families', families);
   const family = findFamily(reader, families);
-  const sentence = modules && readModules(modules);
+  const sentence = modules && describeSentence(modules);
   const opened = await openAll(weights, modules, options);
   try {
     const { tensors } = opened;

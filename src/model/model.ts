@@ -217,7 +217,7 @@ export class Model extends Disposable {
     if (stack.patches) {
       const { pixelValues } = namedInputs(given, ['pixelValues']);
       const ran = runPictures(scope, stack, pixelValues, options);
-      return { ...ran.output, ...this.#runHeads(this.#heads, ran, {}, options) };
+      return { ...ran.output, ...this.runHeads(ran, {}, options) };
     }
     const input = stack.description.input as TokenInput;
     const allowed = ['inputIds', 'attentionMask', 'positionIds'] as const;
@@ -228,7 +228,7 @@ export class Model extends Disposable {
     const sentence = this.#sentence?.run(ran.pass, ran.hidden, tokens);
     return {
       ...ran.output,
-      ...this.#runHeads(this.#heads, ran, tokens, options),
+      ...this.runHeads(ran, tokens, options),
       ...(sentence && { sentenceEmbedding: sentence }),
     };
   }
@@ -258,7 +258,7 @@ export class Model extends Disposable {
     return {
       ...ran.output,
       encoder: encoded.ran.output,
-      ...this.#runHeads(this.#heads, ran, tokens, options),
+      ...this.runHeads(ran, tokens, options),
     };
   }
 
@@ -308,7 +308,7 @@ export class Model extends Disposable {
     const [textStack, visionStack] = this.#stacks as [Stack, Stack];
     const both = inputs.inputIds !== undefined && inputs.pixelValues !== undefined;
     const tower = (ran: Ran, heads: readonly Head[], tokens: PooledTokens): TowerOutput => {
-      const { features } = this.#runHeads(heads, ran, tokens, {}) as unknown as TowerOutput;
+      const { features } = this.runHeads(ran, tokens, {}, heads) as unknown as TowerOutput;
       const embeddings = scope.make(features.shape);
       const norm = { channels: features.shape[1]!, epsilon: 1e-12 };
       runNorm(scope, 'l2', rowsOfTensor(features), rowsOfTensor(embeddings), norm);
@@ -353,16 +353,12 @@ export class Model extends Disposable {
     });
   }
 
-  /** @internal What the heads make of rows that came out. */
-  runHeads(ran: Ran, tokens: PooledTokens, options: ModelForwardOptions): ModelResults {
-    return this.#runHeads(this.#heads, ran, tokens, options);
-  }
-
-  #runHeads(
-    heads: readonly Head[],
+  /** @internal What heads make of rows that came out. */
+  runHeads(
     { pass, hidden }: Ran,
     tokens: PooledTokens,
     { logits = 'all' }: ModelForwardOptions,
+    heads = this.#heads,
   ): ModelResults {
     const results: Record<string, Tensor<'float32'>> = {};
     const { scope, batch, length } = pass;

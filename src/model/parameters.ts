@@ -20,6 +20,7 @@ import { AttentionError, describe } from '../runtime/errors.js';
 import { sameShape, sizeOf } from '../runtime/layout.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
+import type { CheckpointTensor, Piece } from '../checkpoints/checkpoint.js';
 import type { MatrixDescription, Source } from './description.js';
 
 /** A table of rows that are looked up: floats one row after the other, or packed for products as well. */
@@ -41,23 +42,12 @@ interface Slot {
 }
 
 /** What a checkpoint says of a tensor. */
-export interface TensorEntry {
-  readonly dtype: string;
-  readonly shape: readonly number[];
-}
-
-/** Elements of a tensor, from one on, in order. Whole rows of its first axis. */
-export interface Piece {
-  readonly name: string;
-  readonly dtype: string;
-  readonly from: number;
-  readonly bytes: Uint8Array;
-}
+type TensorEntry = Pick<CheckpointTensor, 'dtype' | 'shape'>;
 
 /** Bytes of a checkpoint that are in linear memory at once, beside where they belong. */
 const CHUNK_BYTES = 256 * 1024;
 
-/** What a checkpoint has to hold, told apart from what it does. */
+/** Places for the parameters of a description, by the names of the tensors that fill them. */
 export class Parameters {
   readonly #runtime: Runtime | undefined;
   readonly #slots = new Map<string, Slot[]>();

@@ -5,7 +5,7 @@ import type { KeyValueCache } from '../cache/key-value-cache.js';
 import type { AttentionOptions } from '../ops/attention/options.js';
 import type { AttentionRecord } from '../ops/attention/record.js';
 import type { LayerRotary } from '../ops/rotary/layer-rotary.js';
-import type { PlacedRotary } from '../ops/rotary/rotary.js';
+import type { PlacedRotary, Positions } from '../ops/rotary/rotary.js';
 import type { CallScope } from '../runtime/call-scope.js';
 import type { Tensor } from '../runtime/tensor.js';
 
@@ -58,7 +58,7 @@ export class Pass {
   readonly cached: CachedKeys | undefined;
   readonly context: Context | undefined;
   /** Position of each token, [batch][length] or the same for all. */
-  readonly positions: readonly Int32Array[] | Int32Array;
+  readonly positions: Positions;
   readonly self: Seen = { records: [], weights: [] };
   readonly cross: Seen = { records: [], weights: [] };
   readonly #buffers = new Map<string, Tensor<'float32'>>();

@@ -2,6 +2,8 @@
 
 import { safetensorsChunks } from '../checkpoints/write-safetensors.js';
 import type { TensorToWrite } from '../checkpoints/write-safetensors.js';
+import { ELEMENT_BYTES } from '../ops/linear/packing.js';
+import type { ElementType } from '../ops/linear/packing.js';
 import { checkOptions } from '../runtime/checks.js';
 import type { NamesOf } from '../runtime/checks.js';
 import { invalidArgument } from '../runtime/errors.js';
@@ -17,7 +19,6 @@ export interface SaveOptions {
 }
 
 export const SAVE_NAMES = { dtype: 1, metadata: 1 } satisfies NamesOf<SaveOptions>;
-const WIDTHS = { F32: 4, F16: 2, BF16: 2 };
 
 /** Bytes that are read back at once. */
 const PIECE_BYTES = 2 ** 20;
@@ -29,7 +30,7 @@ export function saveParameters(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   checkOptions(options, SAVE_NAMES);
   const { dtype, metadata = { format: 'pt' } } = options;
-  if (dtype !== undefined && !Object.hasOwn(WIDTHS, dtype))
+  if (dtype !== undefined && !Object.hasOwn(ELEMENT_BYTES, dtype))
     throw invalidArgument('dtype', "'F32', 'F16' or 'BF16'", dtype);
   const tensors = parameters.readNames.map((name): [string, TensorToWrite] => {
     const entry = parameters.entry(name);
@@ -46,11 +47,11 @@ function* pieces(
   parameters: Parameters,
   name: string,
   shape: readonly number[],
-  dtype: keyof typeof WIDTHS,
+  dtype: ElementType,
 ): Generator<Uint8Array> {
   const size = sizeOf(shape);
   const row = Math.max(1, sizeOf(shape.slice(1)));
-  const step = row * Math.max(1, Math.floor(PIECE_BYTES / (row * WIDTHS[dtype])));
+  const step = row * Math.max(1, Math.floor(PIECE_BYTES / (row * ELEMENT_BYTES[dtype])));
   for (let from = 0; from < size; from += step)
     yield parameters.read(name, from, Math.min(size, from + step), dtype);
 }

@@ -98,7 +98,7 @@ const ACTIVATIONS: Readonly<Record<string, ActivationName | undefined>> = {
  *
  * @throws AttentionError UNSUPPORTED for modules and settings that would change the result
  */
-export function readModules(modules: readonly FolderModule[]): SentenceDescription {
+export function describeSentence(modules: readonly FolderModule[]): SentenceDescription {
   let pooling: SentenceDescription['pooling'] | undefined;
   let normalize = false;
   const dense: { matrix: MatrixDescription; activation?: ActivationName | undefined }[] = [];

@@ -611,6 +611,33 @@ suiteOf('gpt2: usual', (model) => {
     expect(runtime.memory.used).toBe(before);
   });
 
+  it('disposed in the middle of a call, which ends as it would have', async () => {
+    const other = await load(smallModel('gpt2: usual'));
+    const expected = other.forward(right);
+    const held = runtime.memory.used;
+    // A clock on which everything takes far longer than a slice.
+    let time = performance.now();
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => (time += 1e6));
+    const over: { dispose(): void }[] = [];
+    try {
+      const output = await other.forwardAsync(right, {
+        onProgress: () => {
+          if (over.length > 0) return;
+          other.dispose();
+          // Whatever memory is free now gets another content.
+          while (over.length < 200) over.push(runtime.tensor(new Float32Array(512).fill(NaN)));
+        },
+      });
+      expect(output.logits!.toFloat32Array()).toEqual(expected.logits!.toFloat32Array());
+      output.dispose();
+    } finally {
+      clock.mockRestore();
+      for (const tensor of over) tensor.dispose();
+    }
+    expected.dispose();
+    expect(runtime.memory.used).toBeLessThan(held);
+  });
+
   it('disposed while it generates', async () => {
     const other = await load(smallModel('gpt2: usual'));
     const steps = other.generate(right, { maxNewTokens: 9, stopTokens: [] });

@@ -383,9 +383,14 @@ describe('generation', async () => {
     const aborted = { stopTokens: [], signal: AbortSignal.abort('before') };
     await expect(outside.generate(prompts, aborted).next()).rejects.toBe('before');
 
+    // Once the worker has been asked: a timer would come too late where the worker is quick.
     const during = new AbortController();
+    const listen = during.signal.addEventListener.bind(during.signal);
+    during.signal.addEventListener = (...given: Parameters<typeof listen>) => {
+      listen(...given);
+      queueMicrotask(() => during.abort('during'));
+    };
     const first = outside.generate(long, { stopTokens: [], signal: during.signal }).next();
-    setTimeout(() => during.abort('during'), 0);
     await expect(first).rejects.toBe('during');
 
     const between = new AbortController();

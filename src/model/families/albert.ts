@@ -1,17 +1,9 @@
 // ALBERT: BERT with narrow embeddings and layers that share their weights.
 
 import type { Family } from '../description.js';
-import {
-  bertLike,
-  blockSettings,
-  classifierHeads,
-  maskedHead,
-  poolerHead,
-  pretrainingHeads,
-} from './bert-like.js';
+import { bertHeads, bertLike, blockSettings } from './bert-like.js';
 import { headsOf } from './blocks.js';
 import type { BlockNames } from './blocks.js';
-import { logitsHead, present } from './heads.js';
 import { forLayers, layersOf } from './settings.js';
 
 const BLOCK: BlockNames = {
@@ -26,7 +18,6 @@ export const albert: Family = {
   modelTypes: ['albert'],
   describe(config, names) {
     const settings = blockSettings(config, headsOf(config));
-    const { embedDim } = settings.sizes;
     const layers = layersOf(config);
     const groups = config.integer('num_hidden_groups', 1, 1, layers);
     const inGroup = config.integer('inner_group_num', 1, 1, 64);
@@ -44,24 +35,13 @@ export const albert: Family = {
       narrow: { channels: config.integer('embedding_size'), matrix: 'encoder.embedding_hidden_mapping_in' },
       types: true,
       decoder: 'predictions.decoder',
-      heads({ tensors, root, table }) {
-        const pooler = poolerHead(tensors, 'pooler', embedDim);
-        const pooled = pooler ? ({ head: 'poolerOutput' } as const) : 'tokens';
-        const words = maskedHead(config, root, {
-          dense: 'predictions.dense',
-          norm: 'predictions.LayerNorm',
-          decoder: 'predictions.decoder',
-          bias: 'predictions.bias',
-          table,
-          width: embedDim,
-          settings,
-        });
-        return [
-          ...present(pooler),
-          ...pretrainingHeads(config, words, logitsHead(root, 'sop_classifier.classifier', pooled, embedDim)),
-          ...classifierHeads(config, root, embedDim, pooled),
-        ];
-      },
+      heads: (tensors) =>
+        bertHeads(config, tensors, settings, {
+          pooler: 'pooler',
+          words: 'predictions',
+          dense: '',
+          pair: 'sop_classifier.classifier',
+        }),
     });
   },
 };

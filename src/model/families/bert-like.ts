@@ -94,7 +94,7 @@ export function bertLike(config: ConfigReader, names: CheckpointNames, own: Bert
   };
 }
 
-export function poolerHead(tensors: Tensors, name: string, width: number): HeadDescription | false {
+function poolerHead(tensors: Tensors, name: string, width: number): HeadDescription | false {
   return (
     tensors.has(`${name}.weight`) && {
       name: 'poolerOutput',
@@ -154,7 +154,7 @@ export function maskedHead(
 }
 
 /** Guessed words beside what is said of a pair of texts; where a model has been trained for one of them only, that is its logits. */
-export function pretrainingHeads(
+function pretrainingHeads(
   config: ConfigReader,
   words: HeadDescription | false,
   pair: HeadDescription | false,
@@ -164,6 +164,32 @@ export function pretrainingHeads(
     words && { ...words, name: pair && both ? 'predictionLogits' : 'logits' },
     pair && { ...pair, name: words ? 'seqRelationshipLogits' : 'logits' },
   );
+}
+
+/** The heads of BERT, which ALBERT has by other names: pooler, guessed words, a pair of texts, classifiers. */
+export function bertHeads(
+  config: ConfigReader,
+  { tensors, root, table }: HeadTensors,
+  settings: BlockSettings,
+  names: { readonly pooler: string; readonly words: string; readonly dense: string; readonly pair: string },
+): HeadDescription[] {
+  const { embedDim } = settings.sizes;
+  const pooler = poolerHead(tensors, names.pooler, embedDim);
+  const pooled = pooler ? ({ head: 'poolerOutput' } as const) : 'tokens';
+  const words = maskedHead(config, root, {
+    dense: `${names.words}.${names.dense}dense`,
+    norm: `${names.words}.${names.dense}LayerNorm`,
+    decoder: `${names.words}.decoder`,
+    bias: `${names.words}.bias`,
+    table,
+    width: embedDim,
+    settings,
+  });
+  return [
+    ...present(pooler),
+    ...pretrainingHeads(config, words, logitsHead(root, names.pair, pooled, embedDim)),
+    ...classifierHeads(config, root, embedDim, pooled),
+  ];
 }
 
 /** The heads of RoBERTa, which MPNet has too. */

@@ -13,6 +13,7 @@ import { runFusedLinear } from '../../ops/linear/fused-linear.js';
 import type { LinearWeights } from '../../ops/linear/linear.js';
 import { LayerRotary } from '../../ops/rotary/layer-rotary.js';
 import { rotateInPlace } from '../../ops/rotary/rotary.js';
+import { splitHeads } from '../../layers/split-heads.js';
 import type { KeyValueCache } from '../../cache/key-value-cache.js';
 import type { Tensor } from '../../runtime/tensor.js';
 import type {
@@ -99,13 +100,6 @@ function keep(seen: Seen, { record, weights }: AttentionResult): void {
   if (weights) seen.weights.push(weights);
 }
 
-/** [batch, heads, length, dim] of rows in which heads lie `step` floats apart, from one on. */
-function headsOf(tensor: Tensor<'float32'>, heads: number, dim: number, from: number, step = dim) {
-  const [batch, length] = tensor.shape as [number, number, number];
-  const [batchStride, rowStride] = tensor.strides as [number, number, number];
-  return tensor.withLayout([batch, heads, length, dim], [batchStride, step, rowStride, 1], from);
-}
-
 const whole = (weights: LinearWeights) => ({ from: 0, to: weights.outFeatures });
 
 /** The mask and the lengths among options, where they are. */
@@ -138,11 +132,11 @@ export class SelfAttention {
     const valueFrom = keyFrom + (this.#perHead ? headDim : keyValueHeads * headDim);
     this.#scores.normalize(pass, 'query', rows);
     this.#scores.normalize(pass, 'key', { ...rows, address: rows.address + keyFrom * 4 });
-    const query = headsOf(product, heads, headDim, 0, step);
-    const key = headsOf(product, keyValueHeads, headDim, keyFrom, step);
-    const value = headsOf(product, keyValueHeads, headDim, valueFrom, step);
+    const query = splitHeads(product, heads, headDim, 0, step);
+    const key = splitHeads(product, keyValueHeads, headDim, keyFrom, step);
+    const value = splitHeads(product, keyValueHeads, headDim, valueFrom, step);
     const merged = pass.keptRows('merged', heads * headDim);
-    const wanted = { ...pass.wanted, output: headsOf(merged, heads, headDim, 0) };
+    const wanted = { ...pass.wanted, output: splitHeads(merged, heads, headDim, 0) };
     const placed = rotary && pass.rotation(rotary);
     const rotate = (tensor: Tensor) =>
       placed && rotateInPlace(scope, tensor, placed, rotary.rotaryDim, rotary.interleaved);
@@ -191,9 +185,9 @@ export class CrossAttention {
     const rows = { address: product.address, rowBytes: width * 4, rows: x.rows };
     runFusedLinear(scope, x, this.#query, whole(this.#query), rows, {});
     this.#scores.normalize(pass, 'query', rows);
-    const query = headsOf(product, heads, headDim, 0);
+    const query = splitHeads(product, heads, headDim, 0);
     const merged = pass.keptRows('crossMerged', width);
-    const wanted = { ...pass.wanted, output: headsOf(merged, heads, headDim, 0) };
+    const wanted = { ...pass.wanted, output: splitHeads(merged, heads, headDim, 0) };
     const options = { ...this.#scores.options, causal: false };
     if (context.cached) {
       const counts = new Int32Array(pass.batch).fill(pass.length);
@@ -223,8 +217,8 @@ export class CrossAttention {
     runFusedLinear(pass.scope, hidden!, this.#keyValue, whole(this.#keyValue), rows, {});
     this.#scores.normalize(pass, 'key', rows);
     return [
-      headsOf(product, keyValueHeads, headDim, 0),
-      headsOf(product, keyValueHeads, headDim, keyValueHeads * headDim),
+      splitHeads(product, keyValueHeads, headDim, 0),
+      splitHeads(product, keyValueHeads, headDim, keyValueHeads * headDim),
     ];
   }
 }

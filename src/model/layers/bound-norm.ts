@@ -20,7 +20,7 @@ export class Norm {
     this.#bias = parameters.vector(description.bias);
   }
 
-  /** Of rows of x, which may hold several groups of channels beside each other, to y, which may be x; adds to y if `adding`. */
+  /** Of rows of x, which may hold several groups of channels beside each other, to y, which may be x, plus the residual, which may be y. */
   run(
     scope: CallScope,
     x: Rows & { readonly groups?: number },

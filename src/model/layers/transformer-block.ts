@@ -1,9 +1,8 @@
 // The public layers that attend: a block, and stacks of blocks.
 
-import { KeyValueCache } from '../../cache/key-value-cache.js';
+import { KeyValueCache, positionsAfter } from '../../cache/key-value-cache.js';
 import type { AttentionOptions } from '../../ops/attention/options.js';
 import type { AttentionRecord } from '../../ops/attention/record.js';
-import { readPositions } from '../../ops/rotary/rotary.js';
 import type { Positions } from '../../ops/rotary/rotary.js';
 import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
@@ -165,16 +164,14 @@ export abstract class BlockLayer extends Layer {
     const past = cache?.lengths();
     if (past && past.length !== batch)
       throw shapeError('x', `a batch of ${past.length}, as the cache has`, [batch]);
-    const own = positions === undefined ? undefined : readPositions({ positions }, batch, length);
-    const placed = Array.from({ length: batch }, (_, b) =>
-      own
-        ? own.all.slice(own.perRow ? b * length : 0, own.perRow ? (b + 1) * length : length)
-        : Int32Array.from({ length }, (_, i) => (past?.[b] ?? 0) + i),
-    );
     const counts = lengths ?? new Int32Array(batch).fill(length);
     const pass = new Pass(
       scope,
-      { batch, length, positions: placed },
+      {
+        batch,
+        length,
+        positions: positions ?? positionsAfter(past ?? new Array<number>(batch).fill(0), length),
+      },
       {
         wanted: { returnRecord: options.returnRecord, returnWeights: options.returnWeights },
         kept: { mask: options.mask, keyLengths: cache ? undefined : lengths },
