@@ -5,6 +5,7 @@
  * Imports of types count too: they are what a room knows of.
  */
 export const sources = [
+  ['training/'],
   ['model/'],
   ['index.ts', 'benchmark/'],
   ['slim.ts'],
@@ -18,7 +19,7 @@ export const sources = [
 
 /** The same of assembly/, whose first row are the entries of packs. */
 export const kernels = [
-  ['attention.ts', 'benchmark.ts', 'model.ts'],
+  ['attention.ts', 'benchmark.ts', 'model.ts', 'training.ts'],
   ['attention/', 'rows/', 'peak.ts'],
   ['cache/'],
   ['gemm/', 'rotary/'],

@@ -234,7 +234,7 @@ const familiesTogether = () => ({
 
 /**
  * Which file a module goes to: entries and the builds of each pack to one of their own, all else to core. The kernels are files
- * of their own so that bundlers put their text before all code: amid code it compresses worse.
+ * of their own so that bundlers put their text before all code: amid code it compresses worse. What of models training needs too is in model-core.
  */
 const fileOf = (id, { getModuleInfo }) => {
   const path = relative('.', id);
@@ -247,7 +247,11 @@ const fileOf = (id, { getModuleInfo }) => {
   const isCore = ['slim', 'benchmark'].some((entry) =>
     importedBy(resolve(entries[entry]), getModuleInfo).has(id),
   );
-  return isCore ? 'core' : undefined;
+  if (isCore) return 'core';
+  const isShared = ['model', 'training'].every((entry) =>
+    importedBy(resolve(entries[entry]), getModuleInfo).has(id),
+  );
+  return isShared ? 'model-core' : undefined;
 };
 
 /** Modules that an entry imports, by whatever way. */

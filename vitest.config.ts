@@ -10,6 +10,7 @@ export default defineConfig({
       'wasm-attention/benchmark': 'benchmark',
       'wasm-attention/model': 'model',
       'wasm-attention/model-worker-runtime': 'model-worker-runtime',
+      'wasm-attention/training': 'training',
       'wasm-attention/slim': 'slim',
       'wasm-attention/worker-runtime': 'worker-runtime',
     }).map(([name, file]) => ({
@@ -25,7 +26,9 @@ export default defineConfig({
     hookTimeout: 120_000,
     expect: { poll: { timeout: 30_000 } },
     server: {
-      deps: { external: [/\/dist\/(benchmark|index|model|model-worker-runtime|slim|worker-runtime)\.mjs$/] },
+      deps: {
+        external: [/\/dist\/(benchmark|index|model|model-worker-runtime|slim|training|worker-runtime)\.mjs$/],
+      },
     }, // loaded by Node itself, untransformed
   },
 });

@@ -19,6 +19,7 @@ const ENTRIES = {
   'wasm-attention/slim': 'src/slim.ts',
   'wasm-attention/benchmark': 'src/benchmark/index.ts',
   'wasm-attention/model': 'src/model/index.ts',
+  'wasm-attention/training': 'src/training/index.ts',
   'wasm-attention/worker-runtime': 'src/worker/index.ts',
   'wasm-attention/model-worker-runtime': 'src/worker/model/index.ts',
 };

@@ -38,13 +38,14 @@ it('holds what users need and nothing else', () => {
   const ofEach = (names: string[], ends: string[]) =>
     names.flatMap((name) => ends.map((end) => `dist/${name}.${end}`));
   const families = readdirSync(join(root, 'src/model/families'));
-  const ofPacks = ofEach(['attention', 'benchmark', 'model'], ['workerd.mjs', 'edge-light.mjs']);
+  const packs = ['attention', 'benchmark', 'model', 'training'];
+  const ofPacks = ofEach(packs, ['workerd.mjs', 'edge-light.mjs']);
   expect(files.filter((path) => !path.startsWith('examples/'))).toEqual(
     [
       ...docs,
       ...['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'],
       ...ofEach(
-        ['benchmark', 'core', 'index', 'model', 'model-worker-runtime', 'slim', 'worker-runtime'],
+        ['benchmark', 'core', 'index', 'model', 'model-worker-runtime', 'slim', 'training', 'worker-runtime'],
         ['mjs', 'cjs', 'd.mts', 'd.cts'],
       ),
       ...ofEach(
@@ -52,10 +53,7 @@ it('holds what users need and nothing else', () => {
         ['mjs', 'cjs'],
       ),
       ...ofEach(
-        [
-          'embedded',
-          ...['attention', 'benchmark', 'model'].flatMap((pack) => [`embedded-${pack}`, `encoded-${pack}`]),
-        ],
+        ['embedded', 'model-core', ...packs.flatMap((pack) => [`embedded-${pack}`, `encoded-${pack}`])],
         ['mjs', 'cjs'],
       ),
       ...ofPacks.map((name) => name.replace('dist/', 'dist/imported-')),
@@ -64,10 +62,15 @@ it('holds what users need and nothing else', () => {
         (name) => `dist/${name}`,
       ),
       ...ofEach(
-        ['simd', 'relaxed'].flatMap((build) => [build, `benchmark-${build}`, `model-${build}`]),
+        ['simd', 'relaxed'].flatMap((build) => [
+          build,
+          `benchmark-${build}`,
+          `model-${build}`,
+          `training-${build}`,
+        ]),
         ['wasm'],
       ),
-      ...['benchmark', 'model', 'model-worker-runtime', 'slim', 'worker-runtime'].map(
+      ...['benchmark', 'model', 'model-worker-runtime', 'slim', 'training', 'worker-runtime'].map(
         (folder) => `${folder}/package.json`,
       ),
     ].sort(),

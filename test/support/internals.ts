@@ -8,14 +8,17 @@ import { builds } from './runtimes.js';
 
 const file = (name: string) => readFileSync(new URL(`../../dist/${name}.wasm`, import.meta.url));
 
-/** Runs a suite once for each build, with the pack `model`. */
+/** Runs a suite once for each build, with the packs `model` and `training`. */
 export async function eachInternalBuild(
   title: string,
   suite: (runtime: Runtime, build: Build) => void,
 ): Promise<void> {
   for (const build of builds) {
-    const pack = { name: 'model', wasm: { [build]: file(`model-${build}`) } };
-    const runtime = await createRuntime({ build, wasm: { [build]: file(build) }, packs: [pack] });
+    const packs = ['model', 'training'].map((name) => ({
+      name,
+      wasm: { [build]: file(`${name}-${build}`) },
+    }));
+    const runtime = await createRuntime({ build, wasm: { [build]: file(build) }, packs });
     describe(`${title} (${build})`, () => {
       suite(runtime, build);
       afterAll(() => {

@@ -1,0 +1,7 @@
+/**
+ * The public API of `wasm-attention/training`: gradients of attention, of blocks and of whole models, losses and optimisers.
+ *
+ * @module wasm-attention/training
+ */
+
+export { training } from './pack.js';
