@@ -175,13 +175,13 @@ interface Wanted {
 }
 
 /** Some columns of packed weights. */
-interface Part {
+export interface Part {
   readonly weights: LinearWeights;
   readonly from: number;
   readonly to: number;
 }
 
-interface PackedProjections {
+export interface PackedProjections {
   readonly query: Part;
   readonly key: Part;
   readonly value: Part;
@@ -261,6 +261,11 @@ export class MultiHeadAttention extends Disposable {
     this.#packed = packed;
     this.#leftAside = leftAside;
     return this;
+  }
+
+  /** @internal What is trained: the projections, what scores are in every call, and the rotation. */
+  get parts(): { packed: PackedProjections; scores: ScoreOptions; rotary: LayerRotary | undefined } {
+    return { packed: this.#weights(), scores: this.#scores, rotary: this.#rotary };
   }
 
   /** Names under the prefix of the last `load` (or in all of the checkpoint) that this layer has no use for. */

@@ -111,24 +111,33 @@ export class Head {
 
   /** One token of each row. */
   #ends({ batch, length }: Pass, input: 'last' | 'lastEnd' | 'end', tokens: PooledTokens): Int32Array {
-    const { endTokenId } = this.#description;
-    const { ids } = tokens;
-    return Int32Array.from({ length: batch }, (_, b) => {
-      const row = b * length;
-      if (input === 'last') return row + lastToken(tokens, b, length);
-      const own = ids!.subarray(row, row + length);
-      // CLIP's first tokenizers have the end token as their highest id, and configs that say 2.
-      const place =
-        input === 'end'
-          ? endTokenId === 2
-            ? own.indexOf(Math.max(...own))
-            : own.indexOf(endTokenId!)
-          : own.lastIndexOf(endTokenId!);
-      if (place < 0)
-        throw invalidArgument(`inputIds[${b}]`, `the end token ${endTokenId}, which the model reads`, 'none');
-      return row + place;
-    });
+    const rowOf =
+      input === 'last'
+        ? (b: number) => b * length + lastToken(tokens, b, length)
+        : endTokens(input, this.#description.endTokenId!, tokens.ids!, length);
+    return Int32Array.from({ length: batch }, (_, b) => rowOf(b));
   }
+}
+
+/** The row of the first or the last end token of a batch row; an error where there is none. */
+export function endTokens(
+  input: 'lastEnd' | 'end',
+  endTokenId: number,
+  ids: Int32Array,
+  length: number,
+): (b: number) => number {
+  return (b) => {
+    const row = b * length;
+    const own = ids.subarray(row, row + length);
+    // CLIP's first tokenizers have the end token as their highest id, and configs that say 2.
+    const place =
+      input === 'lastEnd'
+        ? own.lastIndexOf(endTokenId)
+        : own.indexOf(endTokenId === 2 ? Math.max(...own) : endTokenId);
+    if (place < 0)
+      throw invalidArgument(`inputIds[${b}]`, `the end token ${endTokenId}, which the model reads`, 'none');
+    return row + place;
+  };
 }
 
 /** The last token of a row that is no padding; the first one where all is. */
@@ -139,14 +148,19 @@ export function lastToken({ mask, lengths }: PooledTokens, b: number, length: nu
   return Math.max(0, last);
 }
 
+/** The first token of a row that is no padding; the first one where all is. */
+export function firstToken({ mask }: PooledTokens, b: number, length: number): number {
+  return Math.max(0, mask?.subarray(b * length, (b + 1) * length).indexOf(1) ?? 0);
+}
+
 /** Throws where there is no token to read. */
-export function checkTokens({ batch, length }: Pass): void {
+export function checkTokens({ batch, length }: Pick<Pass, 'batch' | 'length'>): void {
   if (batch > 0 && length === 0) throw invalidArgument('inputIds', 'at least one token', 'none');
 }
 
 /** Which tokens are meant, [batch, length] floats of 1 and 0; undefined where it is all of them. */
 export function keptTokens(
-  { scope, batch, length }: Pass,
+  { scope, batch, length }: Pick<Pass, 'scope' | 'batch' | 'length'>,
   { lengths, mask }: PooledTokens,
 ): number | undefined {
   if (!lengths && !mask) return undefined;

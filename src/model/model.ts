@@ -124,6 +124,11 @@ export class Model extends Disposable {
     return this.parameters.bytes;
   }
 
+  /** @internal What becomes of the last hidden state of a sentence encoder. */
+  get sentence(): SentencePooling['description'] | undefined {
+    return this.#sentence?.description;
+  }
+
   /** @internal How generation begins and ends. */
   get generationDefaults(): GenerationDefaults {
     return this.description.generation ?? { endTokenIds: [] };

@@ -76,22 +76,13 @@ export class Parameters {
     const known = this.#matrices.get(key);
     if (known) return known;
     const { inFeatures, outFeatures, parts } = description;
-    const columns = Math.ceil(outFeatures / PANEL) * PANEL;
-    const biases = columns * inFeatures;
-    const weights = this.#runtime
-      ? this.#own(LinearWeights.reserve(this.#runtime, outFeatures, inFeatures))
-      : ({ inFeatures, outFeatures, packed: { size: biases + columns } } as LinearWeights);
-    let firstOut = 0;
-    for (const { weight, bias } of parts) {
-      const rows = rowsOfSource(weight);
-      this.#add({ source: weight, target: { kind: 'matrix', weights, firstOut } });
-      if (bias)
-        this.#add({
-          source: bias,
-          target: { kind: 'floats', tensor: weights.packed, from: biases + firstOut },
-        });
-      firstOut += rows;
-    }
+    let rows = 0;
+    const placed = parts.map((part) => {
+      const firstOut = rows;
+      rows += rowsOfSource(part.weight);
+      return { ...part, firstOut };
+    });
+    const weights = this.fill(placed, this.#reserve(outFeatures, inFeatures));
     this.#matrices.set(key, weights);
     const [only] = parts;
     if (parts.length === 1 && only && isWhole(only.weight)) {
@@ -99,6 +90,31 @@ export class Parameters {
       this.#tables.set(only.weight.name, table);
     }
     return weights;
+  }
+
+  #reserve(outFeatures: number, inFeatures: number): LinearWeights {
+    if (this.#runtime) return this.#own(LinearWeights.reserve(this.#runtime, outFeatures, inFeatures));
+    const size = Math.ceil(outFeatures / PANEL) * PANEL * (inFeatures + 1);
+    return { inFeatures, outFeatures, packed: { size } } as LinearWeights;
+  }
+
+  /** @internal Names what is in weights: those that somebody else has, or room of the same size. */
+  fill(
+    parts: readonly (MatrixDescription['parts'][number] & { readonly firstOut: number })[],
+    weights: LinearWeights | { readonly outFeatures: number; readonly inFeatures: number },
+  ): LinearWeights {
+    const { inFeatures, outFeatures } = weights;
+    const filled = 'packed' in weights ? weights : this.#reserve(outFeatures, inFeatures);
+    const biases = Math.ceil(outFeatures / PANEL) * PANEL * inFeatures;
+    for (const { weight, bias, firstOut } of parts) {
+      this.#add({ source: weight, target: { kind: 'matrix', weights: filled, firstOut } });
+      if (bias)
+        this.#add({
+          source: bias,
+          target: { kind: 'floats', tensor: filled.packed, from: biases + firstOut },
+        });
+    }
+    return filled;
   }
 
   /** Rows to look up: a matrix that was reserved before and is the same tensor serves as well. */
@@ -135,6 +151,16 @@ export class Parameters {
     return [...this.#dtypes.keys()];
   }
 
+  /** @internal What they lie in, each once. */
+  get tensors(): ReadonlySet<Tensor<'float32'>> {
+    const tensors = new Set<Tensor<'float32'>>();
+    for (const slots of this.#slots.values()) {
+      for (const { target } of slots)
+        tensors.add(target.kind === 'matrix' ? target.weights.packed : target.tensor);
+    }
+    return tensors;
+  }
+
   /** Parameters in all, each counted once. */
   get count(): number {
     let count = 0;
@@ -144,13 +170,8 @@ export class Parameters {
 
   /** Bytes of linear memory they lie in. */
   get bytes(): number {
-    const tensors = new Set<Tensor>();
-    for (const slots of this.#slots.values()) {
-      for (const { target } of slots)
-        tensors.add(target.kind === 'matrix' ? target.weights.packed : target.tensor);
-    }
     let bytes = 0;
-    for (const { size } of tensors) bytes += size * 4;
+    for (const { size } of this.tensors) bytes += size * 4;
     return bytes;
   }
 

@@ -48,7 +48,7 @@ export function countsOf({ batch, length, lengths, mask }: ReadTokens): Int32Arr
 }
 
 /** Padding as attention takes it. */
-function keptKeys(scope: CallScope, { batch, length, lengths, mask }: ReadTokens): KeptKeys {
+export function keptKeys(scope: CallScope, { batch, length, lengths, mask }: ReadTokens): KeptKeys {
   if (mask)
     return {
       mask: scope.tensor('attentionMask', { data: mask, shape: [batch, 1, 1, length] }),
@@ -71,8 +71,8 @@ export function runTokens(scope: CallScope, stack: Stack, call: TokenCall): Ran 
 }
 
 /** Throws where there are more tokens than learned positions. */
-function checkLength(
-  { description }: Stack,
+export function checkLength(
+  { description }: Pick<Stack, 'description'>,
   { length, positions, own }: ReadTokens,
   cached?: CachedKeys,
 ): void {

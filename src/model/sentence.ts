@@ -9,7 +9,7 @@ import { runNorm } from '../ops/norms/norm.js';
 import { runMeanPooling } from '../ops/rows/pooling.js';
 import type { Tensor } from '../runtime/tensor.js';
 import type { ActivationName, MatrixDescription } from './description.js';
-import { checkTokens, copyRows, gather, keptTokens, lastToken } from './heads.js';
+import { checkTokens, copyRows, firstToken, gather, keptTokens, lastToken } from './heads.js';
 import type { Chosen, PooledTokens } from './heads.js';
 import type { Parameters } from './parameters.js';
 import type { Pass, Rows } from './pass.js';
@@ -28,18 +28,18 @@ export interface SentenceDescription {
 }
 
 export class SentencePooling {
-  readonly #description: SentenceDescription;
+  readonly description: SentenceDescription;
   readonly #dense: readonly LinearWeights[];
 
   constructor(parameters: Parameters, description: SentenceDescription) {
-    this.#description = description;
+    this.description = description;
     this.#dense = description.dense.map(({ matrix }) => parameters.matrix(matrix));
   }
 
   /** [batch, channels] of rows [batch, length, channels]. */
   run(pass: Pass, hidden: Chosen, tokens: PooledTokens): Tensor<'float32'> {
     const { scope, batch } = pass;
-    const { dense, normalize } = this.#description;
+    const { dense, normalize } = this.description;
     let rows: Rows = this.#pool(pass, hidden, tokens);
     dense.forEach(({ activation }, i) => {
       const weights = this.#dense[i]!;
@@ -57,7 +57,7 @@ export class SentencePooling {
 
   #pool(pass: Pass, hidden: Chosen, tokens: PooledTokens): Rows {
     const { scope, batch, length } = pass;
-    const { pooling } = this.#description;
+    const { pooling } = this.description;
     const { channels } = hidden;
     checkTokens(pass);
     if (pooling === 'mean') {
@@ -68,10 +68,10 @@ export class SentencePooling {
     return gather(
       pass,
       hidden,
-      Int32Array.from({ length: batch }, (_, b) => {
-        if (pooling === 'last') return b * length + lastToken(tokens, b, length);
-        return b * length + Math.max(0, tokens.mask?.subarray(b * length, (b + 1) * length).indexOf(1) ?? 0);
-      }),
+      Int32Array.from(
+        { length: batch },
+        (_, b) => b * length + (pooling === 'last' ? lastToken : firstToken)(tokens, b, length),
+      ),
     );
   }
 }

@@ -33,6 +33,13 @@ export interface GenerationCase {
   readonly hint: number;
 }
 
+/** Losses before and after steps of AdamW on one batch, and the norms of the first gradient by names of tensors. */
+export interface TrainingCase {
+  readonly inputs: Inputs;
+  readonly losses: readonly number[];
+  readonly norms: Readonly<Record<string, number>>;
+}
+
 export interface ModelFolder {
   readonly name: string;
   /** The class that computed the outputs. */
@@ -44,6 +51,7 @@ export interface ModelFolder {
   readonly modules: readonly never[] | undefined;
   readonly cases: readonly ModelCase[];
   readonly generation: readonly GenerationCase[];
+  readonly training: TrainingCase | undefined;
 }
 
 interface Stored {
@@ -60,6 +68,7 @@ interface StoredExpectations {
     outputs: Record<string, Stored>;
     tolerance_hint: Record<string, number>;
   }[];
+  training?: { inputs: Record<string, Stored>; losses: number[]; gradient_norms: Record<string, number> };
   generation?: { inputs: Record<string, Stored>; tokens: number[]; logits: Stored; tolerance_hint: number }[];
 }
 
@@ -84,6 +93,7 @@ export function readModelFolder(name: string): ModelFolder {
     outputs: decodeAll(each.outputs),
     hints: each.tolerance_hint,
   }));
+  const { training } = expected;
   return {
     name,
     class: expected.class,
@@ -96,6 +106,11 @@ export function readModelFolder(name: string): ModelFolder {
     generation: (expected.generation ?? []).map(({ inputs, tokens, logits, tolerance_hint: hint }) => ({
       ...{ inputs: decodeAll(inputs), tokens, logits: decode(logits), hint },
     })),
+    training: training && {
+      inputs: decodeAll(training.inputs),
+      losses: training.losses,
+      norms: training.gradient_norms,
+    },
   };
 }
 

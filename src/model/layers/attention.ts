@@ -81,7 +81,7 @@ class Scores {
   }
 }
 
-function rotationOf(
+export function rotationOf(
   rotations: Rotations,
   options: ScoreDescription['rotary'] & object,
   headDim: number,

@@ -13,6 +13,7 @@ import { readTokens } from '../inputs.js';
 import type { TokenList } from '../inputs.js';
 import { TokenEmbedding } from './input.js';
 import { Layer } from './layer.js';
+import type { LayerDescription } from './layer.js';
 import { describeNorm } from './options.js';
 import { rowsOfTensor } from './stack.js';
 
@@ -66,6 +67,8 @@ export interface EmbeddingForwardOptions {
  */
 export class Embedding extends Layer {
   readonly #input: TokenInput;
+  /** @internal */
+  readonly description: LayerDescription;
   readonly #embedding: TokenEmbedding;
   readonly #channels: number;
 
@@ -95,6 +98,7 @@ export class Embedding extends Layer {
     };
     this.#embedding = this.reserve((parameters) => new TokenEmbedding(parameters, this.#input));
     this.#channels = embedDim;
+    this.description = { channels: embedDim, input: this.#input };
   }
 
   /**

@@ -8,6 +8,7 @@ import type { Rows } from '../pass.js';
 import { FeedForwardLayer } from './bound-feed-forward.js';
 import { describeFeedForward, FEED_FORWARD_NAMES } from './options.js';
 import type { FeedForwardOptions } from './options.js';
+import type { LayerDescription } from './layer.js';
 import { RowLayer } from './row-layer.js';
 
 /**
@@ -25,15 +26,17 @@ import { RowLayer } from './row-layer.js';
 export class FeedForward extends RowLayer {
   readonly #layer: FeedForwardLayer;
   readonly #channels: number;
+  /** @internal */
+  readonly description: LayerDescription;
 
   /** @throws AttentionError INVALID_ARGUMENT */
   constructor(runtime: Runtime, options: FeedForwardOptions) {
     super(runtime);
     checkOptions(options, FEED_FORWARD_NAMES);
-    this.#layer = this.reserve(
-      (parameters) => new FeedForwardLayer(parameters, describeFeedForward('', options)),
-    );
+    const feedForward = describeFeedForward('', options);
+    this.#layer = this.reserve((parameters) => new FeedForwardLayer(parameters, feedForward));
     this.#channels = options.embedDim;
+    this.description = { channels: options.embedDim, feedForward };
   }
 
   /** @internal */

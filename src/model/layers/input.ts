@@ -83,7 +83,7 @@ export class TokenEmbedding {
   }
 }
 
-function checkRows(argument: string, rows: Int32Array, count: number): void {
+export function checkRows(argument: string, rows: Int32Array, count: number): void {
   for (let i = 0; i < rows.length; i++) {
     if (rows[i]! < 0 || rows[i]! >= count)
       throw invalidArgument(`${argument}[${i}]`, `an integer from 0 to ${count - 1}`, rows[i]);
@@ -101,9 +101,7 @@ export class PatchEmbedding {
 
   constructor(parameters: Parameters, input: PatchInput) {
     this.#input = input;
-    const { imageSize, patchSize } = input;
-    const patches = Math.floor(imageSize[0] / patchSize[0]) * Math.floor(imageSize[1] / patchSize[1]);
-    this.tokens = patches + input.first.length;
+    this.tokens = pictureTokens(input);
     this.#weights = parameters.matrix(input.projection);
     this.#first = input.first.map((source) => parameters.vector(source)!);
     this.#positions = parameters.vector(input.positions)!;
@@ -112,11 +110,9 @@ export class PatchEmbedding {
 
   /** @param pixels [batch, channels, height, width] */
   run(scope: CallScope, pixels: Tensor<'float32'>, x: Rows): void {
-    const { channels, imageSize, patchSize } = this.#input;
-    const [batch, ...picture] = pixels.shape as [number, ...number[]];
-    const expected = [channels, ...imageSize];
-    if (pixels.shape.length !== 4 || picture.some((size, axis) => size !== expected[axis]))
-      throw shapeError('pixelValues', `[batch, ${expected.join(', ')}]`, pixels.shape);
+    checkPictures(this.#input, pixels);
+    const { patchSize } = this.#input;
+    const batch = pixels.shape[0]!;
     const first = this.#first.length;
     for (let b = 0; b < batch; b++) {
       const row = x.address + b * this.tokens * x.rowBytes;
@@ -136,6 +132,18 @@ export class PatchEmbedding {
   }
 }
 
+/** Rows that a picture becomes. */
+export function pictureTokens({ imageSize, patchSize, first }: PatchInput): number {
+  return Math.floor(imageSize[0] / patchSize[0]) * Math.floor(imageSize[1] / patchSize[1]) + first.length;
+}
+
+/** Throws for pictures of another size. */
+export function checkPictures({ channels, imageSize }: PatchInput, { shape }: Tensor<'float32'>): void {
+  const expected = [channels, ...imageSize];
+  if (shape.length === 4 && expected.every((size, axis) => size === shape[axis + 1])) return;
+  throw shapeError('pixelValues', `[batch, ${expected.join(', ')}]`, shape);
+}
+
 /** Whisper's: convolutions over frames, each a row in the end. */
 export class FrameEmbedding {
   readonly #input: FrameInput;
@@ -152,28 +160,14 @@ export class FrameEmbedding {
 
   /** Rows that so many frames become. */
   lengthOf(frames: number): number {
-    return this.#input.convolutions.reduce(
-      (length, { kernel, stride, padding }) => Math.floor((length + 2 * padding - kernel) / stride) + 1,
-      frames,
-    );
+    return framesAfter(this.#input, frames);
   }
 
   /** @param features [batch, melBins, frames] */
   run(scope: CallScope, features: Tensor<'float32'>, x: Rows): void {
     const { melBins, convolutions } = this.#input;
-    const [batch, bins, frames] = features.shape as [number, number, number];
-    const known = this.#positions.size / this.#channels;
-    if (features.shape.length !== 3 || bins !== melBins)
-      throw shapeError('inputFeatures', `[batch, ${melBins}, frames]`, features.shape);
-    const length = this.lengthOf(frames);
-    if (length !== known) {
-      throw new AttentionError({
-        code: 'INVALID_SHAPE',
-        argument: 'inputFeatures',
-        expected: `frames that become the ${known} positions the model knows: pad or cut the sound`,
-        received: `${frames} frames, which become ${length}`,
-      });
-    }
+    const length = checkFrames(this.#input, features, this.#positions.size / this.#channels);
+    const [batch, , frames] = features.shape as [number, number, number];
     for (let b = 0; b < batch; b++) {
       let view = features
         .slice(0, b, b + 1)
@@ -199,6 +193,29 @@ export class FrameEmbedding {
       addRows(scope, this.#positions, length, x.address + b * length * x.rowBytes, x.rowBytes);
     }
   }
+}
+
+/** Rows that so many frames become. */
+export function framesAfter({ convolutions }: FrameInput, frames: number): number {
+  return convolutions.reduce(
+    (length, { kernel, stride, padding }) => Math.floor((length + 2 * padding - kernel) / stride) + 1,
+    frames,
+  );
+}
+
+/** Throws for sound of another form or length; returns the rows that it becomes. */
+export function checkFrames(input: FrameInput, { shape }: Tensor<'float32'>, known: number): number {
+  const [, bins, frames = 0] = shape;
+  if (shape.length !== 3 || bins !== input.melBins)
+    throw shapeError('inputFeatures', `[batch, ${input.melBins}, frames]`, shape);
+  const length = framesAfter(input, frames);
+  if (length === known) return length;
+  throw new AttentionError({
+    code: 'INVALID_SHAPE',
+    argument: 'inputFeatures',
+    expected: `frames that become the ${known} positions the model knows: pad or cut the sound`,
+    received: `${frames} frames, which become ${length}`,
+  });
 }
 
 /** Adds row i of a table to row i, or copies it there. */

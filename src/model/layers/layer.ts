@@ -7,14 +7,32 @@ import { Disposable } from '../../runtime/disposable.js';
 import { AttentionError } from '../../runtime/errors.js';
 import { checkRuntime } from '../../runtime/inputs.js';
 import type { Runtime } from '../../runtime/runtime.js';
+import type {
+  BlockDescription,
+  FeedForwardDescription,
+  NormDescription,
+  TokenInput,
+} from '../description.js';
 import { Parameters } from '../parameters.js';
+
+/** What a layer is made of: blocks and a norm after them, or one of the others alone. */
+export interface LayerDescription {
+  /** Of a row. */
+  readonly channels: number;
+  readonly blocks?: readonly BlockDescription[];
+  readonly feedForward?: FeedForwardDescription;
+  readonly norm?: NormDescription;
+  readonly input?: TokenInput;
+}
 
 /** A layer with parameters of its own, named by what they are. */
 export abstract class Layer extends Disposable {
   /** Where the weights are. */
   readonly runtime: Runtime;
   /** @internal */
-  protected readonly parameters: Parameters;
+  readonly parameters: Parameters;
+  /** @internal */
+  abstract readonly description: LayerDescription;
   #leftAside: readonly string[] = [];
   #state: 'empty' | 'loaded' | 'disposed' = 'empty';
 

@@ -9,6 +9,7 @@ import type { NormDescription } from '../description.js';
 import type { Rows } from '../pass.js';
 import { Norm } from './bound-norm.js';
 import { describeNorm } from './options.js';
+import type { LayerDescription } from './layer.js';
 import { RowLayer } from './row-layer.js';
 
 /** Options of `LayerNorm` and `RmsNorm`. */
@@ -23,6 +24,8 @@ export const NORM_NAMES = { channels: 1, epsilon: 1 } satisfies NamesOf<NormOpti
 
 abstract class NormLayer extends RowLayer {
   readonly #norm: Norm;
+  /** @internal */
+  readonly description: LayerDescription;
 
   /** @internal */
   constructor(runtime: Runtime, kind: NormDescription['kind'], options: NormOptions) {
@@ -32,9 +35,9 @@ abstract class NormLayer extends RowLayer {
     checkInteger('channels', channels, 1, 2 ** 24);
     if (!(Number.isFinite(epsilon) && epsilon >= 0))
       throw invalidArgument('epsilon', 'a finite number >= 0', epsilon);
-    this.#norm = this.reserve(
-      (parameters) => new Norm(parameters, describeNorm('', kind, channels, epsilon)),
-    );
+    const norm = describeNorm('', kind, channels, epsilon);
+    this.#norm = this.reserve((parameters) => new Norm(parameters, norm));
+    this.description = { channels, norm };
   }
 
   /** @internal */

@@ -21,6 +21,7 @@ import type { Context } from '../pass.js';
 import type { Rotations } from './attention.js';
 import { Block } from './block.js';
 import { Layer } from './layer.js';
+import type { LayerDescription } from './layer.js';
 import { Norm } from './bound-norm.js';
 import { BLOCK_NAMES, describeBlock, describeNorm } from './options.js';
 import type { TransformerBlockOptions } from './options.js';
@@ -105,6 +106,8 @@ export abstract class BlockLayer extends Layer {
   protected blocks: readonly Block[] = [];
   /** @internal */
   protected norm: Norm | undefined;
+  /** @internal */
+  abstract override readonly description: LayerDescription;
   readonly #options: TransformerBlockOptions;
 
   /** @internal */
@@ -249,12 +252,15 @@ function rankOf(x: TensorLike): number {
  * ```
  */
 export class TransformerBlock extends BlockLayer {
+  /** @internal */
+  readonly description: LayerDescription;
+
   /** @throws AttentionError INVALID_ARGUMENT for sizes that do not fit each other */
   constructor(runtime: Runtime, options: TransformerBlockOptions) {
     super(runtime, options);
-    this.blocks = this.reserve((parameters) => [
-      new Block(parameters, describeBlock('', options), this.rotations),
-    ]);
+    const block = describeBlock('', options);
+    this.blocks = this.reserve((parameters) => [new Block(parameters, block, this.rotations)]);
+    this.description = { channels: options.embedDim, blocks: [block] };
   }
 }
 
@@ -284,6 +290,9 @@ export const TRANSFORMER_NAMES = /* @__PURE__ */ Object.assign(
  * ```
  */
 export class Transformer extends BlockLayer {
+  /** @internal */
+  readonly description: LayerDescription;
+
   /** @throws AttentionError INVALID_ARGUMENT for sizes that do not fit each other */
   constructor(runtime: Runtime, options: TransformerOptions) {
     checkOptions(options, TRANSFORMER_NAMES);
@@ -291,13 +300,13 @@ export class Transformer extends BlockLayer {
     super(runtime, block);
     checkInteger('numLayers', numLayers, 1, 65536);
     const { norm = 'layer', normPlacement = 'before', embedDim, epsilon = 1e-5 } = block;
+    const blocks = Array.from({ length: numLayers }, (_, i) => describeBlock(`layers.${i}.`, block));
+    const hasNorm = finalNorm ?? (normPlacement === 'before' || normPlacement === 'around');
+    const last = hasNorm ? { norm: describeNorm('norm.', norm, embedDim, epsilon) } : {};
     this.reserve((parameters) => {
-      this.blocks = Array.from(
-        { length: numLayers },
-        (_, i) => new Block(parameters, describeBlock(`layers.${i}.`, block), this.rotations),
-      );
-      if (finalNorm ?? (normPlacement === 'before' || normPlacement === 'around'))
-        this.norm = new Norm(parameters, describeNorm('norm.', norm, embedDim, epsilon));
+      this.blocks = blocks.map((described) => new Block(parameters, described, this.rotations));
+      if (last.norm) this.norm = new Norm(parameters, last.norm);
     });
+    this.description = { channels: embedDim, blocks, ...last };
   }
 }

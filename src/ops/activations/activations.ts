@@ -16,7 +16,7 @@ import { ACTIVATIONS } from './names.js';
 import type { ActivationName } from './names.js';
 
 /** @internal `count` floats at x to y, which may be x. A softcap c is c * tanh(x / c). */
-function runActivation(
+export function runActivation(
   scope: CallScope,
   activation: ActivationName | { readonly softcap: number },
   x: number,

@@ -1,0 +1,41 @@
+// What can be trained: models, blocks and layers, each as what it makes of its inputs on a tape. One file for each kind.
+
+import type { TensorLike } from '../runtime/inputs.js';
+import type { Model } from '../model/model.js';
+import type { ModelInputs } from '../model/inputs.js';
+import type { Layer } from '../model/layers/layer.js';
+import type { BlockForwardOptions } from '../model/layers/transformer-block.js';
+import type { ForwardOptions, MultiHeadAttention } from '../layers/multi-head-attention.js';
+import type { Tape, Value } from './tape.js';
+
+/** What goes in or comes out, and the shape that the caller sees. */
+export interface Shaped {
+  readonly value: Value;
+  readonly shape: readonly number[];
+}
+
+/** What one pass gave. */
+export interface Ran {
+  readonly outputs: Readonly<Record<string, Shaped>>;
+  /** Inputs whose gradients can be asked for. */
+  readonly inputs: Readonly<Record<string, Shaped>>;
+}
+
+/** What trained layers read, besides their parameters. */
+export type TrainingInputs = ModelInputs | TensorLike;
+
+/** Options of a call of a block, or of `MultiHeadAttention`: those of its `forward`. */
+export type TrainingForwardOptions = Pick<
+  BlockForwardOptions,
+  'context' | 'contextLengths' | 'keyLengths' | 'mask' | 'positions'
+> &
+  Pick<ForwardOptions, 'valueContext' | 'bias' | 'queryOffset' | 'causal'>;
+
+/** What can be trained. */
+export type Network = Model | Layer | MultiHeadAttention;
+
+/** A network whose parameters are bound to their gradients. */
+export interface TrainedNetwork {
+  run(tape: Tape, inputs: TrainingInputs, options: TrainingForwardOptions, wantsInput: boolean): Ran;
+  dispose(): void;
+}

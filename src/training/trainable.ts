@@ -1,0 +1,445 @@
+// A model or a layer that learns: calls that keep what their way back needs, and gradients of the parameters by their names.
+
+import { callAsync, callNow } from '../runtime/call.js';
+import type { AsyncOptions } from '../runtime/call.js';
+import type { CallScope } from '../runtime/call-scope.js';
+import { checkInstance, checkOptions } from '../runtime/checks.js';
+import type { NamesOf } from '../runtime/checks.js';
+import { Disposable } from '../runtime/disposable.js';
+import { AttentionError, describe, invalidArgument, shapeError } from '../runtime/errors.js';
+import { checkDataType } from '../runtime/inputs.js';
+import type { TensorLike } from '../runtime/inputs.js';
+import { sameShape, sizeOf } from '../runtime/layout.js';
+import type { Operation } from '../runtime/operation.js';
+import type { Runtime } from '../runtime/runtime.js';
+import type { Tensor } from '../runtime/tensor.js';
+import { MultiHeadAttention } from '../layers/multi-head-attention.js';
+import { Layer } from '../model/layers/layer.js';
+import { Model } from '../model/model.js';
+import { Parameters } from '../model/parameters.js';
+import { Binder } from './bound.js';
+import type {
+  Network,
+  Ran,
+  Shaped,
+  TrainedNetwork,
+  TrainingForwardOptions,
+  TrainingInputs,
+} from './network.js';
+import { TrainedMultiHeadAttention } from './layers/multi-head-attention.js';
+import { TrainedLayer, TrainedModel } from './networks.js';
+import { Backward, Pool, Tape } from './tape.js';
+
+/** Options of `Trainable`. */
+export interface TrainableOptions {
+  /** Parameters that stay as they are: an expression that their names match, or a function of the name. Default none. */
+  readonly frozen?: RegExp | ((name: string) => boolean) | undefined;
+  /**
+   * Keep only what enters each block, and compute the rest again on the way back: a third more work, and memory of one block in
+   * place of all. Default false.
+   */
+  readonly recompute?: boolean | undefined;
+}
+
+const TRAINABLE_NAMES = { frozen: 1, recompute: 1 } satisfies NamesOf<TrainableOptions>;
+
+const FORWARD_NAMES = {
+  context: 1,
+  contextLengths: 1,
+  keyLengths: 1,
+  mask: 1,
+  positions: 1,
+  valueContext: 1,
+  bias: 1,
+  queryOffset: 1,
+  causal: 1,
+} satisfies NamesOf<TrainingForwardOptions>;
+
+/** Gradients by names of outputs; that of a layer's one output by itself. */
+export type OutputGradients = TensorLike | Readonly<Record<string, TensorLike | undefined>>;
+
+/**
+ * What a forward pass keeps for the way back: disposing it frees the memory of what was computed.
+ *
+ * @example
+ * ```js
+ * const { logits, record } = trainable.forward({ inputIds: [[5, 6, 7]] });
+ * trainable.backward(record, { logits: { data: new Float32Array(48), shape: [1, 3, 16] } });
+ * record.dispose();
+ * ```
+ */
+export class TrainingRecord extends Disposable {
+  /** @internal */
+  readonly owner: Trainable;
+  /** @internal */
+  readonly tape: Tape;
+  /** @internal */
+  readonly ran: Ran;
+  readonly #memory: readonly Tensor[];
+  #disposed = false;
+
+  /** @internal */
+  constructor(owner: Trainable, tape: Tape, ran: Ran, memory: readonly Tensor[]) {
+    super();
+    this.owner = owner;
+    this.tape = tape;
+    this.ran = ran;
+    this.#memory = memory;
+  }
+
+  /** True once disposed. */
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  /** @internal Keeps the memory until a call is over. */
+  hold(scope: CallScope): void {
+    if (this.#disposed) throw new AttentionError({ code: 'DISPOSED', message: 'the record was disposed' });
+    for (const tensor of this.#memory) scope.use(tensor);
+  }
+
+  /** Frees what was kept. Safe to repeat. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.tape.dispose();
+    for (const tensor of this.#memory) tensor.dispose();
+  }
+}
+
+/**
+ * What a forward pass gives: of these what the model has, and the record. The tensors lie in the memory that the record keeps.
+ * Disposing it disposes all.
+ *
+ * @example
+ * ```js
+ * const { logits, lastHiddenState, record } = trainable.forward({ inputIds: [[5, 6, 7]] });
+ * logits.shape; // [1, 3, 16]
+ * lastHiddenState.shape; // [1, 3, 8]
+ * ```
+ */
+export class TrainingOutput extends Disposable {
+  /** For `backward`. */
+  readonly record: TrainingRecord;
+  /** Of a layer. */
+  declare readonly output: Tensor<'float32'>;
+  /** After the last norm, [batch, length, channels]; of the decoder where there is one. */
+  declare readonly lastHiddenState: Tensor<'float32'>;
+  /** Of the encoder of a model that has both. */
+  declare readonly encoderLastHiddenState: Tensor<'float32'>;
+  /** Of a language model [batch, length, vocabulary]; of a classifier [batch, labels]. */
+  declare readonly logits: Tensor<'float32'>;
+  /** [batch, channels]. */
+  declare readonly poolerOutput: Tensor<'float32'>;
+  /** Of masked words, [batch, length, vocabulary] (BERT with both of its heads). */
+  declare readonly predictionLogits: Tensor<'float32'>;
+  /** Of the next sentence, [batch, 2] (BERT with both of its heads). */
+  declare readonly seqRelationshipLogits: Tensor<'float32'>;
+  /** [batch, labels] (DeiT). */
+  declare readonly clsLogits: Tensor<'float32'>;
+  /** [batch, labels] (DeiT). */
+  declare readonly distillationLogits: Tensor<'float32'>;
+  /** Of a sentence encoder, [batch, channels]. */
+  declare readonly sentenceEmbedding: Tensor<'float32'>;
+  /** Of a model of text and pictures, before and after they are brought to a length of one, [batch, channels]. */
+  declare readonly textFeatures: Tensor<'float32'>;
+  declare readonly textEmbeddings: Tensor<'float32'>;
+  declare readonly visionFeatures: Tensor<'float32'>;
+  declare readonly visionEmbeddings: Tensor<'float32'>;
+  /** Of pictures and texts together, [pictures, texts]; logits by texts are its transpose. */
+  declare readonly logitsPerImage: Tensor<'float32'>;
+  readonly #tensors: readonly Tensor[];
+
+  /** @internal */
+  constructor(record: TrainingRecord, tensors: Readonly<Record<string, Tensor<'float32'>>>) {
+    super();
+    this.record = record;
+    Object.assign(this, tensors);
+    this.#tensors = Object.values(tensors);
+  }
+
+  /** Frees the tensors and the record. Safe to repeat. */
+  dispose(): void {
+    for (const tensor of this.#tensors) tensor.dispose();
+    this.record.dispose();
+  }
+}
+
+/**
+ * What comes out of the way back: gradients of a layer's inputs. A model has none. Disposing it disposes its tensors.
+ *
+ * @example
+ * ```js
+ * const gradients = trainable.backward(record, { logits: gradient });
+ * gradients.dispose();
+ * ```
+ */
+export class InputGradients extends Disposable {
+  /** Of a layer's input, of its shape. */
+  declare readonly x: Tensor<'float32'>;
+  /** Of the tokens of an encoder, where the layer reads them. */
+  declare readonly context: Tensor<'float32'>;
+  /** Of what values come from, where that is something else. */
+  declare readonly valueContext: Tensor<'float32'>;
+  readonly #tensors: readonly Tensor[];
+
+  /** @internal */
+  constructor(tensors: Readonly<Record<string, Tensor<'float32'>>>) {
+    super();
+    Object.assign(this, tensors);
+    this.#tensors = Object.values(tensors);
+  }
+
+  /** Frees the tensors. Safe to repeat. */
+  dispose(): void {
+    for (const tensor of this.#tensors) tensor.dispose();
+  }
+}
+
+/**
+ * A model or a layer that learns. It works on the very weights of the model, which goes on to be usable beside it; what it adds are
+ * gradients, as much memory as the parameters that are trained.
+ *
+ * Backward adds to the gradients: several calls accumulate, until `zeroGradients`. A backward that was aborted has added some of
+ * them: set them to zero and begin anew.
+ *
+ * @example
+ * ```js
+ * const learner = new Trainable(gpt2, { frozen: /wte|wpe/ });
+ * const { logits, record } = learner.forward({ inputIds: [[5, 6, 7]] });
+ * const { loss, gradient } = crossEntropy(logits, [[6, 7, 8]]);
+ * learner.backward(record, { logits: gradient });
+ * record.dispose();
+ * learner.dispose();
+ * ```
+ */
+export class Trainable extends Disposable {
+  /** Where the parameters are. */
+  readonly runtime: Runtime;
+  /** What is trained. */
+  readonly network: Network;
+  readonly #parameters: Parameters;
+  readonly #gradients: Parameters;
+  readonly #trained: TrainedNetwork;
+  #disposed = false;
+
+  /** @throws AttentionError INVALID_ARGUMENT, OUT_OF_MEMORY, INVALID_STATE of a layer without weights */
+  constructor(network: Network, options: TrainableOptions = {}) {
+    super();
+    if (!(network instanceof Model || network instanceof Layer || network instanceof MultiHeadAttention))
+      throw invalidArgument('network', 'a Model or a layer', network);
+    checkOptions(options, TRAINABLE_NAMES);
+    checkUsable(network);
+    const { recompute = false } = options;
+    const { runtime } = network;
+    const parameters = network instanceof MultiHeadAttention ? new Parameters(runtime) : network.parameters;
+    this.#parameters = parameters;
+    this.network = network;
+    this.runtime = runtime;
+    this.#gradients = new Parameters(runtime);
+    try {
+      const binder = new Binder(parameters, this.#gradients, readFrozen(options.frozen));
+      this.#trained =
+        network instanceof Model
+          ? new TrainedModel(binder, network.description, network.sentence, recompute)
+          : network instanceof Layer
+            ? new TrainedLayer(binder, network.description, recompute)
+            : new TrainedMultiHeadAttention(binder, network);
+    } catch (error) {
+      this.#gradients.dispose();
+      throw error;
+    }
+    this.zeroGradients();
+  }
+
+  /** Names of the parameters that are trained, as the checkpoint or the layer has them. */
+  get parameterNames(): readonly string[] {
+    return this.#gradients.names;
+  }
+
+  /**
+   * Runs the network and keeps what the way back needs.
+   *
+   * @param inputs of a model what its `forward` takes, of a layer [..., channels]
+   * @throws AttentionError INVALID_ARGUMENT, INVALID_SHAPE, INVALID_DTYPE, INVALID_STATE, OUT_OF_MEMORY, before anything is written
+   */
+  forward(inputs: TrainingInputs, options: TrainingForwardOptions = {}): TrainingOutput {
+    return callNow(trainingForwardOperation, [this, inputs], options);
+  }
+
+  /** {@link forward} in slices of some milliseconds between turns of the event loop: the same bits, and the page lives on. */
+  forwardAsync(
+    inputs: TrainingInputs,
+    options: TrainingForwardOptions & AsyncOptions = {},
+  ): Promise<TrainingOutput> {
+    return callAsync(trainingForwardOperation, [this, inputs], options);
+  }
+
+  /**
+   * Goes back from gradients of outputs, and adds to the gradients of the parameters.
+   *
+   * @param gradients of the loss by each output, of its shape; those that are not named are zero
+   * @returns gradients of a layer's inputs
+   * @throws AttentionError INVALID_ARGUMENT, INVALID_SHAPE, DISPOSED, OUT_OF_MEMORY, before anything is written
+   */
+  backward(record: TrainingRecord, gradients: OutputGradients): InputGradients {
+    return callNow(trainingBackwardOperation, [this, record, gradients], {});
+  }
+
+  /** {@link backward} in slices of some milliseconds between turns of the event loop: the same bits, and the page lives on. */
+  backwardAsync(
+    record: TrainingRecord,
+    gradients: OutputGradients,
+    options: AsyncOptions = {},
+  ): Promise<InputGradients> {
+    return callAsync(trainingBackwardOperation, [this, record, gradients], options);
+  }
+
+  /** Sets all gradients of parameters to zero. */
+  zeroGradients(): void {
+    this.check();
+    for (const tensor of this.#gradients.tensors) tensor.data.fill(0);
+  }
+
+  /** The gradient of a parameter, in the shape that the checkpoint has. A copy. */
+  gradient(name: string): { readonly data: Float32Array; readonly shape: readonly number[] } {
+    this.check();
+    if (!this.#gradients.names.includes(name))
+      throw invalidArgument('name', 'the name of a parameter that is trained: see parameterNames', name);
+    const { shape } = this.#gradients.entry(name);
+    const bytes = this.#gradients.read(name, 0, sizeOf(shape), 'F32');
+    return { data: new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4), shape };
+  }
+
+  /** Frees the gradients; the network stays. Safe to repeat. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#gradients.dispose();
+    this.#trained.dispose();
+  }
+
+  /** @internal */
+  runForward(scope: CallScope, inputs: TrainingInputs, options: TrainingForwardOptions): TrainingOutput {
+    this.#hold(scope);
+    const memory: Tensor[] = [];
+    const pool = new Pool((floats) => {
+      const tensor = scope.makeApart([floats]);
+      memory.push(tensor);
+      return tensor;
+    });
+    const tape = new Tape(scope, pool);
+    const ran = this.#trained.run(tape, inputs, options, true);
+    const record = scope.hand(new TrainingRecord(this, tape, ran, memory));
+    const tensors = Object.entries(ran.outputs).map(([name, shaped]) => [
+      name,
+      scope.hand(view(shaped).share()),
+    ]);
+    return new TrainingOutput(record, Object.fromEntries(tensors) as Record<string, Tensor<'float32'>>);
+  }
+
+  /** @internal */
+  runBackward(scope: CallScope, record: TrainingRecord, gradients: OutputGradients): InputGradients {
+    this.#hold(scope);
+    checkInstance('record', record, TrainingRecord);
+    if (record.owner !== this)
+      throw invalidArgument('record', 'one of a forward pass of this Trainable', record);
+    record.hold(scope);
+    const { tape, ran } = record;
+    const back = new Backward(scope);
+    for (const [name, given] of Object.entries(named(gradients, ran))) {
+      const shaped = ran.outputs[name]!;
+      const tensor = scope.tensor(`gradients.${name}`, given);
+      checkDataType(`gradients.${name}`, tensor, 'float32');
+      if (!sameShape(tensor.shape, shaped.shape))
+        throw shapeError(`gradients.${name}`, describe(shaped.shape), tensor.shape);
+      if (!shaped.value.trained || tensor.size === 0) continue;
+      const target = back.tensorOf(shaped.value);
+      scope.copy(tensor, target.withLayout(tensor.shape, view(shaped).strides));
+    }
+    tape.run(back);
+    const tensors = Object.entries(ran.inputs).map(([name, { value, shape }]) => {
+      const tensor = scope.make(shape);
+      const gradient = back.has(value) ? back.tensorOf(value) : undefined;
+      if (gradient) scope.copy(gradient.withLayout(shape, tensor.strides), tensor);
+      else scope.then(() => tensor.data.fill(0));
+      return [name, tensor];
+    });
+    return new InputGradients(Object.fromEntries(tensors) as Record<string, Tensor<'float32'>>);
+  }
+
+  /** Keeps what a call reads and writes until it is over. */
+  #hold(scope: CallScope): void {
+    this.check();
+    checkUsable(this.network);
+    this.#parameters.hold(scope);
+    this.#gradients.hold(scope);
+  }
+
+  /** @internal Throws DISPOSED. */
+  check(): void {
+    this.runtime.check();
+    if (this.#disposed) throw new AttentionError({ code: 'DISPOSED', message: 'the Trainable was disposed' });
+  }
+}
+
+function checkUsable(network: Network): void {
+  if (network instanceof Model) network.check();
+  else if (network instanceof Layer) network.checkLoaded();
+  else void network.parts; // throws
+}
+
+/** What a caller sees of a value. */
+function view({ value, shape }: Shaped): Tensor<'float32'> {
+  const strides = shape.map((_, axis) => sizeOf(shape.slice(axis + 1)));
+  return value.tensor.withLayout(shape, strides);
+}
+
+function readFrozen(frozen: TrainableOptions['frozen']): (name: string) => boolean {
+  if (frozen === undefined) return () => false;
+  if (frozen instanceof RegExp)
+    return (name) => new RegExp(frozen.source, frozen.flags.replace(/[gy]/g, '')).test(name);
+  if (typeof frozen === 'function') return (name) => frozen(name);
+  throw invalidArgument('frozen', 'a regular expression or a function of the name', frozen);
+}
+
+/** Gradients by the names of outputs. */
+function named(gradients: OutputGradients, { outputs }: Ran): Record<string, TensorLike> {
+  if (gradients === null || typeof gradients !== 'object')
+    throw invalidArgument(
+      'gradients',
+      'a tensor, or an object of tensors by the names of outputs',
+      gradients,
+    );
+  if ('data' in gradients) return { output: gradients as TensorLike };
+  const given: Record<string, TensorLike> = {};
+  for (const [name, tensor] of Object.entries(gradients)) {
+    if (tensor === undefined) continue;
+    if (!Object.hasOwn(outputs, name))
+      throw invalidArgument('gradients', `names among ${Object.keys(outputs).join(', ')}`, name);
+    given[name] = tensor;
+  }
+  return given;
+}
+
+export const trainingForwardOperation: Operation<
+  [trainable: Trainable, inputs: TrainingInputs],
+  TrainingForwardOptions,
+  TrainingOutput
+> = {
+  inputs: ['trainable', 'inputs'],
+  options: FORWARD_NAMES,
+  runtime: ([trainable]) => checkInstance('trainable', trainable, Trainable).runtime,
+  run: (scope, [trainable, inputs], options) => trainable.runForward(scope, inputs, options),
+};
+
+export const trainingBackwardOperation: Operation<
+  [trainable: Trainable, record: TrainingRecord, gradients: OutputGradients],
+  object,
+  InputGradients
+> = {
+  inputs: ['trainable', 'record', 'gradients'],
+  options: {},
+  runtime: ([trainable]) => checkInstance('trainable', trainable, Trainable).runtime,
+  run: (scope, [trainable, record, gradients]) => trainable.runBackward(scope, record, gradients),
+};
