@@ -3,5 +3,17 @@
 
 export { heapBase } from './memory';
 
+// Products
+export { fold } from './gemm/fold';
+export { transposePanels } from './gemm/transpose';
+export { addWeightGradient, stripsOf, weightGradientScratchBytes } from './gemm/weight-gradient';
+
 // Rows
 export { addRows } from './rows/add';
+export { addLookedUp } from './rows/lookup-backward';
+
+// Updates
+export { scaleValues, stepAdamW, stepSgd, sumSquares } from './training/update';
+
+// Exported so that the optimiser keeps each of them a function of its own: inlined into their caller they spill.
+export { outer1, outer2, outer3, outer4, outer5, outer6 } from './gemm/outer';

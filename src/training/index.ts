@@ -5,3 +5,10 @@
  */
 
 export { training } from './pack.js';
+
+export { convolutionBackward, convolutionBackwardAsync } from './ops/convolution-backward.js';
+export type { ConvolutionBackwardOptions } from './ops/convolution-backward.js';
+export { embeddingBackward, embeddingBackwardAsync } from './ops/embedding-backward.js';
+export type { EmbeddingBackwardOptions } from './ops/embedding-backward.js';
+export { linearBackward, linearBackwardAsync } from './ops/linear-backward.js';
+export type { LinearBackwardOptions, LinearGradientName } from './ops/linear-backward.js';

@@ -155,7 +155,8 @@ function ofTensor(scope: CallScope, given: TensorLike): Table & { count: number 
   return { address: scope.contiguous(table).address, channels, packed: false, count };
 }
 
-function listed(scope: CallScope, ids: Indices): { list: IntegerList; shape: readonly number[] } {
+/** @internal Ids as a list, and their shape. */
+export function listed(scope: CallScope, ids: Indices): { list: IntegerList; shape: readonly number[] } {
   if (isTensor(ids)) {
     const tensor = scope.tensor('ids', ids);
     checkDataType('ids', tensor, 'int32');
