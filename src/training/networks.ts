@@ -32,6 +32,8 @@ import { bindNorm } from './layers/norm.js';
 import { compareAll } from './layers/similarity.js';
 import type { TrainedNorm } from './layers/norm.js';
 import { TrainedBlocks, TrainedStack } from './layers/stack.js';
+import { runAdd } from './ops/add.js';
+import { zero } from './tape.js';
 import type { Tape, Value } from './tape.js';
 
 /** Heads come first, as where the model was built: a matrix can serve as a table, too. */
@@ -76,7 +78,7 @@ export class TrainedModel implements TrainedNetwork {
     const [stack] = this.#stacks as [TrainedStack];
     if (stack.patches) {
       const passed = runPictures(tape, stack, namedInputs(given, ['pixelValues']).pixelValues);
-      return { ...lastState(passed), ...this.#finish(passed, this.#heads, {}) };
+      return { ...lastState(passed), ...this.#finish(passed, this.#heads, {}, description.logits?.meanOf) };
     }
     const input = description.stack.input as TokenInput;
     const allowed = ['inputIds', 'attentionMask', 'positionIds'] as const;
@@ -86,7 +88,7 @@ export class TrainedModel implements TrainedNetwork {
     const sentence = this.#sentence?.run(passed.flow, passed.hidden, tokens);
     return {
       ...lastState(passed),
-      ...this.#finish(passed, this.#heads, tokens),
+      ...this.#finish(passed, this.#heads, tokens, description.logits?.meanOf),
       ...(sentence && { sentenceEmbedding: { value: sentence, shape: [sentence.rows, sentence.channels] } }),
     };
   }
@@ -143,6 +145,7 @@ export class TrainedModel implements TrainedNetwork {
     { flow, hidden }: Passed,
     heads: readonly TrainedHead[],
     tokens: PooledTokens,
+    meanOf?: readonly [string, string],
   ): Record<string, Shaped> {
     const results: Record<string, Shaped> = {};
     for (const head of heads) {
@@ -154,12 +157,30 @@ export class TrainedModel implements TrainedNetwork {
       const shape = head.of === 'tokens' ? [flow.batch, flow.length] : [flow.batch];
       results[head.name] = { value, shape: [...shape, value.channels] };
     }
+    if (meanOf) {
+      const [first, second] = meanOf.map((name) => results[name]!) as [Shaped, Shaped];
+      results['logits'] = { ...first, value: mean(flow.tape, first.value, second.value) };
+    }
     return results;
   }
 
   dispose(): void {
     for (const stack of this.#stacks) stack.dispose();
   }
+}
+
+/** (a + b) / 2. */
+function mean(tape: Tape, a: Value, b: Value): Value {
+  const y = tape.place(a.rows, a.channels, a.trained || b.trained);
+  zero(tape.scope, y.address, a.rows * a.channels);
+  for (const part of [a, b]) runAdd(tape.scope, part, y, a.channels, 0.5);
+  tape.note(y, (back) => {
+    const dy = back.of(y);
+    if (!dy) return;
+    for (const part of [a, b]) if (part.trained) runAdd(back.scope, dy, back.toSome(part), a.channels, 0.5);
+    back.end(y);
+  });
+  return y;
 }
 
 /** A block, a stack of blocks, a norm, a feed-forward layer or an embedding. */

@@ -133,7 +133,7 @@ function gather(tape: Tape, x: Value, batch: number, rowOf: (b: number) => numbe
     const dy = back.of(y);
     if (!dy) return;
     const { address } = back.toSome(x);
-    runEmbeddingBackward(back.scope, ids, { ...table, address, rows: x.rows }, dy, {});
+    runEmbeddingBackward(back.scope, back.scope.integers(ids), dy, { ...table, address });
     back.end(y);
   });
   return y;
@@ -175,7 +175,12 @@ function firstAndMean(flow: Flow, x: Value): Value {
     const dy = back.of(y);
     if (!dy) return;
     const dx = back.toSome(x);
-    runEmbeddingBackward(back.scope, ids, { ...table, address: dx.address, rows: x.rows }, dy, {});
+    runEmbeddingBackward(
+      back.scope,
+      back.scope.integers(ids),
+      { ...dy, rows: batch },
+      { ...table, address: dx.address },
+    );
     for (let b = 0; b < batch; b++) {
       const from = { address: dy.address + (2 * b + 1) * channels * 4, rowBytes: channels * 4, rows: 1 };
       const rest = { ...dx, address: dx.address + (b * length + 1) * dx.rowBytes };

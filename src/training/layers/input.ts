@@ -48,8 +48,8 @@ function lookUp(tape: Tape, rows: number, channels: number, lookups: readonly Lo
     for (const { bound, ids, factor = 1 } of lookups) {
       const { table, gradient } = bound;
       if (!gradient) continue;
-      const place = { address: gradient.address, channels, packed: table.packed, rows: table.rows };
-      runEmbeddingBackward(back.scope, ids, place, dy, { factor });
+      const place = { address: gradient.address, channels, packed: table.packed };
+      runEmbeddingBackward(back.scope, back.scope.integers(ids), dy, place, factor);
     }
     if (base) back.pass(y, base);
     else back.end(y);
@@ -126,11 +126,11 @@ function backToRows(
 ): void {
   if (!gradient || x.rows === 0) return;
   const dy = back.of(x)!;
-  const place = { address: gradient.address, channels: x.channels, packed: false, rows: count };
-  const ids = Int32Array.from({ length: count }, (_, i) => i);
+  const place = { address: gradient.address, channels: x.channels, packed: false };
+  const ids = back.scope.integers(Int32Array.from({ length: count }, (_, i) => i));
   for (let b = 0; b < batch; b++) {
     const address = dy.address + (b * tokens + first) * dy.rowBytes;
-    runEmbeddingBackward(back.scope, ids, place, { address, rowBytes: dy.rowBytes, rows: count }, {});
+    runEmbeddingBackward(back.scope, ids, { address, rowBytes: dy.rowBytes, rows: count }, place);
   }
 }
 
@@ -181,7 +181,11 @@ export class TrainedPatchEmbedding {
       this.#first.forEach((token, i) => backToRows(back, token, 1, x, i, batch, tokens));
       backToRows(back, this.#positions, tokens, x, 0, batch, tokens);
       for (let b = 0; b < batch && gradient; b++) {
-        runConvolutionBackward(back.scope, pixels.slice(0, b, b + 1), weights, shape, rowsOf(dy.address, b), {
+        runConvolutionBackward(back.scope, {
+          picture: pixels.slice(0, b, b + 1),
+          weights,
+          geometry: shape,
+          dy: { ...rowsOf(dy.address, b), rows: tokens - first },
           gradient: gradient.address,
         });
       }
@@ -215,20 +219,21 @@ export class TrainedFrameEmbedding {
     const length = checkFrames(this.#input, features, this.#positions.tensor.size / channels);
     const [batch, , frames] = features.shape as [number, number, number];
     let x: Value | undefined;
-    let [rowsBefore, from] = [
-      frames,
-      (b: number): Tensor<'float32'> =>
-        features
-          .slice(0, b, b + 1)
-          .withLayout([1, melBins, 1, frames], [0, features.strides[1]!, 0, features.strides[2]!]),
-    ];
     convolutions.forEach((_, i) => {
-      x = this.#convolve(tape, i, x, rowsBefore, from, batch);
-      const rows = x.rows / Math.max(1, batch);
-      const { tensor, channels: width } = x;
-      // The rows that came out are the frames of the next one: channels follow each other.
-      from = (b) => tensor.withLayout([1, width, 1, rows], [0, 1, 0, width], b * rows * width);
-      rowsBefore = rows;
+      const before = x;
+      const rowsBefore = before ? before.rows / Math.max(1, batch) : frames;
+      /** What the convolution reads of one sound: the rows that came out before are its frames, whose channels follow each other. */
+      const from = (b: number, tensor = before?.tensor) =>
+        tensor && before
+          ? tensor.withLayout(
+              [1, before.channels, 1, rowsBefore],
+              [0, 1, 0, before.channels],
+              b * rowsBefore * before.channels,
+            )
+          : features
+              .slice(0, b, b + 1)
+              .withLayout([1, melBins, 1, frames], [0, features.strides[1]!, 0, features.strides[2]!]);
+      x = this.#convolve(tape, i, before, rowsBefore, from, batch);
     });
     const y = tape.place(batch * length, channels, x!.trained || this.#positions.gradient !== undefined);
     if (y.rows > 0) tape.scope.copy(x!.tensor, y.tensor);
@@ -247,7 +252,7 @@ export class TrainedFrameEmbedding {
     i: number,
     x: Value | undefined,
     frames: number,
-    from: (b: number) => Tensor<'float32'>,
+    from: (b: number, tensor?: Tensor<'float32'>) => Tensor<'float32'>,
     batch: number,
   ): Value {
     const { kernel, stride, padding, activation } = this.#input.convolutions[i]!;
@@ -272,11 +277,15 @@ export class TrainedFrameEmbedding {
       runActivationBackward(back.scope, activation, sums, dy, sums.channels, { dx, adding });
       back.end(y);
       const inner = back.of(sums)!;
-      const before = x?.trained ? back.toSome(x) : undefined;
+      const before = x?.trained ? back.tensorOf(x) : undefined;
       for (let b = 0; b < batch; b++) {
-        runConvolutionBackward(back.scope, from(b), weights, shape, rowsOf(inner.address, b), {
+        runConvolutionBackward(back.scope, {
+          picture: from(b),
+          weights,
+          geometry: shape,
+          dy: { ...rowsOf(inner.address, b), rows },
+          dx: before && { picture: from(b, before) },
           gradient: gradient?.address,
-          dx: before && { address: before.address + (b * x!.rows * x!.rowBytes) / batch },
         });
       }
       back.end(sums);

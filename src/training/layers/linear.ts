@@ -3,6 +3,8 @@
 import { runFusedLinear } from '../../ops/linear/fused-linear.js';
 import type { BoundMatrix } from '../bound.js';
 import { runLinearBackward } from '../ops/linear-backward.js';
+import { runAdd } from '../ops/add.js';
+import { zero } from '../tape.js';
 import type { Tape, Value } from '../tape.js';
 
 export class TrainedLinear {
@@ -31,15 +33,17 @@ export class TrainedLinear {
     tape.note(y, (back) => {
       const dy = back.of(y);
       if (!dy) return;
-      if (trained)
-        runLinearBackward(back.scope, {
-          x,
-          weights,
-          dy,
-          dx: x.trained ? back.to(x) : undefined,
-          gradient: gradient?.address,
-          factor,
-        });
+      if (trained) {
+        const gradients = { x, weights, dx: x.trained ? back.to(x) : undefined, gradient: gradient?.address };
+        if (factor === 1) runLinearBackward(back.scope, { ...gradients, dy });
+        else {
+          back.with(dy.rows, outFeatures, (scaled) => {
+            zero(back.scope, scaled.address, dy.rows * outFeatures);
+            runAdd(back.scope, dy, scaled, outFeatures, factor);
+            runLinearBackward(back.scope, { ...gradients, dy: scaled });
+          });
+        }
+      }
       if (residual) back.pass(y, residual);
       else back.end(y);
     });
