@@ -5,3 +5,4 @@ export { heapBase } from './memory';
 
 // Rows
 export { addRows } from './rows/add';
+export { dropoutRows } from './rows/dropout';

@@ -7,11 +7,12 @@ import { multiplyAdd } from '../math/vector';
  *
  * @param x rows of `channels` floats, `xStride` bytes apart
  * @param y the same, `yStride` bytes apart; may be x
+ * @param factor a pointer, as arguments of kernels are integers on threads; 0: one
  */
 export function addRows(
-  x: usize, xStride: usize, y: usize, yStride: usize, channels: i32, factor: f32, scratch: usize, tileFrom: i32, tileTo: i32,
+  x: usize, xStride: usize, y: usize, yStride: usize, channels: i32, factor: usize, scratch: usize, tileFrom: i32, tileTo: i32,
 ): void {
-  const factors = f32x4.splat(factor);
+  const factors = f32x4.splat(factor ? load<f32>(factor) : 1);
   const whole = <usize>(channels & ~3) << 2;
   const bytes = <usize>channels << 2;
   for (let row = tileFrom; row < tileTo; row++) {
