@@ -6,3 +6,6 @@ export { heapBase } from './memory';
 // Rows
 export { addRows } from './rows/add';
 export { dropoutRows } from './rows/dropout';
+export { normBackward } from './rows/norm-backward';
+export { addPartials, columnPartials } from './rows/column-sums';
+export { activationBackward, gatedForward } from './rows/activation-backward';
