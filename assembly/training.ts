@@ -11,6 +11,10 @@ export { addWeightGradient, stripsOf, weightGradientScratchBytes } from './gemm/
 // Rows
 export { addRows } from './rows/add';
 export { addLookedUp } from './rows/lookup-backward';
+export { dropoutRows } from './rows/dropout';
+export { normBackward } from './rows/norm-backward';
+export { addPartials, columnPartials } from './rows/column-sums';
+export { activationBackward, gatedForward } from './rows/activation-backward';
 
 // Updates
 export { scaleValues, stepAdamW, stepSgd, sumSquares } from './training/update';

@@ -15,7 +15,7 @@ import type { Runtime } from '../../runtime/runtime.js';
 import type { Tensor } from '../../runtime/tensor.js';
 import { rowsOf } from '../linear/linear.js';
 
-const KINDS = { layer: LAYER_NORM, rms: RMS_NORM, l2: L2_NORM };
+export const NORM_KINDS = { layer: LAYER_NORM, rms: RMS_NORM, l2: L2_NORM };
 const normBlock = /* @__PURE__ */ new ParameterBlock(normParameters);
 
 /**
@@ -24,7 +24,7 @@ const normBlock = /* @__PURE__ */ new ParameterBlock(normParameters);
  */
 export function runNorm(
   scope: CallScope,
-  kind: keyof typeof KINDS,
+  kind: keyof typeof NORM_KINDS,
   x: { address: number; rowBytes: number; rows: number; groups?: number },
   y: { address: number; rowBytes: number },
   norm: {
@@ -48,7 +48,7 @@ export function runNorm(
       yStride: y.rowBytes,
       residual: norm.residual?.address ?? 0,
       residualStride: norm.residual?.rowBytes ?? 0,
-      kind: KINDS[kind],
+      kind: NORM_KINDS[kind],
       weightOffset: norm.unitOffset ? 1 : 0,
       ...{ groups, channels, epsilon, weight, bias },
     },
@@ -116,7 +116,7 @@ export const normalizeOperation: Operation<[input: TensorLike], NormalizeOptions
 
 function normOf(
   scope: CallScope,
-  kind: keyof typeof KINDS,
+  kind: keyof typeof NORM_KINDS,
   input: TensorLike,
   options: LayerNormOptions & RmsNormOptions,
 ): Tensor<'float32'> {

@@ -2,7 +2,7 @@
 
 import { runActivation } from '../../ops/activations/activations.js';
 import type { ActivationName } from '../../ops/activations/names.js';
-import { runActivationBackward, runGated, runGatedBackward } from '../ops/activation-backward.js';
+import { runActivationBackward, runGatedBackward, runGatedForward } from '../ops/activation.js';
 import type { Tape, Value } from '../tape.js';
 
 /** activation(x). A softcap c is c * tanh(x / c). */
@@ -28,7 +28,7 @@ export function activate(
 export function gate(tape: Tape, activation: ActivationName, gate: Value, up: Value): Value {
   const y = tape.place(up.rows, up.channels, gate.trained || up.trained);
   if (up.rows === 0) return y;
-  runGated(tape.scope, activation, gate, up, y, up.channels);
+  runGatedForward(tape.scope, activation, gate, up, y, up.channels);
   tape.note(y, (back) => {
     const dy = back.of(y);
     if (!dy) return;

@@ -5,7 +5,7 @@ import type { BlockDescription, Placement } from '../../model/description.js';
 import type { Rotations } from '../../model/layers/attention.js';
 import type { Binder, BoundVector } from '../bound.js';
 import type { Flow } from '../flow.js';
-import { runScaleBackward } from '../ops/scale-backward.js';
+import { runColumnSums } from '../ops/column-sums.js';
 import { runAdd } from '../ops/add.js';
 import type { Tape, Value } from '../tape.js';
 import { TrainedCrossAttention, TrainedSelfAttention } from './attention.js';
@@ -64,14 +64,8 @@ function addScaled(tape: Tape, x: Value, { tensor, gradient }: BoundVector, resi
   tape.note(y, (back) => {
     const dy = back.of(y);
     if (!dy) return;
-    const dx = x.trained ? back.to(x) : undefined;
-    if (trained)
-      runScaleBackward(back.scope, x, dy, x.channels, {
-        scale: tensor.address,
-        dx,
-        adding: dx?.adding ?? false,
-        scaleGradient: gradient?.address,
-      });
+    if (x.trained) runAdd(back.scope, dy, back.toSome(x), x.channels, { scale: tensor.address });
+    if (gradient) runColumnSums(back.scope, dy, x.channels, gradient.address, x);
     back.pass(y, residual);
   });
   return y;

@@ -10,7 +10,7 @@ import type { SentenceDescription } from '../../model/sentence.js';
 import type { Binder } from '../bound.js';
 import type { Flow } from '../flow.js';
 import { runEmbeddingBackward } from '../ops/embedding-backward.js';
-import { runNormBackward } from '../ops/norm-backward.js';
+import { runNormBackward } from '../ops/norm.js';
 import { runMeanPoolingBackward } from '../ops/pooling-backward.js';
 import type { Tape, Value } from '../tape.js';
 import { activate } from './activation.js';

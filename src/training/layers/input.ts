@@ -16,7 +16,7 @@ import type { Binder, BoundMatrix, BoundTable, BoundVector } from '../bound.js';
 import { runConvolutionBackward } from '../ops/convolution-backward.js';
 import { runEmbeddingBackward } from '../ops/embedding-backward.js';
 import type { Backward, Tape, Value } from '../tape.js';
-import { runActivationBackward } from '../ops/activation-backward.js';
+import { runActivationBackward } from '../ops/activation.js';
 import { runActivation } from '../../ops/activations/activations.js';
 import { TrainedLinear } from './linear.js';
 import { bindNorm } from './norm.js';

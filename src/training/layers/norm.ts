@@ -3,7 +3,7 @@
 import { runNorm } from '../../ops/norms/norm.js';
 import type { NormDescription } from '../../model/description.js';
 import type { Binder, BoundVector } from '../bound.js';
-import { runNormBackward } from '../ops/norm-backward.js';
+import { runNormBackward } from '../ops/norm.js';
 import type { Backward, Target, Tape, Value } from '../tape.js';
 import type { CallScope } from '../../runtime/call-scope.js';
 import type { Rows } from '../../model/pass.js';
