@@ -3,6 +3,9 @@
 
 export { heapBase } from './memory';
 
+// Attention
+export { attentionBackward, backwardScratchBytes } from './attention/backward';
+
 // Products
 export { fold } from './gemm/fold';
 export { transposePanels } from './gemm/transpose';
@@ -20,4 +23,6 @@ export { activationBackward, gatedForward } from './rows/activation-backward';
 export { scaleValues, stepAdamW, stepSgd, sumSquares } from './training/update';
 
 // Exported so that the optimiser keeps each of them a function of its own: inlined into their caller they spill.
-export { outer1, outer2, outer3, outer4, outer5, outer6 } from './gemm/outer';
+export { gradeRows } from './attention/grade';
+export * from './gemm/apart';
+export { fourOuters, outer1, outer2, outer3, outer4, outer5, outer6 } from './gemm/outer';

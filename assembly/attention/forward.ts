@@ -26,7 +26,7 @@ import { openKeys, openValues } from './key-values';
 import { startSoftmax, stepSoftmax, writeStatistics } from './online-softmax';
 import { AttentionParameters, ForwardParameters } from './parameters';
 import { boundBiased, LARGEST, productPiece, scoreRows } from './scores';
-import { clip, nextBlock, openBlocks, openTile } from './tiles';
+import { clip, nextBlock, openBlocks, openTile, seeAll } from './tiles';
 import { layOut, SCORE_ROW_BYTES, Workspace } from './workspace';
 
 /** Below this no sum of values overflows, for up to 2^31 keys. */
@@ -85,16 +85,6 @@ function attendBlock(p: AttentionParameters, w: Workspace, row: i32, end: i32, c
     }
     row += rows;
   }
-}
-
-/** Whether rows [row, row + rows) see all keys of the block. */
-function seeAll(w: Workspace, row: i32, rows: i32): bool {
-  if (w.hasBits) return false;
-  for (let r = row; r < row + rows; r++) {
-    const state = <usize>r << 2;
-    if (load<i32>(w.begin + state) > w.keyFrom || load<i32>(w.end + state) < w.keyFrom + w.keyCount) return false;
-  }
-  return true;
 }
 
 function attendTile(

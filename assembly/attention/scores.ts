@@ -42,7 +42,7 @@ export function scoreRows(p: AttentionParameters, w: Workspace, row: i32, count:
 }
 
 /** Products of rows with panels [panel, panelTo). */
-function productScores(p: AttentionParameters, w: Workspace, row: i32, count: i32, panel: i32, panelTo: i32): void {
+export function productScores(p: AttentionParameters, w: Workspace, row: i32, count: i32, panel: i32, panelTo: i32): void {
   const headDim = p.headDim;
   for (let from = 0; from < headDim; from += PIECE) {
     const queries = w.queries + <usize>row * w.queryRowBytes + <usize>(from / PIECE) * w.queryPieceBytes;

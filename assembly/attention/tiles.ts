@@ -90,3 +90,13 @@ export function clip(p: AttentionParameters, w: Workspace, row: i32, rows: i32):
   }
   return w.from < w.to;
 }
+
+/** Whether rows [row, row + rows) see all keys of the block. */
+export function seeAll(w: Workspace, row: i32, rows: i32): bool {
+  if (w.hasBits) return false;
+  for (let r = row; r < row + rows; r++) {
+    const state = <usize>r << 2;
+    if (load<i32>(w.begin + state) > w.keyFrom || load<i32>(w.end + state) < w.keyFrom + w.keyCount) return false;
+  }
+  return true;
+}

@@ -42,9 +42,10 @@ export function writeConstants(table: usize): void {
   store<f32>(table, LOWEST, 28);
 }
 
+/** 2^x of four lanes, for loops that hold the constants. */
 // @ts-ignore: decorator
 @inline
-function exp2WithConstants(
+export function exp2WithConstants(
   x: v128, magic: v128, c5: v128, c4: v128, c3: v128, c2: v128, c1: v128, one: v128, lowest: v128,
 ): v128 {
   // As (x < lowest ? lowest : x): a NaN stays.
