@@ -41,6 +41,23 @@ interface Slot {
     | { readonly kind: 'matrix'; readonly weights: LinearWeights; readonly firstOut: number };
 }
 
+/** @internal Where a tensor, or a part of it, lies. */
+export interface ParameterPlace {
+  readonly name: string;
+  readonly source: Source;
+  readonly tensor: Tensor<'float32'>;
+  /** The first float of it, and how many there are. */
+  readonly from: number;
+  readonly count: number;
+  /** Of packed matrices: output features, of all of the matrix, which fills up its last panel. */
+  readonly matrix?: {
+    readonly firstOut: number;
+    readonly rows: number;
+    readonly inFeatures: number;
+    readonly outFeatures: number;
+  };
+}
+
 /** What a checkpoint says of a tensor. */
 type TensorEntry = Pick<CheckpointTensor, 'dtype' | 'shape'>;
 
@@ -149,6 +166,31 @@ export class Parameters {
   /** Names of the tensors that were there when they were read. */
   get readNames(): string[] {
     return [...this.#dtypes.keys()];
+  }
+
+  /** @internal What lies where. */
+  *places(): Generator<ParameterPlace, void, undefined> {
+    for (const [name, slots] of this.#slots) {
+      for (const { source, target } of slots) {
+        const rows = rowsOfSource(source);
+        if (target.kind === 'floats') {
+          const whole = source.rows === undefined && source.from === undefined;
+          const count = whole ? sizeOf(source.shape) : rows;
+          yield { name, source, tensor: target.tensor, from: target.from, count };
+        } else {
+          const { weights, firstOut } = target;
+          const { packed: tensor, inFeatures, outFeatures } = weights;
+          yield {
+            name,
+            source,
+            tensor,
+            from: firstOut * inFeatures,
+            count: rows * inFeatures,
+            matrix: { firstOut, rows, inFeatures, outFeatures },
+          };
+        }
+      }
+    }
   }
 
   /** @internal What they lie in, each once. */

@@ -30,6 +30,8 @@ export class Binder {
   readonly #parameters: Store;
   readonly #gradients: Store;
   readonly #frozen: (name: string) => boolean;
+  /** Tensors of parameters by those of their gradients. */
+  readonly pairs = new Map<Tensor<'float32'>, Tensor<'float32'>>();
 
   constructor(parameters: Store, gradients: Store, frozen: (name: string) => boolean) {
     this.#parameters = parameters;
@@ -42,38 +44,37 @@ export class Binder {
   }
 
   matrix(description: MatrixDescription): BoundMatrix {
-    const trained = this.#trains(description.parts);
-    return {
-      weights: this.#parameters.matrix(description),
-      gradient: trained ? this.#gradients.matrix(description).packed : undefined,
-    };
+    const weights = this.#parameters.matrix(description);
+    const gradient = this.#trains(description.parts) && this.#gradients.matrix(description).packed;
+    return { weights, gradient: this.#pair(weights.packed, gradient) };
   }
 
   /** Weights that lie where somebody else has put them. */
   fill(parts: Parameters<Store['fill']>[0], weights: LinearWeights): BoundMatrix {
-    const trained = this.#trains(parts);
     this.#parameters.fill(parts, weights);
     const { inFeatures, outFeatures } = weights;
-    return {
-      weights,
-      gradient: trained ? this.#gradients.fill(parts, { inFeatures, outFeatures }).packed : undefined,
-    };
+    const gradient = this.#trains(parts) && this.#gradients.fill(parts, { inFeatures, outFeatures }).packed;
+    return { weights, gradient: this.#pair(weights.packed, gradient) };
   }
 
   vector(source: Source): BoundVector;
   vector(source: Source | undefined): BoundVector | undefined;
   vector(source: Source | undefined): BoundVector | undefined {
     if (!source) return undefined;
-    return {
-      tensor: this.#parameters.vector(source)!,
-      gradient: this.#frozen(source.name) ? undefined : this.#gradients.vector(source),
-    };
+    const tensor = this.#parameters.vector(source)!;
+    const gradient = !this.#frozen(source.name) && this.#gradients.vector(source)!;
+    return { tensor, gradient: this.#pair(tensor, gradient) };
   }
 
   table(source: Source): BoundTable {
-    return {
-      table: this.#parameters.table(source),
-      gradient: this.#frozen(source.name) ? undefined : this.#gradients.table(source).tensor,
-    };
+    const table = this.#parameters.table(source);
+    const gradient = !this.#frozen(source.name) && this.#gradients.table(source).tensor;
+    return { table, gradient: this.#pair(table.tensor, gradient) };
+  }
+
+  #pair(tensor: Tensor<'float32'>, gradient: Tensor<'float32'> | false): Tensor<'float32'> | undefined {
+    if (!gradient) return undefined;
+    this.pairs.set(gradient, tensor);
+    return gradient;
   }
 }

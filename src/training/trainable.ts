@@ -28,7 +28,9 @@ import type {
 } from './network.js';
 import { TrainedMultiHeadAttention } from './layers/multi-head-attention.js';
 import { TrainedLayer, TrainedModel } from './networks.js';
+import type { TrainableParameter, TrainableParameters } from './parameter.js';
 import { Backward, Pool, Tape } from './tape.js';
+import { trainedParameters } from './trained-parameters.js';
 
 /** Options of `Trainable`. */
 export interface TrainableOptions {
@@ -213,11 +215,15 @@ export class InputGradients extends Disposable {
  * learner.dispose();
  * ```
  */
-export class Trainable extends Disposable {
+export class Trainable extends Disposable implements TrainableParameters {
   /** Where the parameters are. */
   readonly runtime: Runtime;
   /** What is trained. */
   readonly network: Network;
+  /** Names of the parameters that are trained, as the checkpoint or the layer has them. */
+  readonly parameterNames: readonly string[];
+  /** What optimisers and `clipGradients` take. */
+  readonly parameters: readonly TrainableParameter[];
   readonly #parameters: Parameters;
   readonly #gradients: Parameters;
   readonly #trained: TrainedNetwork;
@@ -238,23 +244,21 @@ export class Trainable extends Disposable {
     this.runtime = runtime;
     this.#gradients = new Parameters(runtime);
     try {
-      const binder = new Binder(parameters, this.#gradients, readFrozen(options.frozen));
+      const frozen = readFrozen(options.frozen);
+      const binder = new Binder(parameters, this.#gradients, frozen);
       this.#trained =
         network instanceof Model
           ? new TrainedModel(binder, network.description, network.sentence, recompute)
           : network instanceof Layer
             ? new TrainedLayer(binder, network.description, recompute)
             : new TrainedMultiHeadAttention(binder, network);
+      this.parameters = trainedParameters(this.#gradients, binder.pairs, frozen);
+      this.parameterNames = this.#gradients.names.filter((name) => !frozen(name));
     } catch (error) {
       this.#gradients.dispose();
       throw error;
     }
     this.zeroGradients();
-  }
-
-  /** Names of the parameters that are trained, as the checkpoint or the layer has them. */
-  get parameterNames(): readonly string[] {
-    return this.#gradients.names;
   }
 
   /**
@@ -304,7 +308,7 @@ export class Trainable extends Disposable {
   /** The gradient of a parameter, in the shape that the checkpoint has. A copy. */
   gradient(name: string): { readonly data: Float32Array; readonly shape: readonly number[] } {
     this.check();
-    if (!this.#gradients.names.includes(name))
+    if (!this.parameterNames.includes(name))
       throw invalidArgument('name', 'the name of a parameter that is trained: see parameterNames', name);
     const { shape } = this.#gradients.entry(name);
     const bytes = this.#gradients.read(name, 0, sizeOf(shape), 'F32');

@@ -34,6 +34,8 @@ interface HeadPlaces {
   readonly heads: number;
   readonly from: number;
   readonly step: number;
+  /** Some of the product is read by nobody. */
+  readonly partial?: boolean | undefined;
 }
 
 /** Heads, and how gradients of them come back. */
@@ -109,7 +111,7 @@ export class TrainedScores {
   /** Queries or keys, normalised and rotated. */
   prepare(flow: Flow, which: 'query' | 'key', places: HeadPlaces): Heads {
     const { tape, batch } = flow;
-    const { product, length, heads, from, step } = places;
+    const { product, length, heads, from, step, partial } = places;
     const norm = which === 'query' ? this.#parts.queryNorm : this.#parts.keyNorm;
     const rows = (value: { address: number; rowBytes: number }) => ({
       address: value.address + from * 4,
@@ -128,7 +130,10 @@ export class TrainedScores {
     this.#rotate(tape.scope, flow, view, false);
     return {
       view,
-      gradient: (back) => gradientTensor(back, normed ?? product, split),
+      gradient: (back) => {
+        if (partial) back.toSome(product);
+        return gradientTensor(back, normed ?? product, split);
+      },
       back: (back) => {
         this.#rotate(back.scope, flow, gradientTensor(back, normed ?? product, split), true);
         if (!normed) return;
@@ -191,10 +196,9 @@ export class TrainedScores {
     tape.note(merged, (back) => {
       if (!back.has(merged)) return;
       const gradients = {
-        query: query.gradient(back),
-        key: key.gradient(back),
-        value: value.gradient(back),
-        relativePositionTable: relativePositions?.table.gradient?.address,
+        query: { tensor: query.gradient(back) },
+        key: { tensor: key.gradient(back) },
+        value: { tensor: value.gradient(back) },
       };
       runAttentionBackward(
         back.scope,
@@ -264,13 +268,16 @@ export class TrainedSelfAttention {
 export function asTheyLie(
   { batch }: Flow,
   headDim: number,
-  { product, length, heads, from, step }: HeadPlaces,
+  { product, length, heads, from, step, partial }: HeadPlaces,
 ): Heads {
   const split = (tensor: Tensor<'float32'>, width: number) =>
     splitHeads(asRows(tensor, batch, length, width), heads, headDim, from, step);
   return {
     view: split(product.tensor, product.channels),
-    gradient: (back) => gradientTensor(back, product, split),
+    gradient: (back) => {
+      if (partial) back.toSome(product);
+      return gradientTensor(back, product, split);
+    },
     back: () => {},
   };
 }

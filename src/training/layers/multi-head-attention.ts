@@ -102,6 +102,7 @@ export class TrainedMultiHeadAttention implements TrainedNetwork {
       heads,
       from: part.from,
       step: dim,
+      partial: part.to - part.from < part.weights.outFeatures,
     });
     const heads = {
       query: this.#scores.prepare(flow, 'query', places(query, x, numHeads, headDim, length)),

@@ -1,0 +1,118 @@
+// Parameters of a network as optimisers see them: runs of floats, each with a gradient that lies alike. Tensors that were packed into
+// one matrix are apart again where they begin with a panel; those that share a panel are one parameter.
+//
+//   packed   | panel of 8 outs | panel | panel | ...        query: outs 0 to 15, key: outs 16 to 23, value: ...
+
+import { PANEL } from '../../build/kernels.js';
+import { AttentionError } from '../runtime/errors.js';
+import { sizeOf } from '../runtime/layout.js';
+import type { Tensor } from '../runtime/tensor.js';
+import type { ParameterPlace, Parameters } from '../model/parameters.js';
+import type { TrainableParameter } from './parameter.js';
+
+/** A run of floats, and the tensors it is of. */
+interface Run {
+  names: string[];
+  readonly tensor: Tensor<'float32'>;
+  readonly from: number;
+  count: number;
+  readonly kind: TrainableParameter['kind'];
+  shape: readonly number[];
+}
+
+/**
+ * @param gradients those of the parameters that are trained, and of tensors that lie in one matrix with them
+ * @param pairs     tensors of the parameters by those of the gradients
+ * @throws AttentionError UNSUPPORTED where a frozen tensor cannot be told apart from one that is trained, or a tensor is held twice
+ */
+export function trainedParameters(
+  gradients: Parameters,
+  pairs: ReadonlyMap<Tensor<'float32'>, Tensor<'float32'>>,
+  frozen: (name: string) => boolean,
+): TrainableParameter[] {
+  const places = [...gradients.places()];
+  checkOnce(places);
+  return runsOf(places)
+    .filter(({ names }) => {
+      const stay = names.filter(frozen);
+      if (stay.length === 0 || stay.length === names.length) return stay.length === 0;
+      throw new AttentionError({
+        code: 'UNSUPPORTED',
+        argument: 'frozen',
+        expected: `all or none of ${names.join(', ')}, which lie interleaved`,
+        received: stay.join(', '),
+      });
+    })
+    .map(({ names, tensor, from, count, kind, shape }) => {
+      const value = pairs.get(tensor)!;
+      return {
+        name: names.join(' and '),
+        shape,
+        count,
+        kind,
+        address: (scope) => scope.use(value).address + from * 4,
+        gradientAddress: (scope) => scope.use(tensor).address + from * 4,
+      };
+    });
+}
+
+/** Throws where elements of a tensor are held in two places, which an update would have to keep alike. */
+function checkOnce(places: readonly ParameterPlace[]): void {
+  const counts = new Map<string, number>();
+  for (const { name, source, count } of places) {
+    const sum = (counts.get(name) ?? 0) + count;
+    counts.set(name, sum);
+    if (sum <= sizeOf(source.shape)) continue;
+    throw new AttentionError({
+      code: 'UNSUPPORTED',
+      argument: name,
+      expected: 'a tensor that the model holds once',
+      received: 'one that it reads in two ways',
+    });
+  }
+}
+
+function runsOf(places: readonly ParameterPlace[]): Run[] {
+  const runs: Run[] = [];
+  const ofMatrices = new Map<Tensor<'float32'>, Run[]>();
+  for (const place of places) {
+    const { name, source, tensor, from, count, matrix } = place;
+    if (!matrix) {
+      runs.push({
+        names: [name],
+        tensor,
+        from,
+        count,
+        kind: 'floats',
+        shape: count === sizeOf(source.shape) ? source.shape : [count],
+      });
+      continue;
+    }
+    const { firstOut, rows, inFeatures, outFeatures } = matrix;
+    const end = firstOut + rows;
+    const panelFrom = Math.floor(firstOut / PANEL);
+    const panelTo = end === outFeatures ? Math.ceil(end / PANEL) : end / PANEL;
+    const known = ofMatrices.get(tensor) ?? [];
+    ofMatrices.set(tensor, known);
+    const last = known.at(-1);
+    const at = panelFrom * PANEL * inFeatures;
+    // A panel that the tensor before begins and this one goes on with.
+    if (last && last.from + last.count > at) {
+      last.names = [...last.names, name];
+      last.count = Math.ceil(panelTo) * PANEL * inFeatures - last.from;
+      last.shape = [end - last.from / inFeatures, inFeatures];
+      continue;
+    }
+    const run: Run = {
+      names: [name],
+      tensor,
+      from: at,
+      count: Math.ceil(panelTo) * PANEL * inFeatures - at,
+      kind: 'panels',
+      shape: [rows, inFeatures],
+    };
+    known.push(run);
+    runs.push(run);
+  }
+  return runs;
+}
