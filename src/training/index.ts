@@ -12,3 +12,7 @@ export { embeddingBackward, embeddingBackwardAsync } from './ops/embedding-backw
 export type { EmbeddingBackwardOptions } from './ops/embedding-backward.js';
 export { linearBackward, linearBackwardAsync } from './ops/linear-backward.js';
 export type { LinearBackwardOptions, LinearGradientName } from './ops/linear-backward.js';
+
+export { Trainable, TrainingOutput, TrainingRecord, InputGradients } from './trainable.js';
+export type { OutputGradients, TrainableOptions } from './trainable.js';
+export type { Network, TrainingForwardOptions, TrainingInputs } from './network.js';

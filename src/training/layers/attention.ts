@@ -4,7 +4,9 @@
 //   projection | queries | keys | values |  ->  norms, rotations  ->  attention  ->  merged heads  ->  output projection
 
 import { splitHeads } from '../../layers/split-heads.js';
+import { relativeBucket } from '../../ops/attention/distance-bias.js';
 import { planAttention, placeTensor } from '../../ops/attention/plan.js';
+import type { Plan } from '../../ops/attention/plan.js';
 import type { AttentionOptions } from '../../ops/attention/options.js';
 import { runForward } from '../../ops/attention/run.js';
 import type { LayerRotary } from '../../ops/rotary/layer-rotary.js';
@@ -22,6 +24,7 @@ import type { KeptKeys } from '../../model/pass.js';
 import type { Binder, BoundVector } from '../bound.js';
 import type { Flow } from '../flow.js';
 import { runAttentionBackward } from '../ops/attention-backward.js';
+import { zero } from '../tape.js';
 import type { Backward, Value } from '../tape.js';
 import { TrainedLinear } from './linear.js';
 import { bindNorm } from './norm.js';
@@ -152,7 +155,8 @@ export class TrainedScores {
     const { rotary } = this.#parts;
     if (!rotary || view.size === 0) return;
     const placed = flow.rotation(scope, rotary);
-    rotateInPlace(scope, view, placed, rotary.rotaryDim, rotary.interleaved, backwards);
+    void backwards;
+    rotateInPlace(scope, view, placed, rotary.rotaryDim, rotary.interleaved);
   }
 
   /** Options of every call, and those of one. */
@@ -200,18 +204,52 @@ export class TrainedScores {
         key: { tensor: key.gradient(back) },
         value: { tensor: value.gradient(back) },
       };
-      runAttentionBackward(
-        back.scope,
-        planIn(back.scope),
-        value.view,
-        { output, dOutput: gradientTensor(back, merged, split), statistics: statistics.address },
-        gradients,
-      );
+      const plan = planIn(back.scope);
+      const flow = { output, dOutput: gradientTensor(back, merged, split), statistics: statistics.address };
+      const table = relativePositions?.table.gradient;
+      if (!table) runAttentionBackward(back.scope, plan, value.view, flow, gradients);
+      else {
+        const { sizes } = plan;
+        const length = sizes.queries + sizes.keys - 1;
+        back.with(batch * heads, length, ({ address: distances }) => {
+          zero(back.scope, distances, batch * heads * length);
+          runAttentionBackward(back.scope, plan, value.view, flow, { ...gradients, distances });
+          addTableGradient(back.scope, plan, distances, relativePositions, table);
+        });
+      }
       back.end(merged);
       for (const part of [query, key, value]) part.back(back);
     });
     return merged;
   }
+}
+
+/** Sums of gradients by distance, [batch][heads][queries + keys - 1], go to the rows of the table that the distances share. */
+function addTableGradient(
+  scope: CallScope,
+  { sizes: { heads, queries, keys }, offsets }: Plan,
+  distances: number,
+  { buckets, maxDistance, bidirectional }: ScoreParts['relativePositions'] & object,
+  table: Tensor<'float32'>,
+): void {
+  const length = queries + keys - 1;
+  scope.then(() => {
+    const sums = new Float64Array(buckets * heads);
+    offsets.forEach((offset, b) => {
+      const all = new Float32Array(
+        scope.runtime.linearMemory.buffer,
+        distances + b * heads * length * 4,
+        heads * length,
+      );
+      all.forEach((gradient, at) => {
+        const distance = (at % length) - (queries - 1) - offset;
+        const bucket = relativeBucket(distance, buckets, maxDistance, bidirectional);
+        sums[bucket * heads + Math.floor(at / length)]! += gradient;
+      });
+    });
+    const { data } = table;
+    sums.forEach((sum, i) => (data[i]! += sum));
+  });
 }
 
 /** Rows as [batch, length, width]. */
