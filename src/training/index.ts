@@ -5,3 +5,14 @@
  */
 
 export { training } from './pack.js';
+
+export {
+  AttentionGradients,
+  scaledDotProductAttentionBackward,
+  scaledDotProductAttentionBackwardAsync,
+} from './ops/attention-backward.js';
+export type {
+  AttentionBackwardOptions,
+  AttentionInputName,
+  AttentionUpstream,
+} from './ops/attention-backward.js';
