@@ -16,3 +16,13 @@ export type { LinearBackwardOptions, LinearGradientName } from './ops/linear-bac
 export { Trainable, TrainingOutput, TrainingRecord, InputGradients } from './trainable.js';
 export type { OutputGradients, TrainableOptions } from './trainable.js';
 export type { Network, TrainingForwardOptions, TrainingInputs } from './network.js';
+export {
+  AttentionGradients,
+  scaledDotProductAttentionBackward,
+  scaledDotProductAttentionBackwardAsync,
+} from './ops/attention-backward.js';
+export type {
+  AttentionBackwardOptions,
+  AttentionInputName,
+  AttentionUpstream,
+} from './ops/attention-backward.js';

@@ -37,6 +37,8 @@ export interface Plan {
   readonly parameters: AttentionParameters;
   /** The scale in use. */
   readonly scale: number;
+  /** Key position of query 0 of each batch row. */
+  readonly offsets: readonly number[];
   /** Axes the caller's tensors had: outputs have as many. */
   readonly rank: number;
   /** What it was made of. */
@@ -119,7 +121,7 @@ export function planAttention(
   const lengths = lengthsOf(masks, sizes);
   const offsets = alignQueries(options, masks, lengths, sizes);
   const source = { query, key, options, pages };
-  if (empty) return { sizes, parameters: {}, scale, rank, source };
+  if (empty) return { sizes, parameters: {}, scale, offsets, rank, source };
   const parameters: AttentionParameters = {
     ...placeTensor('query', query),
     ...placeTensor('key', key),
@@ -151,7 +153,7 @@ export function planAttention(
   placeBiases(scope, parameters, sizes, floats, distanceTables(options, { ...sizes, offsets }));
   placeSinks(scope, parameters, sizes, options.sinks);
   if (pages) placePages(scope, parameters, pages);
-  return { sizes, parameters, scale, rank, source };
+  return { sizes, parameters, scale, offsets, rank, source };
 }
 
 function placePages(scope: CallScope, parameters: AttentionParameters, pages: PagedKeys): void {
@@ -272,7 +274,11 @@ function placeTable(scope: CallScope, parameters: AttentionParameters, table: Bl
 }
 
 /** Strides, in elements, of a mask that broadcasts from the right; throws if its shape does not fit. */
-function broadcastStrides(argument: string, tensor: Tensor, sizes: Sizes): number[] {
+export function broadcastStrides(
+  argument: string,
+  tensor: Pick<Tensor, 'shape' | 'strides'>,
+  sizes: Sizes,
+): number[] {
   const target = [sizes.batch, sizes.heads, sizes.queries, sizes.keys];
   const rank = tensor.shape.length;
   const fits =
