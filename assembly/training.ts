@@ -9,3 +9,6 @@ export { dropoutRows } from './rows/dropout';
 export { normBackward } from './rows/norm-backward';
 export { addPartials, columnPartials } from './rows/column-sums';
 export { activationBackward, gatedForward } from './rows/activation-backward';
+
+// Losses
+export { crossEntropyRows } from './rows/cross-entropy';
