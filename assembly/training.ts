@@ -19,6 +19,9 @@ export { normBackward } from './rows/norm-backward';
 export { addPartials, columnPartials } from './rows/column-sums';
 export { activationBackward, gatedForward } from './rows/activation-backward';
 
+// Losses
+export { crossEntropyRows } from './rows/cross-entropy';
+
 // Updates
 export { scaleValues, stepAdamW, stepSgd, sumSquares } from './training/update';
 

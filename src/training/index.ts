@@ -26,3 +26,5 @@ export type {
   AttentionInputName,
   AttentionUpstream,
 } from './ops/attention-backward.js';
+export { crossEntropy, crossEntropyAsync } from './losses/cross-entropy.js';
+export type { CrossEntropyOptions, CrossEntropyResult } from './losses/cross-entropy.js';

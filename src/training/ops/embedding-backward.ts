@@ -114,7 +114,7 @@ function backward(
     throw invalidArgument('factor', 'a finite number', factor);
   }
   checkInteger('rows', count, 0, 2 ** 31 - 1);
-  const { list, shape } = listed(scope, ids);
+  const { list, shape } = listed(scope, 'ids', ids);
   const rows = integers('ids', list, 0, count - 1);
   const given = scope.tensor('gradient', gradient);
   const channels = given.shape.at(-1) ?? 0;
