@@ -28,3 +28,4 @@ export type {
 } from './ops/attention-backward.js';
 export { crossEntropy, crossEntropyAsync } from './losses/cross-entropy.js';
 export type { CrossEntropyOptions, CrossEntropyResult } from './losses/cross-entropy.js';
+export { AdamW, SGD } from './optimizers.js';

@@ -4,7 +4,7 @@
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createRuntime } from 'wasm-attention';
-import type { Runtime } from 'wasm-attention';
+import type { Runtime, Tensor } from 'wasm-attention';
 import { loadModel } from 'wasm-attention/model';
 import type { Model } from 'wasm-attention/model';
 import { AdamW, crossEntropy, Trainable, training } from 'wasm-attention/training';
@@ -42,11 +42,11 @@ const withoutLabels = (inputs: Inputs): Inputs =>
 /** The loss, and the gradients of the outputs that it is of. */
 function lossOf(output: TrainingOutput, tasks: readonly Task[]) {
   let loss = 0;
-  const gradients: Record<string, ReturnType<typeof crossEntropy>['gradient']> = {};
+  const gradients: Record<string, Tensor> = {};
   for (const { output: name, labels } of tasks) {
     const one = crossEntropy(output[name], labels);
     loss += one.loss;
-    gradients[name] = one.gradient;
+    gradients[name] = one.gradient!;
   }
   return { loss, gradients };
 }
