@@ -12,3 +12,17 @@ export { embeddingBackward, embeddingBackwardAsync } from './ops/embedding-backw
 export type { EmbeddingBackwardOptions } from './ops/embedding-backward.js';
 export { linearBackward, linearBackwardAsync } from './ops/linear-backward.js';
 export type { LinearBackwardOptions, LinearGradientName } from './ops/linear-backward.js';
+
+export { clipGradients, clipGradientsAsync } from './clip.js';
+export { AdamW, Optimizer, SGD } from './optimizers.js';
+export type {
+  AdamWOptions,
+  OptimizerOptions,
+  OptimizerState,
+  ParameterGroup,
+  SGDOptions,
+} from './optimizers.js';
+export { trainableTensors } from './parameter.js';
+export type { TensorParameter, TrainableParameter, TrainableParameters } from './parameter.js';
+export { constant, cosine, linearWarmup } from './schedules.js';
+export type { CosineOptions, Schedule, WarmupOptions } from './schedules.js';
