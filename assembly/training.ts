@@ -16,4 +16,4 @@ export { addLookedUp } from './rows/lookup-backward';
 export { scaleValues, stepAdamW, stepSgd, sumSquares } from './training/update';
 
 // Exported so that the optimiser keeps each of them a function of its own: inlined into their caller they spill.
-export { outer1, outer2, outer3, outer4, outer5, outer6 } from './gemm/outer';
+export { fourOuters, outer1, outer2, outer3, outer4, outer5, outer6 } from './gemm/outer';
