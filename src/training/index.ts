@@ -29,3 +29,16 @@ export type {
 export { crossEntropy, crossEntropyAsync } from './losses/cross-entropy.js';
 export type { CrossEntropyOptions, CrossEntropyResult } from './losses/cross-entropy.js';
 export { AdamW, SGD } from './optimizers.js';
+export { clipGradients, clipGradientsAsync } from './clip.js';
+export { AdamW, Optimizer, SGD } from './optimizers.js';
+export type {
+  AdamWOptions,
+  OptimizerOptions,
+  OptimizerState,
+  ParameterGroup,
+  SGDOptions,
+} from './optimizers.js';
+export { trainableTensors } from './parameter.js';
+export type { TensorParameter, TrainableParameter, TrainableParameters } from './parameter.js';
+export { constant, cosine, linearWarmup } from './schedules.js';
+export type { CosineOptions, Schedule, WarmupOptions } from './schedules.js';
