@@ -8,6 +8,7 @@ export { addRows } from './rows/add';
 
 // Attention
 export { attentionBackward, backwardScratchBytes } from './attention/backward';
+export { mergeAttentionBackward } from './attention/merge-backward';
 
 // Exported so that the optimiser keeps each of them a function of its own: inlined into their caller they spill.
 export { gradeRows } from './attention/grade';

@@ -16,3 +16,9 @@ export type {
   AttentionInputName,
   AttentionUpstream,
 } from './ops/attention-backward.js';
+export {
+  MergedGradients,
+  mergeAttentionBackward,
+  mergeAttentionBackwardAsync,
+} from './ops/merge-backward.js';
+export type { PartialGradient } from './ops/merge-backward.js';

@@ -208,7 +208,11 @@ function gradeAttention(
     if (wanted.has(name)) places[name] = cleared(name, denseShape(scope, name, plan));
   }
   const finishing: (() => void)[] = [];
-  const finish = (name: AttentionInputName, shape: readonly number[], write: (target: Float32Array) => void) => {
+  const finish = (
+    name: AttentionInputName,
+    shape: readonly number[],
+    write: (target: Float32Array) => void,
+  ) => {
     const tensor = make(name, shape);
     finishing.push(() => write(floatsAt(scope, tensor.address, tensor.size)));
   };
