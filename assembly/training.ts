@@ -5,6 +5,7 @@ export { heapBase } from './memory';
 
 // Attention
 export { attentionBackward, backwardScratchBytes } from './attention/backward';
+export { mergeAttentionBackward } from './attention/merge-backward';
 
 // Products
 export { fold } from './gemm/fold';

@@ -42,3 +42,9 @@ export { trainableTensors } from './parameter.js';
 export type { TensorParameter, TrainableParameter, TrainableParameters } from './parameter.js';
 export { constant, cosine, linearWarmup } from './schedules.js';
 export type { CosineOptions, Schedule, WarmupOptions } from './schedules.js';
+export {
+  MergedGradients,
+  mergeAttentionBackward,
+  mergeAttentionBackwardAsync,
+} from './ops/merge-backward.js';
+export type { PartialGradient } from './ops/merge-backward.js';

@@ -13,6 +13,10 @@ export const onnxCasesFile = () =>
 /** The folder of small checkpoints with known outputs: the one that is named, or one that may lie beside this project. */
 export const modelsFolder = () => process.env.WASM_ATTENTION_MODELS || `${root}../shared/models`;
 
+/** The file of gradients that PyTorch computed: the one that is named, or one that may lie beside this project. */
+export const gradientCasesFile = () =>
+  process.env.WASM_ATTENTION_GRADIENTS || `${root}../shared/conformance/gradients-given.json`;
+
 /**
  * @typedef {object} Requirement
  * @property {string} without what the list of tests that were not run says
@@ -57,6 +61,12 @@ export const requirements = {
     without: 'without the ONNX cases',
     isMet: () => Boolean(process.env.WASM_ATTENTION_CONFORMANCE) || existsSync(onnxCasesFile()),
     get: 'name their file in the variable WASM_ATTENTION_CONFORMANCE',
+    optional: true,
+  },
+  'gradient-cases': {
+    without: 'without the cases of gradients',
+    isMet: () => Boolean(process.env.WASM_ATTENTION_GRADIENTS) || existsSync(gradientCasesFile()),
+    get: 'name their file in the variable WASM_ATTENTION_GRADIENTS',
     optional: true,
   },
   'model-checkpoints': {

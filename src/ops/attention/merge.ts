@@ -81,7 +81,10 @@ export function mergeAttentionAsync(
   return callAsync(mergeOperation, [parts], options);
 }
 
-function runtimeOfParts([parts]: readonly [readonly PartialAttention[]], options: MergeOptions): Runtime {
+export function runtimeOfParts(
+  [parts]: readonly [readonly PartialAttention[]],
+  options: MergeOptions,
+): Runtime {
   const isList: boolean = Array.isArray(parts); // of any realm
   if (!isList || parts.length === 0) {
     throw invalidArgument('parts', 'at least one result', parts);
@@ -98,8 +101,8 @@ function merge(
   scope: CallScope,
   [parts]: readonly [readonly PartialAttention[]],
 ): AttentionResult<undefined, true, undefined> {
-  const outputs = parts.map((part, i) => input(scope, `parts[${i}].output`, part.output));
-  const logSumExps = parts.map((part, i) => input(scope, `parts[${i}].logSumExp`, part.logSumExp));
+  const outputs = parts.map((part, i) => mergeInput(scope, `parts[${i}].output`, part.output));
+  const logSumExps = parts.map((part, i) => mergeInput(scope, `parts[${i}].logSumExp`, part.logSumExp));
   const shape = outputs[0]!.shape;
   const rowsShape = shape.slice(0, -1);
   outputs.forEach((output, i) => checkShape(`parts[${i}].output`, output, shape));
@@ -125,13 +128,17 @@ function merge(
   return new AttentionResult({ output, logSumExp }, true);
 }
 
-function input(scope: CallScope, argument: string, given: TensorLike | undefined): Tensor<'float32'> {
+export function mergeInput(
+  scope: CallScope,
+  argument: string,
+  given: TensorLike | undefined,
+): Tensor<'float32'> {
   const tensor = scope.tensor(argument, given as TensorLike);
   checkDataType(argument, tensor, 'float32');
   return scope.contiguous(tensor);
 }
 
-function checkShape(argument: string, tensor: Tensor, shape: readonly number[]): void {
+export function checkShape(argument: string, tensor: Tensor, shape: readonly number[]): void {
   const same =
     tensor.shape.length === shape.length && shape.every((length, axis) => length === tensor.shape[axis]);
   if (!same) throw shapeError(argument, describe(shape), tensor.shape);
