@@ -24,6 +24,8 @@ export interface Source {
   readonly rows?: number;
   /** What stands in for a tensor that the checkpoint may lack; without it, it must be there. */
   readonly absent?: number;
+  /** Training leaves it as it is: a buffer, or positions that are not learned. */
+  readonly fixed?: boolean;
 }
 
 /** y = x W^T + b, where W may be several tensors, one below the other. */

@@ -39,8 +39,13 @@ export class Binder {
     this.#frozen = frozen;
   }
 
+  /** Whether a tensor is trained. */
+  learns({ name, fixed = false }: Source): boolean {
+    return !fixed && !this.#frozen(name);
+  }
+
   #trains(parts: MatrixDescription['parts']): boolean {
-    return parts.some(({ weight, bias }) => !this.#frozen(weight.name) || (bias && !this.#frozen(bias.name)));
+    return parts.some(({ weight, bias }) => this.learns(weight) || (bias && this.learns(bias)));
   }
 
   matrix(description: MatrixDescription): BoundMatrix {
@@ -62,13 +67,13 @@ export class Binder {
   vector(source: Source | undefined): BoundVector | undefined {
     if (!source) return undefined;
     const tensor = this.#parameters.vector(source)!;
-    const gradient = !this.#frozen(source.name) && this.#gradients.vector(source)!;
+    const gradient = this.learns(source) && this.#gradients.vector(source)!;
     return { tensor, gradient: this.#pair(tensor, gradient) };
   }
 
   table(source: Source): BoundTable {
     const table = this.#parameters.table(source);
-    const gradient = !this.#frozen(source.name) && this.#gradients.table(source).tensor;
+    const gradient = this.learns(source) && this.#gradients.table(source).tensor;
     return { table, gradient: this.#pair(table.tensor, gradient) };
   }
 

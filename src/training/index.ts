@@ -28,7 +28,6 @@ export type {
 } from './ops/attention-backward.js';
 export { crossEntropy, crossEntropyAsync } from './losses/cross-entropy.js';
 export type { CrossEntropyOptions, CrossEntropyResult } from './losses/cross-entropy.js';
-export { AdamW, SGD } from './optimizers.js';
 export { clipGradients, clipGradientsAsync } from './clip.js';
 export { AdamW, Optimizer, SGD } from './optimizers.js';
 export type {

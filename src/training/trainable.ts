@@ -244,16 +244,16 @@ export class Trainable extends Disposable implements TrainableParameters {
     this.runtime = runtime;
     this.#gradients = new Parameters(runtime);
     try {
-      const frozen = readFrozen(options.frozen);
-      const binder = new Binder(parameters, this.#gradients, frozen);
+      const binder = new Binder(parameters, this.#gradients, readFrozen(options.frozen));
       this.#trained =
         network instanceof Model
           ? new TrainedModel(binder, network.description, network.sentence, recompute)
           : network instanceof Layer
             ? new TrainedLayer(binder, network.description, recompute)
             : new TrainedMultiHeadAttention(binder, network);
-      this.parameters = trainedParameters(this.#gradients, binder.pairs, frozen);
-      this.parameterNames = this.#gradients.names.filter((name) => !frozen(name));
+      this.parameters = trainedParameters(this.#gradients, binder);
+      const learnt = [...this.#gradients.places()].filter(({ source }) => binder.learns(source));
+      this.parameterNames = [...new Set(learnt.map(({ name }) => name))];
     } catch (error) {
       this.#gradients.dispose();
       throw error;

@@ -8,6 +8,7 @@ import { AttentionError } from '../runtime/errors.js';
 import { sizeOf } from '../runtime/layout.js';
 import type { Tensor } from '../runtime/tensor.js';
 import type { ParameterPlace, Parameters } from '../model/parameters.js';
+import type { Binder } from './bound.js';
 import type { TrainableParameter } from './parameter.js';
 
 /** A run of floats, and the tensors it is of. */
@@ -22,19 +23,16 @@ interface Run {
 
 /**
  * @param gradients those of the parameters that are trained, and of tensors that lie in one matrix with them
- * @param pairs     tensors of the parameters by those of the gradients
+ * @param binder    knows the tensors of the parameters, and which of them are trained
  * @throws AttentionError UNSUPPORTED where a frozen tensor cannot be told apart from one that is trained, or a tensor is held twice
  */
-export function trainedParameters(
-  gradients: Parameters,
-  pairs: ReadonlyMap<Tensor<'float32'>, Tensor<'float32'>>,
-  frozen: (name: string) => boolean,
-): TrainableParameter[] {
+export function trainedParameters(gradients: Parameters, binder: Binder): TrainableParameter[] {
   const places = [...gradients.places()];
+  const frozen = new Set(places.filter(({ source }) => !binder.learns(source)).map(({ name }) => name));
   checkOnce(places);
   return runsOf(places)
     .filter(({ names }) => {
-      const stay = names.filter(frozen);
+      const stay = names.filter((name) => frozen.has(name));
       if (stay.length === 0 || stay.length === names.length) return stay.length === 0;
       throw new AttentionError({
         code: 'UNSUPPORTED',
@@ -44,7 +42,7 @@ export function trainedParameters(
       });
     })
     .map(({ names, tensor, from, count, kind, shape }) => {
-      const value = pairs.get(tensor)!;
+      const value = binder.pairs.get(tensor)!;
       return {
         name: names.join(' and '),
         shape,

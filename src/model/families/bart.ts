@@ -39,7 +39,9 @@ export const bart: Family = {
 
     const generation = generationOf(config);
     const weight = tied ? table : root.source('lm_head.weight', vocabulary, embedDim);
-    const bias = root.has('final_logits_bias') ? root.source('final_logits_bias', 1, vocabulary) : undefined;
+    const bias = root.has('final_logits_bias')
+      ? { ...root.source('final_logits_bias', 1, vocabulary), fixed: true }
+      : undefined;
     return {
       kind: 'encoder-decoder',
       family: 'bart',

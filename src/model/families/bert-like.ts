@@ -34,6 +34,8 @@ interface BertLike {
   readonly types: boolean;
   /** Where positions are counted from the padding id on, and padding is passed over (RoBERTa). */
   readonly paddingId?: number;
+  /** Positions are sinusoidal, though they are stored. */
+  readonly sinusoidal?: boolean;
   readonly heads: (from: HeadTensors) => readonly HeadDescription[];
   /** The module that guesses words, whose weight and bias may be stored twice. */
   readonly decoder: string;
@@ -49,7 +51,7 @@ interface HeadTensors {
 }
 
 export function bertLike(config: ConfigReader, names: CheckpointNames, own: BertLike): SingleDescription {
-  const { family, settings, narrow, types, paddingId } = own;
+  const { family, settings, narrow, types, paddingId, sinusoidal } = own;
   const { embedDim } = settings.sizes;
   const tensors = Tensors.find(names, [own.prefix, ''], 'embeddings.word_embeddings.weight');
   const embeddings = tensors.under('embeddings.');
@@ -62,6 +64,13 @@ export function bertLike(config: ConfigReader, names: CheckpointNames, own: Bert
   const table = embeddings.source('word_embeddings.weight', config.integer('vocab_size'), channels);
   config.only('position_embedding_type', 'absolute');
   config.skip('type_vocab_size');
+  const positions = learnedPositions(
+    embeddings,
+    'position_embeddings',
+    [rows, channels],
+    offset,
+    paddingId === undefined ? 'index' : 'padding',
+  );
   return {
     kind: settings.causal ? 'decoder' : 'encoder',
     family,
@@ -71,13 +80,7 @@ export function bertLike(config: ConfigReader, names: CheckpointNames, own: Bert
         kind: 'tokens',
         table,
         types: kinds > 0 ? embeddings.source('token_type_embeddings.weight', kinds, channels) : undefined,
-        positions: learnedPositions(
-          embeddings,
-          'position_embeddings',
-          [rows, channels],
-          offset,
-          paddingId === undefined ? 'index' : 'padding',
-        ),
+        positions: sinusoidal ? { ...positions, table: { ...positions.table, fixed: true } } : positions,
         paddingId,
         norm: embeddings.layerNorm('LayerNorm', channels, settings.epsilon),
         projection: narrow && tensors.matrix(narrow.matrix, channels, embedDim),

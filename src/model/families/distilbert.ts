@@ -26,8 +26,7 @@ export const distilbert: Family = {
       epsilon: 1e-12,
       activation: activationOf(config, 'activation', 'gelu'),
     };
-    // Sinusoidal positions are stored like learned ones.
-    config.skip('sinusoidal_pos_embds', 'tie_weights_');
+    config.skip('tie_weights_');
     return bertLike(config, names, {
       family: 'distilbert',
       prefix: 'distilbert.',
@@ -38,6 +37,7 @@ export const distilbert: Family = {
       ),
       settings,
       types: false,
+      sinusoidal: config.boolean('sinusoidal_pos_embds', false),
       decoder: 'vocab_projector',
       heads({ root, table }) {
         const words = maskedHead(config, root, {

@@ -69,6 +69,9 @@ function frameInput(config: ConfigReader, tensors: Tensors, embedDim: number): F
     kind: 'frames',
     melBins,
     convolutions: [convolution('conv1', melBins, 1), convolution('conv2', embedDim, 2)],
-    positions: tensors.source('embed_positions.weight', config.integer('max_source_positions'), embedDim),
+    positions: {
+      ...tensors.source('embed_positions.weight', config.integer('max_source_positions'), embedDim),
+      fixed: true,
+    },
   };
 }
