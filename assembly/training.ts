@@ -19,9 +19,13 @@ export { dropoutRows } from './rows/dropout';
 export { normBackward } from './rows/norm-backward';
 export { addPartials, columnPartials } from './rows/column-sums';
 export { activationBackward, gatedForward } from './rows/activation-backward';
+export { softmaxBackward } from './rows/softmax-backward';
+export { rotaryBack } from './rotary/back';
+export { poolingBackward } from './rows/pooling-backward';
 
 // Losses
 export { crossEntropyRows } from './rows/cross-entropy';
+export { cosineLosses, productsOfRows, squaredErrors, sumsOfRows } from './rows/similarity';
 
 // Updates
 export { scaleValues, stepAdamW, stepSgd, sumSquares } from './training/update';

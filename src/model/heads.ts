@@ -163,11 +163,19 @@ export function keptTokens(
   { scope, batch, length }: Pick<Pass, 'scope' | 'batch' | 'length'>,
   { lengths, mask }: PooledTokens,
 ): number | undefined {
+  const weights = tokenWeights({ lengths, mask }, batch, length);
+  return weights && scope.floats(weights);
+}
+
+/** 1 for tokens that are meant and 0 for others, [batch, length]; undefined where it is all of them. */
+export function tokenWeights(
+  { lengths, mask }: PooledTokens,
+  batch: number,
+  length: number,
+): Float32Array | undefined {
   if (!lengths && !mask) return undefined;
-  const kept = new Float32Array(batch * length);
-  for (let i = 0; i < kept.length; i++)
-    kept[i] = mask ? mask[i]! : i % length < lengths![Math.floor(i / length)]! ? 1 : 0;
-  return scope.floats(kept);
+  const isToken = (i: number) => (mask ? mask[i]! : i % length < lengths![Math.floor(i / length)]! ? 1 : 0);
+  return Float32Array.from({ length: batch * length }, (_, i) => isToken(i));
 }
 
 /** Rows and the channels that count of each. */

@@ -79,7 +79,7 @@ await eachInternalBuild('dropout', (runtime) => {
         runDropout(scope, rows, rows, 4, { rate: 0.5, seed: 1, site: 1, ...options });
       });
     const { used } = runtime.memory;
-    for (const rate of [1, -0.1, NaN, '0.1']) expect(() => call({ rate })).toThrow(/dropout: expected/);
+    for (const rate of [1, -0.1, NaN, '0.1']) expect(() => call({ rate })).toThrow(/rate: expected/);
     for (const seed of [-1, 0.5, 2 ** 53, NaN]) expect(() => call({ seed })).toThrow(/seed: expected/);
     expect(runtime.memory.used).toBe(used);
   });

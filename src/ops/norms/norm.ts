@@ -127,9 +127,7 @@ function normOf(
   const weight = vectorOf(scope, 'weight', options.weight, channels);
   const bias = vectorOf(scope, 'bias', options.bias, channels);
   const { epsilon = 0, unitOffset, output } = options;
-  if (!(Number.isFinite(epsilon) && epsilon >= 0)) {
-    throw invalidArgument('epsilon', 'a finite number, at least 0', epsilon);
-  }
+  checkEpsilon(epsilon);
   const y = output === undefined ? scope.make(given.shape) : givenOutput(scope, output, given.shape, true);
   if (given.size === 0) return y;
   const layout = rowsOf(given);
@@ -145,8 +143,14 @@ function normOf(
   return y;
 }
 
-/** Address of [channels]. */
-function vectorOf(
+/** @internal */
+export function checkEpsilon(epsilon: number): void {
+  if (Number.isFinite(epsilon) && epsilon >= 0) return;
+  throw invalidArgument('epsilon', 'a finite number, at least 0', epsilon);
+}
+
+/** @internal Address of [channels]. */
+export function vectorOf(
   scope: CallScope,
   argument: string,
   given: TensorLike | undefined,

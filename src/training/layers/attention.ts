@@ -24,6 +24,7 @@ import type { KeptKeys } from '../../model/pass.js';
 import type { Binder, BoundVector } from '../bound.js';
 import type { Flow } from '../flow.js';
 import { runAttentionBackward } from '../ops/attention-backward.js';
+import { rotateBackInPlace } from '../ops/rotary.js';
 import { zero } from '../tape.js';
 import type { Backward, Value } from '../tape.js';
 import { TrainedLinear } from './linear.js';
@@ -155,8 +156,8 @@ export class TrainedScores {
     const { rotary } = this.#parts;
     if (!rotary || view.size === 0) return;
     const placed = flow.rotation(scope, rotary);
-    void backwards;
-    rotateInPlace(scope, view, placed, rotary.rotaryDim, rotary.interleaved);
+    const turn = backwards ? rotateBackInPlace : rotateInPlace;
+    turn(scope, view, placed, rotary.rotaryDim, rotary.interleaved);
   }
 
   /** Options of every call, and those of one. */

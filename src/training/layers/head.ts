@@ -4,14 +4,14 @@ import { runEmbedding } from '../../ops/embedding/embedding.js';
 import { runNorm } from '../../ops/norms/norm.js';
 import { runMeanPooling } from '../../ops/rows/pooling.js';
 import type { HeadDescription, HeadInput } from '../../model/description.js';
-import { checkTokens, endTokens, firstToken, keptTokens, lastToken } from '../../model/heads.js';
+import { checkTokens, endTokens, firstToken, lastToken, tokenWeights } from '../../model/heads.js';
 import type { PooledTokens } from '../../model/heads.js';
 import type { SentenceDescription } from '../../model/sentence.js';
 import type { Binder } from '../bound.js';
 import type { Flow } from '../flow.js';
 import { runEmbeddingBackward } from '../ops/embedding-backward.js';
 import { runNormBackward } from '../ops/norm.js';
-import { runMeanPoolingBackward } from '../ops/pooling-backward.js';
+import { partsOfMeans, runPoolingBackward } from '../ops/pooling.js';
 import type { Tape, Value } from '../tape.js';
 import { activate } from './activation.js';
 import { TrainedLinear } from './linear.js';
@@ -142,15 +142,17 @@ function gather(tape: Tape, x: Value, batch: number, rowOf: (b: number) => numbe
 /** Means over tokens that are no padding. */
 function mean(flow: Flow, x: Value, tokens: PooledTokens): Value {
   const { tape, batch, length } = flow;
-  const y = tape.place(batch, x.channels, x.trained);
+  const { channels } = x;
+  const y = tape.place(batch, channels, x.trained);
   if (batch === 0) return y;
-  const weights = (scope: typeof tape.scope) => keptTokens({ scope, batch, length }, tokens);
-  runMeanPooling(tape.scope, x, batch, length, x.channels, weights(tape.scope), y.address);
+  const weights = tokenWeights(tokens, batch, length);
+  runMeanPooling(tape.scope, x, batch, length, channels, weights && tape.scope.floats(weights), y.address);
   tape.note(y, (back) => {
     const dy = back.of(y);
     if (!dy) return;
-    const { scope } = back;
-    runMeanPoolingBackward(scope, dy, batch, length, x.channels, weights(scope), back.toSome(x));
+    const { adding, ...dx } = back.to(x);
+    const parts = partsOfMeans(weights, batch, length);
+    runPoolingBackward(back.scope, dy, parts, length, channels, { dx, adding });
     back.end(y);
   });
   return y;
@@ -174,18 +176,13 @@ function firstAndMean(flow: Flow, x: Value): Value {
   tape.note(y, (back) => {
     const dy = back.of(y);
     if (!dy) return;
-    const dx = back.toSome(x);
-    runEmbeddingBackward(
-      back.scope,
-      back.scope.integers(ids),
-      { ...dy, rows: batch },
-      { ...table, address: dx.address },
-    );
-    for (let b = 0; b < batch; b++) {
-      const from = { address: dy.address + (2 * b + 1) * channels * 4, rowBytes: channels * 4, rows: 1 };
-      const rest = { ...dx, address: dx.address + (b * length + 1) * dx.rowBytes };
-      runMeanPoolingBackward(back.scope, from, 1, length - 1, channels, undefined, rest);
-    }
+    const { adding, ...dx } = back.to(x);
+    const rows = { rowBytes: dy.rowBytes, address: dy.address };
+    const rest = { ...rows, address: rows.address + channels * 4 };
+    const first = Float32Array.from({ length: batch * length }, (_, i) => (i % length === 0 ? 1 : 0));
+    const others = first.map((part) => (1 - part) / (length - 1));
+    runPoolingBackward(back.scope, rows, first, length, channels, { dx, adding });
+    runPoolingBackward(back.scope, rest, others, length, channels, { dx, adding: true });
     back.end(y);
   });
   return y;
