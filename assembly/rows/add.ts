@@ -1,6 +1,6 @@
 // Rows added to rows: where two gradients of one thing meet, and where a branch with a factor for each channel joins.
 
-import { scaleInto } from '../math/dot';
+import { multiplyAdd } from '../math/vector';
 
 /**
  * Rows [tileFrom, tileTo) of y += factor * x.
