@@ -1,5 +1,6 @@
 // Parameters of a network as optimisers see them: runs of floats, each with a gradient that lies alike. Tensors that were packed into
-// one matrix are apart again where they begin with a panel; those that share a panel are one parameter.
+// one matrix are apart again where they begin with a panel; those that share a panel are one parameter, `a and b`. Of a tensor that
+// holds several matrices each is a parameter of its own, `a[0:64]`.
 //
 //   packed   | panel of 8 outs | panel | panel | ...        query: outs 0 to 15, key: outs 16 to 23, value: ...
 
@@ -28,7 +29,7 @@ interface Run {
  */
 export function trainedParameters(gradients: Parameters, binder: Binder): TrainableParameter[] {
   const places = [...gradients.places()];
-  const frozen = new Set(places.filter(({ source }) => !binder.learns(source)).map(({ name }) => name));
+  const frozen = new Set(places.filter(({ source }) => !binder.learns(source)).map(nameOf));
   checkOnce(places);
   return runsOf(places)
     .filter(({ names }) => {
@@ -70,11 +71,19 @@ function checkOnce(places: readonly ParameterPlace[]): void {
   }
 }
 
+/** Its name; of some of its rows, with which ones they are. */
+function nameOf({ name, source }: ParameterPlace): string {
+  if (source.from === undefined && source.rows === undefined) return name;
+  const from = source.from ?? 0;
+  return `${name}[${from}:${source.rows === undefined ? '' : from + source.rows}]`;
+}
+
 function runsOf(places: readonly ParameterPlace[]): Run[] {
   const runs: Run[] = [];
   const ofMatrices = new Map<Tensor<'float32'>, Run[]>();
   for (const place of places) {
-    const { name, source, tensor, from, count, matrix } = place;
+    const { source, tensor, from, count, matrix } = place;
+    const name = nameOf(place);
     if (!matrix) {
       runs.push({
         names: [name],
