@@ -3,8 +3,14 @@
 
 export { heapBase } from './memory';
 
+// Products
+export { fold } from './gemm/fold';
+export { transposePanels } from './gemm/transpose';
+export { addWeightGradient, stripsOf, weightGradientScratchBytes } from './gemm/weight-gradient';
+
 // Rows
 export { addRows } from './rows/add';
+export { addLookedUp } from './rows/lookup-backward';
 export { dropoutRows } from './rows/dropout';
 export { normBackward } from './rows/norm-backward';
 export { addPartials, columnPartials } from './rows/column-sums';
@@ -16,3 +22,9 @@ export { poolingBackward } from './rows/pooling-backward';
 // Losses
 export { crossEntropyRows } from './rows/cross-entropy';
 export { cosineLosses, productsOfRows, squaredErrors, sumsOfRows } from './rows/similarity';
+
+// Updates
+export { scaleValues, stepAdamW, stepSgd, sumSquares } from './training/update';
+
+// Exported so that the optimiser keeps each of them a function of its own: inlined into their caller they spill.
+export { fourOuters, outer1, outer2, outer3, outer4, outer5, outer6 } from './gemm/outer';
