@@ -82,7 +82,7 @@ await eachInternalBuild('gradients of softmax, rotary embedding and pooling', (r
       {
         scaling: {
           ...{ type: 'yarn', factor: 4, originalLength: 8, attentionFactor: 1.3 },
-        } as RotaryEmbeddingOptions['scaling'],
+        },
         offset: 30,
       },
     ],
@@ -91,7 +91,7 @@ await eachInternalBuild('gradients of softmax, rotary embedding and pooling', (r
     const shape = [2, 3, 5, 14];
     const [x, g] = [1, 2].map(() => runtime.tensor(random.array(420), shape)) as [Tensor, Tensor];
     const [turned, back] = [rotaryEmbedding(x, options), rotaryEmbeddingBackward(g, options)];
-    const expected = inner(turned.data as Float32Array, g.data as Float32Array);
+    const expected = inner(turned.data, g.data);
     expect(Math.abs(inner(x.data as Float32Array, back.data) - expected)).toBeLessThan(2e-5);
     // The length of each pair is kept but for the factor: the gradient of the rotated is the input times its square.
     const there = rotaryEmbeddingBackward(turned, options);
@@ -131,8 +131,8 @@ await eachInternalBuild('gradients of softmax, rotary embedding and pooling', (r
     for (const [pooled, options] of cases) {
       const gradient = poolingBackward(g, length, options);
       expect(gradient.shape).toEqual([batch, length, channels]);
-      const expected = inner(pooled.data, g.data as Float32Array);
-      expect(Math.abs(inner(gradient.data, x.data as Float32Array) - expected)).toBeLessThan(1e-5);
+      const expected = inner(pooled.data, g.data);
+      expect(Math.abs(inner(gradient.data, x.data) - expected)).toBeLessThan(1e-5);
     }
     // What flows into an empty mean leaves no trace.
     const nan = poolingBackward({ data: [NaN, 1], shape: [2, 1] }, 2, { lengths: [0, 1], runtime });
