@@ -20,7 +20,7 @@ export const sources = [
 /** The same of assembly/, whose first row are the entries of packs. */
 export const kernels = [
   ['attention.ts', 'benchmark.ts', 'model.ts', 'training.ts'],
-  ['attention/', 'rows/', 'peak.ts'],
+  ['attention/', 'rows/', 'training/', 'peak.ts'],
   ['cache/'],
   ['gemm/', 'rotary/'],
   ['math/', 'memory.ts', 'range-decoder.ts'],

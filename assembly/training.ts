@@ -3,8 +3,28 @@
 
 export { heapBase } from './memory';
 
+// Products
+export { fold } from './gemm/fold';
+export { transposePanels } from './gemm/transpose';
+export { addWeightGradient, stripsOf, weightGradientScratchBytes } from './gemm/weight-gradient';
+
 // Rows
 export { addRows } from './rows/add';
+export { addLookedUp } from './rows/lookup-backward';
+export { dropoutRows } from './rows/dropout';
+export { normBackward } from './rows/norm-backward';
+export { addPartials, columnPartials } from './rows/column-sums';
+export { activationBackward, gatedForward } from './rows/activation-backward';
+export { softmaxBackward } from './rows/softmax-backward';
+export { rotaryBack } from './rotary/back';
+export { poolingBackward } from './rows/pooling-backward';
+
+// Losses
+export { crossEntropyRows } from './rows/cross-entropy';
+export { cosineLosses, productsOfRows, squaredErrors, sumsOfRows } from './rows/similarity';
+
+// Updates
+export { scaleValues, stepAdamW, stepSgd, sumSquares } from './training/update';
 
 // Attention
 export { attentionBackward, backwardScratchBytes } from './attention/backward';

@@ -21,6 +21,14 @@
 //          the same, in units of 1 / 1.702.
 //          Coefficients are minimax fits of our own, rounded one by one, the rest fitted anew each time.
 //
+// Slopes of all four are s + x s', where s = P(X <= x) or the logistic function is 1 / Q(a), or 1 minus that:
+//
+//   gelu        x e^(-x^2 / 2) / sqrt(2 pi)             silu        x s (1 - s)
+//   geluTanh    x s (1 - s) 1.5957691 (1 + 0.134145 x^2)    quickGelu   1.702 x s (1 - s)
+//
+// tanh and softcap have 4 s (1 - s) of 2 x, relu has 1 above 0 and 0 elsewhere. Infinities give the limits, NaN stays. Slopes are at
+// most 1.13; largest absolute error, measured at 400,000 points: 4e-7 in both builds, gelu 2e-7, silu and quickGelu 1.5e-7.
+//
 // Constants are made from numbers that the compiler does not know (`constant`), because V8 makes a constant vector anew at each use
 // in a loop: that takes twice as long.
 
@@ -43,10 +51,10 @@ const MAGIC: f32 = 12583039.0;
 /** `bytes` of floats in place, a multiple of 16. `parameter` is that of SOFTCAP. */
 export function activateRow(row: usize, bytes: usize, activation: i32, parameter: f32): void {
   const end = row + bytes;
-  if (activation == GELU || activation == GELU_TANH) geluRow(row, end, activation == GELU);
-  else if (activation == SILU || activation == QUICK_GELU) sigmoidRow(row, end, activation == SILU);
-  else if (activation == RELU) reluRow(row, end);
-  else tanhRow(row, end, activation == SOFTCAP ? parameter : 1);
+  if (activation == GELU || activation == GELU_TANH) geluRow<Values>(row, end, activation == GELU);
+  else if (activation == SILU || activation == QUICK_GELU) sigmoidRow<Values>(row, end, activation == SILU);
+  else if (activation == RELU) reluRow<Values>(row, end);
+  else tanhRow<Values>(row, end, activation == SOFTCAP ? parameter : 1);
 }
 
 /** A number in all lanes. `nil` is 0, which the compiler does not know. */
@@ -63,7 +71,34 @@ function either(isFirst: bool, first: f32, second: f32): v128 {
   return i32x4.splat(select<i32>(reinterpret<i32>(first), reinterpret<i32>(second), isFirst));
 }
 
-function geluRow(row: usize, end: usize, byError: bool): void {
+/** What rows become: values of the function, or its slopes. Conditions on the size of these classes are static. */
+class Values {}
+class Slopes { slope: u8; }
+
+/** The slopes of an activation at `bytes` of floats, in their place: see `activateRow`. */
+export function differentiateRow(row: usize, bytes: usize, activation: i32, parameter: f32): void {
+  const end = row + bytes;
+  if (activation == GELU || activation == GELU_TANH) geluRow<Slopes>(row, end, activation == GELU);
+  else if (activation == SILU || activation == QUICK_GELU) sigmoidRow<Slopes>(row, end, activation == SILU);
+  else if (activation == RELU) reluRow<Slopes>(row, end);
+  else tanhRow<Slopes>(row, end, activation == SOFTCAP ? parameter : 1);
+}
+
+/** s of x, of which s(-|x|) is given, is that or 1 minus it. */
+// @ts-ignore: decorator
+@inline
+function shareOf(x: v128, lower: v128, one: v128): v128 {
+  return v128.bitselect(lower, f32x4.sub(one, lower), f32x4.lt(x, f32x4.splat(0)));
+}
+
+/** x where |x| is a. */
+// @ts-ignore: decorator
+@inline
+function signed(a: v128, x: v128): v128 {
+  return v128.or(a, v128.and(x, f32x4.splat(-0.0)));
+}
+
+function geluRow<Wanted>(row: usize, end: usize, byError: bool): void {
   const c1 = either(byError, 0.09973550588, 0.09973519295);
   const c2 = either(byError, 0.04476325214, 0.04476651922);
   const c3 = either(byError, 0.008671062998, 0.008578473702);
@@ -94,11 +129,43 @@ function geluRow(row: usize, end: usize, byError: bool): void {
     q = f32x4.mul(q, f32x4.add(q, two));
     q = f32x4.add(q, one);
     q = f32x4.mul(q, f32x4.add(q, q));
-    v128.store(row, f32x4.sub(f32x4.pmax(x, f32x4.splat(0)), f32x4.div(a, q)));
+    if (offsetof<Wanted>() == 0) {
+      v128.store(row, f32x4.sub(f32x4.pmax(x, f32x4.splat(0)), f32x4.div(a, q)));
+    } else {
+      const lower = f32x4.div(one, q);
+      const bounded = signed(a, x);
+      v128.store(row, f32x4.add(shareOf(x, lower, one), f32x4.mul(bounded, geluSlope(a, square, lower, byError, nil))));
+    }
   }
 }
 
-function sigmoidRow(row: usize, end: usize, isSilu: bool): void {
+/** s' at |x| = a: the normal density, or that of the logistic function times the slope of its argument. */
+// @ts-ignore: decorator
+@inline
+function geluSlope(a: v128, square: v128, lower: v128, byError: bool, nil: i32): v128 {
+  const one = constant(1, nil);
+  if (!byError) {
+    const inner = multiplyAdd(square, constant(0.21406529, nil), constant(1.5957691, nil));
+    return f32x4.mul(f32x4.mul(lower, f32x4.sub(one, lower)), inner);
+  }
+  const power = exponential(
+    f32x4.pmin(f32x4.mul(square, constant(0.5, nil)), constant(88.72284, nil)),
+    constant(1.44269504, nil),
+    constant(MAGIC, nil),
+    constant(-0.693359375, nil),
+    constant(2.12194440e-4, nil),
+    constant(0.00138207758, nil),
+    constant(0.00836924929, nil),
+    constant(0.0416682810, nil),
+    constant(0.166665167, nil),
+    constant(0.49999994, nil),
+    one,
+    one,
+  );
+  return f32x4.div(constant(0.39894228, nil), power);
+}
+
+function sigmoidRow<Wanted>(row: usize, end: usize, isSilu: bool): void {
   // Powers of the unit, 1 or 1.702, are in the coefficients.
   const steps = either(isSilu, 1.44269504, 2.45546696);
   const high = either(isSilu, -0.693359375, -0.4072265625);
@@ -119,7 +186,13 @@ function sigmoidRow(row: usize, end: usize, isSilu: bool): void {
     const x = v128.load(row);
     const a = f32x4.pmin(v128.and(x, magnitude), limit);
     const power = exponential(a, steps, magic, high, low, c6, c5, c4, c3, c2, c1, one);
-    v128.store(row, f32x4.sub(f32x4.pmax(x, f32x4.splat(0)), f32x4.div(a, f32x4.add(one, power))));
+    if (offsetof<Wanted>() == 0) {
+      v128.store(row, f32x4.sub(f32x4.pmax(x, f32x4.splat(0)), f32x4.div(a, f32x4.add(one, power))));
+    } else {
+      const lower = f32x4.div(one, f32x4.add(one, power));
+      const slope = f32x4.mul(f32x4.mul(lower, f32x4.sub(one, lower)), c1);
+      v128.store(row, f32x4.add(shareOf(x, lower, one), f32x4.mul(signed(a, x), slope)));
+    }
   }
 }
 
@@ -143,12 +216,17 @@ function exponential(
   return f32x4.mul(p, i32x4.shl(shifted, 23));
 }
 
-function reluRow(row: usize, end: usize): void {
-  for (; row < end; row += 16) v128.store(row, f32x4.pmax(v128.load(row), f32x4.splat(0)));
+function reluRow<Wanted>(row: usize, end: usize): void {
+  for (; row < end; row += 16) {
+    const positive = f32x4.pmax(v128.load(row), f32x4.splat(0));
+    if (offsetof<Wanted>() == 0) v128.store(row, positive);
+    // As a NaN is not equal to 0, and nothing else: it stays.
+    else v128.store(row, v128.bitselect(f32x4.splat(1), positive, f32x4.gt(positive, f32x4.splat(0))));
+  }
 }
 
 /** cap * tanh(x / cap). */
-function tanhRow(row: usize, end: usize, cap: f32): void {
+function tanhRow<Wanted>(row: usize, end: usize, cap: f32): void {
   const caps = f32x4.splat(cap);
   const nil = <i32>(end - row) & 15;
   const steps = constant(1.44269504, nil);
@@ -163,9 +241,15 @@ function tanhRow(row: usize, end: usize, cap: f32): void {
   const magic = constant(MAGIC, nil);
   for (; row < end; row += 16) {
     const x = f32x4.div(v128.load(row), caps);
-    // min as (b < a ? b : a): a NaN stays NaN. Beyond 10 the result is 1.
-    const double = f32x4.pmin(f32x4.add(f32x4.abs(x), f32x4.abs(x)), f32x4.splat(20));
+    // min as (b < a ? b : a): a NaN stays NaN. Beyond 10 the result is 1, slopes end where the power is infinite.
+    const limit = offsetof<Wanted>() == 0 ? f32x4.splat(20) : constant(88.72284, nil);
+    const double = f32x4.pmin(f32x4.add(f32x4.abs(x), f32x4.abs(x)), limit);
     const power = exponential(double, steps, magic, high, low, c6, c5, c4, c3, c2, one, one);
-    v128.store(row, f32x4.mul(caps, tanhOf(x, power)));
+    if (offsetof<Wanted>() == 0) {
+      v128.store(row, f32x4.mul(caps, tanhOf(x, power)));
+    } else {
+      const inverse = f32x4.div(one, f32x4.add(one, power));
+      v128.store(row, f32x4.mul(f32x4.mul(inverse, f32x4.sub(one, inverse)), constant(4, nil)));
+    }
   }
 }

@@ -1,28 +1,19 @@
 // Rows added to rows: where two gradients of one thing meet.
 
-import { multiplyAdd } from '../math/vector';
+import { scaleInto } from '../math/dot';
 
 /**
  * Rows [tileFrom, tileTo) of y += factor * x.
  *
  * @param x rows of `channels` floats, `xStride` bytes apart
  * @param y the same, `yStride` bytes apart; may be x
+ * @param factor a pointer, as arguments of kernels are integers on threads; 0: one
  */
 export function addRows(
-  x: usize, xStride: usize, y: usize, yStride: usize, channels: i32, factor: f32, scratch: usize, tileFrom: i32, tileTo: i32,
+  x: usize, xStride: usize, y: usize, yStride: usize, channels: i32, factor: usize, scratch: usize, tileFrom: i32, tileTo: i32,
 ): void {
-  const factors = f32x4.splat(factor);
-  const whole = <usize>(channels & ~3) << 2;
-  const bytes = <usize>channels << 2;
-  for (let row = tileFrom; row < tileTo; row++) {
-    const source = x + <usize>row * xStride;
-    const target = y + <usize>row * yStride;
-    for (let at: usize = 0; at < whole; at += 16) {
-      v128.store(target + at, multiplyAdd(v128.load(source + at), factors, v128.load(target + at)));
-    }
-    for (let at = whole; at < bytes; at += 4) {
-      const sum = multiplyAdd(v128.load32_splat(source + at), factors, v128.load32_splat(target + at));
-      v128.store32_lane(target + at, sum, 0);
-    }
+  const own: f32 = factor ? load<f32>(factor) : 1;
+  for (let row = <usize>tileFrom; row < <usize>tileTo; row++) {
+    scaleInto(x + row * xStride, own, y + row * yStride, <usize>channels << 2, 1);
   }
 }

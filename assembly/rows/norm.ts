@@ -86,7 +86,7 @@ function normRun(p: NormParameters, x: usize, y: usize, residual: usize, bytes: 
 /** The sum of x - shift, or of its squares. */
 // @ts-ignore: decorator
 @inline
-function sumOf(x: usize, bytes: usize, shift: f32, squared: bool): f64 {
+export function sumOf(x: usize, bytes: usize, shift: f32, squared: bool): f64 {
   const shifts = f32x4.splat(shift);
   const end = x + bytes;
   const whole = x + (bytes & ~15);

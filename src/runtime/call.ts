@@ -120,7 +120,8 @@ function prepare<Result>(
   }
 }
 
-function checkAsyncOptions({ signal, onProgress }: AsyncOptions): void {
+/** Throws unless the signal and the listener are what they should be. */
+export function checkAsyncOptions({ signal, onProgress }: AsyncOptions): void {
   if (signal !== undefined && typeof signal?.throwIfAborted !== 'function') {
     throw invalidArgument('signal', 'an AbortSignal', signal);
   }

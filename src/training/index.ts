@@ -22,3 +22,62 @@ export {
   mergeAttentionBackwardAsync,
 } from './ops/merge-backward.js';
 export type { PartialGradient } from './ops/merge-backward.js';
+export { convolutionBackward, convolutionBackwardAsync } from './ops/convolution-backward.js';
+export type { ConvolutionBackwardOptions } from './ops/convolution-backward.js';
+export { embeddingBackward, embeddingBackwardAsync } from './ops/embedding-backward.js';
+export type { EmbeddingBackwardOptions } from './ops/embedding-backward.js';
+export { linearBackward, linearBackwardAsync } from './ops/linear-backward.js';
+export type { LinearBackwardOptions, LinearGradientName } from './ops/linear-backward.js';
+
+export { clipGradients, clipGradientsAsync } from './clip.js';
+export { AdamW, Optimizer, SGD } from './optimizers.js';
+export type {
+  AdamWOptions,
+  OptimizerOptions,
+  OptimizerState,
+  ParameterGroup,
+  SGDOptions,
+} from './optimizers.js';
+export { trainableTensors } from './parameter.js';
+export type { TensorParameter, TrainableParameter, TrainableParameters } from './parameter.js';
+export { constant, cosine, linearWarmup } from './schedules.js';
+export type { CosineOptions, Schedule, WarmupOptions } from './schedules.js';
+
+export {
+  activationBackward,
+  activationBackwardAsync,
+  gatedActivationBackward,
+  gatedActivationBackwardAsync,
+} from './ops/activation.js';
+export type { ActivationBackwardOptions, GatedGradients } from './ops/activation.js';
+export { dropout, dropoutAsync } from './ops/dropout.js';
+export type { DropoutOptions } from './ops/dropout.js';
+export {
+  layerNormBackward,
+  layerNormBackwardAsync,
+  normalizeBackward,
+  normalizeBackwardAsync,
+  rmsNormBackward,
+  rmsNormBackwardAsync,
+} from './ops/norm.js';
+export type {
+  LayerNormBackwardOptions,
+  LayerNormGradients,
+  NormalizeBackwardOptions,
+  RmsNormBackwardOptions,
+  RmsNormGradients,
+} from './ops/norm.js';
+export { poolingBackward, poolingBackwardAsync } from './ops/pooling.js';
+export type { PoolingBackwardOptions } from './ops/pooling.js';
+export { rotaryEmbeddingBackward, rotaryEmbeddingBackwardAsync } from './ops/rotary.js';
+export { softmaxBackward, softmaxBackwardAsync } from './ops/softmax.js';
+
+export { contrastiveLoss, contrastiveLossAsync } from './losses/contrastive.js';
+export type { ContrastiveLossOptions, ContrastiveLossResult } from './losses/contrastive.js';
+export { cosineLoss, cosineLossAsync } from './losses/cosine.js';
+export type { CosineLossOptions, PairLossResult } from './losses/cosine.js';
+export { crossEntropy, crossEntropyAsync } from './losses/cross-entropy.js';
+export type { CrossEntropyOptions, CrossEntropyResult } from './losses/cross-entropy.js';
+export type { LossOptions } from './losses/loss.js';
+export { meanSquaredError, meanSquaredErrorAsync } from './losses/squared-error.js';
+export type { SquaredErrorResult } from './losses/squared-error.js';

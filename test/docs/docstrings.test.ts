@@ -79,6 +79,7 @@ const MODELS = `
 const MORE: Readonly<Record<string, string>> = {
   'wasm-attention/model': FILES + MODELS,
   'wasm-attention/model-worker-runtime': FILES.replace("read('bert')", "read('gpt2')"),
+  'wasm-attention/training': `import { model } from 'wasm-attention/model'; const { training } = entry;`,
 };
 for (const name of ['bert', 'gpt2', 'llama'] as const) writeModel(folder + name, name);
 

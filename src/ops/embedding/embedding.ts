@@ -128,7 +128,7 @@ function lookUp(
   }
   const { count, ...table } =
     given instanceof LinearWeights ? ofWeights(scope, given) : ofTensor(scope, given);
-  const { list, shape } = listed(scope, ids);
+  const { list, shape } = listed(scope, 'ids', ids);
   const rows = integers('ids', list, 0, count - 1);
   const y = scope.make([...shape, table.channels]);
   runEmbedding(
@@ -155,20 +155,25 @@ function ofTensor(scope: CallScope, given: TensorLike): Table & { count: number 
   return { address: scope.contiguous(table).address, channels, packed: false, count };
 }
 
-function listed(scope: CallScope, ids: Indices): { list: IntegerList; shape: readonly number[] } {
+/** @internal Numbers and their shape. They are not checked: `integers` does that. */
+export function listed(
+  scope: CallScope,
+  argument: string,
+  ids: Indices,
+): { list: IntegerList; shape: readonly number[] } {
   if (isTensor(ids)) {
-    const tensor = scope.tensor('ids', ids);
-    checkDataType('ids', tensor, 'int32');
+    const tensor = scope.tensor(argument, ids);
+    checkDataType(argument, tensor, 'int32');
     // Beyond 2^24 no table has rows.
     const list = tensor.contiguous ? tensor.data : tensor.toFloat32Array();
     return { list: list as Int32Array, shape: tensor.shape };
   }
   if (ids && typeof ids === 'object' && 'data' in ids) {
-    const { data, shape } = dataAndShape('ids', ids);
+    const { data, shape } = dataAndShape(argument, ids);
     const list = data as IntegerList;
     const length = (list as IntegerList | null)?.length;
     if (!Array.isArray(shape) || sizeOf(shape) !== length)
-      throw shapeError('ids.shape', `${length} elements`, shape);
+      throw shapeError(`${argument}.shape`, `${length} elements`, shape);
     return { list, shape };
   }
   return { list: ids, shape: [(ids as IntegerList | undefined)?.length ?? 0] };

@@ -11,6 +11,7 @@ import { checkDataType } from '../../runtime/inputs.js';
 import type { TensorLike } from '../../runtime/inputs.js';
 import type { Operation } from '../../runtime/operation.js';
 import { ParameterBlock } from '../../runtime/parameters.js';
+import { roomFor } from '../../runtime/rooms.js';
 import type { Tensor } from '../../runtime/tensor.js';
 import type { ActivationName } from '../activations/names.js';
 import { checkActivation, runFusedLinear } from './fused-linear.js';
@@ -39,23 +40,17 @@ function patchesOf([height, width]: Pair, { kernel, stride, padding }: Geometry)
   return [along(height, 0), along(width, 1)];
 }
 
-/**
- * @internal Patches of one picture [1, channels, height, width] with any strides times the weights, finished, into rows of y, and so
- * those of the residual.
- */
-export function runConvolution(
+/** @internal How the patches of one picture [1, channels, height, width] with any strides are unfolded, some at a time. */
+export function planPatches(
   scope: CallScope,
   { address, shape, strides }: Tensor,
-  weights: LinearWeights,
   geometry: Geometry,
-  y: Rows,
-  { residual, ...epilogue }: Epilogue = {},
-): void {
+): { parameters: number; patches: number; depth: number; step: number } {
   const [, channels, height, width] = shape as [number, number, number, number];
   const { kernel, stride, padding } = geometry;
   const [down, across] = patchesOf([height, width], geometry);
   const patches = down * across;
-  const depth = weights.inFeatures;
+  const depth = channels * kernel[0] * kernel[1];
   const parameters = scope.allocate(unfoldBlock.bytes);
   unfoldBlock.write(scope.runtime.linearMemory, parameters, [
     {
@@ -76,35 +71,50 @@ export function runConvolution(
     },
   ]);
   const step = Math.min(patches, Math.max(1, Math.floor(UNFOLDED_BYTES / (depth * 4))));
-  const rows = roomFor(scope, step * depth * 4);
+  return { parameters, patches, depth, step };
+}
+
+/** @internal Patches [first, first + count) as rows, which the next ones overwrite. */
+export function runUnfold(
+  scope: CallScope,
+  { parameters, depth, step }: ReturnType<typeof planPatches>,
+  first: number,
+  count: number,
+): Rows & { readonly rows: number } {
+  const { address } = roomFor(scope, 'patches', step * depth);
+  scope.run({
+    pack: 'model',
+    kernel: 'unfold',
+    args: [parameters, first, address],
+    tiles: count,
+    scratchBytes: 0,
+    cost: 50 * count * depth,
+  });
+  return { address, rowBytes: depth * 4, rows: count };
+}
+
+/**
+ * @internal Patches of one picture [1, channels, height, width] with any strides times the weights, finished, into rows of y, and so
+ * those of the residual.
+ */
+export function runConvolution(
+  scope: CallScope,
+  picture: Tensor,
+  weights: LinearWeights,
+  geometry: Geometry,
+  y: Rows,
+  { residual, ...epilogue }: Epilogue = {},
+): void {
+  const plan = planPatches(scope, picture, geometry);
   const columns = { from: 0, to: weights.outFeatures };
-  for (let first = 0; first < patches; first += step) {
-    const count = Math.min(step, patches - first);
+  for (let first = 0; first < plan.patches; first += plan.step) {
+    const count = Math.min(plan.step, plan.patches - first);
     const from = ({ address, rowBytes }: Rows) => ({ address: address + first * rowBytes, rowBytes });
-    scope.run({
-      pack: 'model',
-      kernel: 'unfold',
-      args: [parameters, first, rows],
-      tiles: count,
-      scratchBytes: 0,
-      cost: 50 * count * depth,
-    });
-    runFusedLinear(scope, { address: rows, rowBytes: depth * 4, rows: count }, weights, columns, from(y), {
+    runFusedLinear(scope, runUnfold(scope, plan, first, count), weights, columns, from(y), {
       ...epilogue,
       residual: residual && from(residual),
     });
   }
-}
-
-const rooms = new WeakMap<CallScope, { readonly address: number; readonly bytes: number }>();
-
-/** Where a call's patches are unfolded, one convolution after the other. */
-function roomFor(scope: CallScope, bytes: number): number {
-  const room = rooms.get(scope);
-  if (room && room.bytes >= bytes) return room.address;
-  const address = scope.allocate(bytes);
-  rooms.set(scope, { address, bytes });
-  return address;
 }
 
 /** Options of `convolution`. A number stands for all axes; of sound there is one axis. */
@@ -178,10 +188,27 @@ export function convolutionAsync(
 function convolve(
   scope: CallScope,
   [input, weights]: readonly [TensorLike, LinearWeights],
-  { kernel, stride = 1, padding = 0, activation }: ConvolutionOptions,
+  { activation, ...options }: ConvolutionOptions,
 ): Tensor<'float32'> {
   checkActivation(activation);
   const given = scope.tensor('input', input);
+  const { pictures, geometry, shape } = readConvolution(given, weights, options);
+  const y = scope.make(shape);
+  const rowBytes = weights.outFeatures * 4;
+  const pictureBytes = (y.size / Math.max(1, pictures.shape[0]!)) * 4;
+  for (let one = 0; one < pictures.shape[0]!; one++) {
+    const rows = { address: y.address + one * pictureBytes, rowBytes };
+    runConvolution(scope, pictures.slice(0, one, one + 1), weights, geometry, rows, { activation });
+  }
+  return y;
+}
+
+/** @internal What a convolution is given, checked: sound as pictures of height 1, and the shape of its result. */
+export function readConvolution(
+  given: Tensor,
+  { inFeatures, outFeatures }: LinearWeights,
+  { kernel, stride = 1, padding = 0 }: Pick<ConvolutionOptions, 'kernel' | 'stride' | 'padding'>,
+): { pictures: Tensor; geometry: Geometry; shape: readonly number[] } {
   checkDataType('input', given, 'float32');
   const rank = given.shape.length;
   if (rank !== 3 && rank !== 4) {
@@ -192,7 +219,6 @@ function convolve(
     stride: pairOf('stride', stride, 1, rank),
     padding: pairOf('padding', padding, 0, rank, 0),
   };
-  const { inFeatures, outFeatures } = weights;
   const pictures = rank === 4 ? given : flat(given);
   const [batch, channels, height, width] = pictures.shape as [number, number, number, number];
   const patchSize = geometry.kernel[0] * geometry.kernel[1];
@@ -206,13 +232,7 @@ function convolve(
   const [down, across] = patchesOf([height, width], geometry);
   if (down < 1 || across < 1)
     throw shapeError('input', `at least one patch of ${geometry.kernel.join(' x ')}`, given.shape);
-  const y = scope.make([batch, ...(rank === 4 ? [down] : []), across, outFeatures]);
-  const rowBytes = outFeatures * 4;
-  for (let one = 0; one < batch; one++) {
-    const rows = { address: y.address + one * down * across * rowBytes, rowBytes };
-    runConvolution(scope, pictures.slice(0, one, one + 1), weights, geometry, rows, { activation });
-  }
-  return y;
+  return { pictures, geometry, shape: [batch, ...(rank === 4 ? [down] : []), across, outFeatures] };
 }
 
 /** Sound as pictures of height 1. */

@@ -17,7 +17,7 @@ import type { Tensor } from '../../runtime/tensor.js';
 import { ACTIVATIONS } from '../activations/names.js';
 import type { ActivationName } from '../activations/names.js';
 import { LinearWeights, placesOf, planProduct, rowsOf, runProduct, runtimeOfWeights } from './linear.js';
-import type { Columns, Rows } from './linear.js';
+import type { Columns, PackedMatrix, Rows } from './linear.js';
 
 /** What is done to v = x W^T + b, in this order; what is not named is not done. */
 export interface Epilogue {
@@ -44,7 +44,7 @@ const epilogueBlock = /* @__PURE__ */ new ParameterBlock(epilogueParameters);
 export function runFusedLinear(
   scope: CallScope,
   x: Rows & { readonly rows: number },
-  weights: LinearWeights,
+  weights: PackedMatrix,
   columns: Columns,
   y: Rows,
   { factor = 1, activation, parameter = 0, gate, scale = 0, residual }: Epilogue,

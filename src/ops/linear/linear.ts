@@ -124,11 +124,14 @@ export interface Rows {
   readonly rowBytes: number;
 }
 
+/** @internal Packed weights, or what lies as they do for as long as a call. */
+export type PackedMatrix = Pick<LinearWeights, 'inFeatures' | 'outFeatures' | 'packed'>;
+
 /** @internal What kernels of products have in common: rows of x times some columns of the weights, into rows of y that begin with column `from`. */
 export function planProduct(
   scope: CallScope,
   x: Rows & { readonly rows: number },
-  weights: LinearWeights,
+  weights: PackedMatrix,
   columns: Columns,
   y: Rows,
 ) {
@@ -162,7 +165,7 @@ export function planProduct(
 }
 
 /** @internal Where kernels find weights, which are held until the call is over. */
-export function placesOf(scope: CallScope, weights: LinearWeights): { panels: number; bias: number } {
+export function placesOf(scope: CallScope, weights: PackedMatrix): { panels: number; bias: number } {
   const panels = scope.use(weights.packed).address;
   return { panels, bias: panels + Math.ceil(weights.outFeatures / PANEL) * PANEL * weights.inFeatures * 4 };
 }
@@ -171,7 +174,7 @@ export function placesOf(scope: CallScope, weights: LinearWeights): { panels: nu
 export function runProduct(
   scope: CallScope,
   x: Rows & { readonly rows: number },
-  weights: LinearWeights,
+  weights: PackedMatrix,
   columns: Columns,
   y: Rows,
 ): void {

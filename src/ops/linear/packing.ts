@@ -11,7 +11,7 @@ import {
 } from '../../../build/kernels.js';
 import type { CallScope } from '../../runtime/call-scope.js';
 import { placesOf } from './linear.js';
-import type { LinearWeights } from './linear.js';
+import type { PackedMatrix } from './linear.js';
 
 /** Kinds of elements, as safetensors calls them. */
 export type ElementType = 'F32' | 'F16' | 'BF16';
@@ -37,19 +37,19 @@ export interface Piece {
 }
 
 /** @internal Places a piece. Pieces may come in any order; together they have the bits of weights that were packed at once. */
-export function packPiece(scope: CallScope, weights: LinearWeights, piece: Piece): void {
+export function packPiece(scope: CallScope, weights: PackedMatrix, piece: Piece): void {
   runPiece(scope, 'placePiece', weights, piece);
 }
 
 /** @internal Writes a piece, its elements rounded to their kind. */
-export function unpackPiece(scope: CallScope, weights: LinearWeights, piece: Piece): void {
+export function unpackPiece(scope: CallScope, weights: PackedMatrix, piece: Piece): void {
   runPiece(scope, 'readPiece', weights, piece);
 }
 
 function runPiece(
   scope: CallScope,
   kernel: 'placePiece' | 'readPiece',
-  weights: LinearWeights,
+  weights: PackedMatrix,
   { address, dtype, transposed = false, rowBytes, firstOut = 0, outs, firstIn = 0, ins }: Piece,
 ): void {
   const depth = weights.inFeatures;

@@ -15,7 +15,7 @@ import type { Runtime } from '../../runtime/runtime.js';
 import type { Tensor } from '../../runtime/tensor.js';
 import { rowsOf } from '../linear/linear.js';
 
-const KINDS = { layer: LAYER_NORM, rms: RMS_NORM, l2: L2_NORM };
+export const NORM_KINDS = { layer: LAYER_NORM, rms: RMS_NORM, l2: L2_NORM };
 const normBlock = /* @__PURE__ */ new ParameterBlock(normParameters);
 
 /**
@@ -24,7 +24,7 @@ const normBlock = /* @__PURE__ */ new ParameterBlock(normParameters);
  */
 export function runNorm(
   scope: CallScope,
-  kind: keyof typeof KINDS,
+  kind: keyof typeof NORM_KINDS,
   x: { address: number; rowBytes: number; rows: number; groups?: number },
   y: { address: number; rowBytes: number },
   norm: {
@@ -48,7 +48,7 @@ export function runNorm(
       yStride: y.rowBytes,
       residual: norm.residual?.address ?? 0,
       residualStride: norm.residual?.rowBytes ?? 0,
-      kind: KINDS[kind],
+      kind: NORM_KINDS[kind],
       weightOffset: norm.unitOffset ? 1 : 0,
       ...{ groups, channels, epsilon, weight, bias },
     },
@@ -116,7 +116,7 @@ export const normalizeOperation: Operation<[input: TensorLike], NormalizeOptions
 
 function normOf(
   scope: CallScope,
-  kind: keyof typeof KINDS,
+  kind: keyof typeof NORM_KINDS,
   input: TensorLike,
   options: LayerNormOptions & RmsNormOptions,
 ): Tensor<'float32'> {
@@ -127,9 +127,7 @@ function normOf(
   const weight = vectorOf(scope, 'weight', options.weight, channels);
   const bias = vectorOf(scope, 'bias', options.bias, channels);
   const { epsilon = 0, unitOffset, output } = options;
-  if (!(Number.isFinite(epsilon) && epsilon >= 0)) {
-    throw invalidArgument('epsilon', 'a finite number, at least 0', epsilon);
-  }
+  checkEpsilon(epsilon);
   const y = output === undefined ? scope.make(given.shape) : givenOutput(scope, output, given.shape, true);
   if (given.size === 0) return y;
   const layout = rowsOf(given);
@@ -145,8 +143,14 @@ function normOf(
   return y;
 }
 
-/** Address of [channels]. */
-function vectorOf(
+/** @internal */
+export function checkEpsilon(epsilon: number): void {
+  if (Number.isFinite(epsilon) && epsilon >= 0) return;
+  throw invalidArgument('epsilon', 'a finite number, at least 0', epsilon);
+}
+
+/** @internal Address of [channels]. */
+export function vectorOf(
   scope: CallScope,
   argument: string,
   given: TensorLike | undefined,

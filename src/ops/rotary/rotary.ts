@@ -106,10 +106,12 @@ export function rotaryEmbeddingAsync(
   return callAsync(rotaryEmbeddingOperation, [input], options);
 }
 
-function rotate(
+/** @internal `turn` is what turns the rows, this way or back. */
+export function rotate(
   scope: CallScope,
   [input]: readonly [TensorLike],
   options: RotaryEmbeddingOptions,
+  turn = rotateInPlace,
 ): Tensor<'float32'> {
   const x = scope.tensor('input', input);
   checkDataType('input', x, 'float32');
@@ -137,13 +139,7 @@ function rotate(
   const target = inPlace ? x : scope.make(x.shape);
   if (!inPlace) scope.copy(x, target);
   if (target.size > 0)
-    rotateInPlace(
-      scope,
-      target,
-      { ...placed, positionsBatchStride },
-      rotaryDim,
-      options.interleaved ?? false,
-    );
+    turn(scope, target, { ...placed, positionsBatchStride }, rotaryDim, options.interleaved ?? false);
   return target;
 }
 
@@ -163,6 +159,11 @@ export function rotateInPlace(
   rotaryDim: number,
   interleaved: boolean,
 ): void {
+  scope.run({ kernel: 'rotary', scratchBytes: 0, ...rotationOf(x, placed, rotaryDim, interleaved) });
+}
+
+/** @internal A rotation of a tensor of up to four axes where it lies, as kernels take it. */
+export function rotationOf(x: Tensor, placed: PlacedRotary, rotaryDim: number, interleaved: boolean) {
   const [batch, heads, length] = [1, 1, ...x.shape].slice(-4) as [number, number, number, number];
   const [batchStride, headStride, rowStride] = [0, 0, ...x.strides].slice(-4).map((stride) => stride * 4) as [
     number,
@@ -171,8 +172,7 @@ export function rotateInPlace(
     number,
   ];
   const { positions, positionsBatchStride, cos, sin } = placed;
-  scope.run({
-    kernel: 'rotary',
+  return {
     args: [
       x.address,
       batchStride,
@@ -186,11 +186,10 @@ export function rotateInPlace(
       sin,
       rotaryDim / 2,
       interleaved ? 1 : 0,
-    ],
+    ] as const,
     tiles: batch * length,
-    scratchBytes: 0,
     cost: 20 * batch * length * heads * rotaryDim,
-  });
+  };
 }
 
 /** @internal */

@@ -97,17 +97,7 @@ export const lastTokenOperation: PoolingOperation<PoolingOptions> = {
   run(scope, [input], options) {
     const x = sequences(scope, input);
     const [batch, length, channels] = x.shape as [number, number, number];
-    const weights = weightsOf(scope, options, batch, length);
-    const places = Array.from({ length: batch }, (_, b) => {
-      let place = length - 1;
-      while (place >= 0 && weights?.[b * length + place] === 0) place--;
-      if (place >= 0) return place;
-      throw invalidArgument(
-        options.mask ? 'mask' : 'lengths',
-        'a token of every sequence',
-        `none of sequence ${b}`,
-      );
-    });
+    const places = lastPlaces(options, weightsOf(scope, options, batch, length), batch, length);
     const y = scope.make([batch, channels]);
     places.forEach((place, b) => {
       if (channels > 0) scope.copy(x.slice(0, b, b + 1).slice(1, place, place + 1), y.slice(0, b, b + 1));
@@ -123,8 +113,23 @@ function sequences(scope: CallScope, input: TensorLike): Tensor {
   return x;
 }
 
-/** [batch, length]; undefined where all tokens count. */
-function weightsOf(
+/** @internal The last token of each sequence that is no padding. */
+export function lastPlaces(
+  { mask }: PoolingOptions,
+  weights: Float32Array | undefined,
+  batch: number,
+  length: number,
+): number[] {
+  return Array.from({ length: batch }, (_, b) => {
+    let place = length - 1;
+    while (place >= 0 && weights?.[b * length + place] === 0) place--;
+    if (place >= 0) return place;
+    throw invalidArgument(mask ? 'mask' : 'lengths', 'a token of every sequence', `none of sequence ${b}`);
+  });
+}
+
+/** @internal [batch, length]; undefined where all tokens count. */
+export function weightsOf(
   scope: CallScope,
   { lengths, mask }: PoolingOptions,
   batch: number,

@@ -87,7 +87,8 @@ function runSoftmax(scope: CallScope, x: Tensor, y: Tensor): void {
   });
 }
 
-function checkAxis(axis: number, last: number): number {
+/** @internal */
+export function checkAxis(axis: number, last: number): number {
   const positive = Number.isInteger(axis) && axis < 0 ? axis + last + 1 : axis;
   if (Number.isInteger(positive) && positive >= 0 && positive <= last) return positive;
   throw invalidArgument('axis', `an axis of a tensor of rank ${last + 1}`, axis);

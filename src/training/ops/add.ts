@@ -9,7 +9,10 @@ export function runAdd(scope: CallScope, x: Rows, y: Omit<Rows, 'rows'>, channel
   scope.run({
     pack: 'training',
     kernel: 'addRows',
-    args: [x.address, x.rowBytes, y.address, y.rowBytes, channels, factor],
+    args: [
+      ...([x.address, x.rowBytes, y.address, y.rowBytes, channels] as const),
+      factor === 1 ? 0 : scope.floats([factor]),
+    ],
     tiles: x.rows,
     scratchBytes: 0,
     cost: x.rows * channels,
