@@ -197,12 +197,23 @@ function dotProduct(one: usize, other: usize, count: i32): f32 {
 function spread(
   row: usize, factor: f32, count: i32, panel: usize, panelBytes: usize, piece: usize, pieceBytes: usize,
 ): void {
+  const factors = f32x4.splat(factor);
   for (let channel = 0; channel < count; channel += PANEL, panel += panelBytes) {
-    for (let lane = 0; lane < PANEL; lane++) {
-      const at = channel + lane;
-      const value: f32 = row && at < count ? load<f32>(row + (<usize>at << 2)) * factor : 0;
-      store<f32>(panel + (<usize>lane << 2), value);
-      if (piece && at < count) store<f32>(piece + <usize>(at / PIECE) * pieceBytes + (<usize>(at & (PIECE - 1)) << 2), value);
+    const source = row + (<usize>channel << 2);
+    if (row && channel + PANEL <= count) {
+      v128.store(panel, f32x4.mul(v128.load(source), factors));
+      v128.store(panel, f32x4.mul(v128.load(source, 16), factors), 16);
+    } else {
+      for (let lane = 0; lane < PANEL; lane++) {
+        const at = <usize>lane << 2;
+        store<f32>(panel + at, row && channel + lane < count ? load<f32>(source + at) * factor : 0);
+      }
+    }
+    if (piece) {
+      // A piece has room for whole panels.
+      const target = piece + <usize>(channel / PIECE) * pieceBytes + (<usize>(channel & (PIECE - 1)) << 2);
+      v128.store(target, v128.load(panel));
+      v128.store(target, v128.load(panel, 16), 16);
     }
   }
 }

@@ -70,7 +70,8 @@ export const mergeBackwardOperation: Operation<
     checkObject('merged', merged);
     checkObject('upstream', upstream);
     const rest = [merged.output, merged.logSumExp, upstream.output, upstream.logSumExp];
-    const among = Array.isArray(parts) ? parts.flatMap((part) => [part?.output, part?.logSumExp]) : [];
+    const list: readonly (PartialAttention | undefined)[] = Array.isArray(parts) ? parts : [];
+    const among = list.flatMap((part) => [part?.output, part?.logSumExp]);
     return runtimeOfParts([parts], { runtime: runtimeAmong([...among, ...rest], options) });
   },
   run: gradeParts,
