@@ -2,8 +2,8 @@
 // micro-kernel in outer.ts.
 //
 //   for PIECE rows of X and dY
-//     dY -> panels of 8 outs    [panel][row][8]             packed: a panel, 4 kB, stays in the first-level cache
-//     X  -> strips of ins       [strip][row][STRIP]         so does a strip, 20 or 24 kB
+//     dY -> panels of 8 outs    [panel][row][8]             a panel, 4 kB, stays in the first-level cache
+//     X  -> strips of ins       [strip][row][STRIP]         so does a strip, 10 or 12 kB
 //     for strip, for panel:  dW[panel][ins of the strip][8] += strip^T panel
 //
 // A tile is some panels of outs by some strips of ins. It owns its part of dW and goes through all rows in their order, so that the
@@ -18,7 +18,7 @@ import { PANEL, PANEL_BYTES, PIECE, tileRows } from './tile';
 // @ts-ignore: decorator
 @inline
 function stripWidth(): i32 {
-  return 8 * tileRows();
+  return 4 * tileRows();
 }
 
 /** What a call is. Strides are bytes. */
@@ -45,9 +45,9 @@ export function stripsOf(ins: i32): i32 {
   return (ins + stripWidth() - 1) / stripWidth();
 }
 
-/** Bytes of scratch for tiles of so many panels: a strip of X, panels of dY. */
-export function weightGradientScratchBytes(panels: i32): usize {
-  return <usize>(PIECE * (stripWidth() + panels * PANEL)) << 2;
+/** Bytes of scratch for tiles of so many panels and strips. */
+export function weightGradientScratchBytes(panels: i32, strips: i32): usize {
+  return <usize>(PIECE * (strips * stripWidth() + panels * PANEL)) << 2;
 }
 
 /** Tiles [tileFrom, tileTo): those of the same panels of outs follow each other. */
@@ -65,7 +65,8 @@ export function addWeightGradient(parameters: usize, scratch: usize, tileFrom: i
 
 function addTile(p: WeightGradientParameters, panel: i32, outs: i32, firstIn: i32, ins: i32, scratch: usize): void {
   const panels = (outs + PANEL - 1) / PANEL;
-  const packed = scratch + (<usize>(PIECE * stripWidth()) << 2);
+  const stripBytes = <usize>(PIECE * stripWidth()) << 2;
+  const packed = scratch + <usize>p.strips * stripBytes;
   const cPanel = <usize>p.ins * PANEL_BYTES;
   const gradient = p.gradient + <usize>panel * cPanel + <usize>firstIn * PANEL_BYTES;
   const biases = p.gradient + <usize>((p.outs + PANEL - 1) / PANEL) * cPanel + <usize>panel * PANEL_BYTES;
@@ -75,11 +76,11 @@ function addTile(p: WeightGradientParameters, panel: i32, outs: i32, firstIn: i3
     const rows = min(PIECE, rest);
     packRows(dy, p.dyStride, rows, outs, packed, PIECE);
     if (!firstIn) addColumnSums(packed, rows, panels, biases);
-    for (let k = 0; k < ins; k += stripWidth()) {
-      const width = min(stripWidth(), ins - k);
-      copyStrip(x + (<usize>k << 2), p.xStride, rows, width, scratch);
+    copyStrips(x, p.xStride, rows, ins, scratch, stripBytes);
+    let strip = scratch;
+    for (let k = 0; k < ins; k += stripWidth(), strip += stripBytes) {
       outerProduct(
-        width, rows, panels, scratch, <usize>stripWidth() << 2, packed, PANEL_BYTES, <usize>PIECE * PANEL_BYTES,
+        min(stripWidth(), ins - k), rows, panels, strip, <usize>stripWidth() << 2, packed, PANEL_BYTES, <usize>PIECE * PANEL_BYTES,
         gradient + <usize>k * PANEL_BYTES, PANEL_BYTES, cPanel, true,
       );
     }
@@ -88,13 +89,18 @@ function addTile(p: WeightGradientParameters, panel: i32, outs: i32, firstIn: i3
   }
 }
 
-/** Rows of `width` floats to rows of STRIP. */
-function copyStrip(source: usize, sourceStride: usize, rows: i32, width: i32, target: usize): void {
-  const bytes = <usize>width << 2;
-  const whole = bytes & ~15;
-  for (; rows > 0; rows--, source += sourceStride, target += <usize>stripWidth() << 2) {
-    for (let at: usize = 0; at < whole; at += 16) v128.store(target + at, v128.load(source + at));
-    for (let at = whole; at < bytes; at += 4) store<f32>(target + at, load<f32>(source + at));
+/** Rows of `ins` floats to strips. */
+function copyStrips(source: usize, sourceStride: usize, rows: i32, ins: i32, target: usize, stripBytes: usize): void {
+  const width = <usize>stripWidth() << 2;
+  for (; rows > 0; rows--, source += sourceStride, target += width) {
+    let from = source;
+    const end = source + (<usize>ins << 2);
+    for (let strip = target; from < end; strip += stripBytes) {
+      const stripEnd = min(end, from + width);
+      let at = strip;
+      for (; from + 16 <= stripEnd; from += 16, at += 16) v128.store(at, v128.load(from));
+      for (; from < stripEnd; from += 4, at += 4) store<f32>(at, load<f32>(from));
+    }
   }
 }
 

@@ -23,10 +23,12 @@ import type { Tensor } from '../../runtime/tensor.js';
 const TRANSPOSED_FLOATS = 1 << 20;
 const LEAST_PANELS = 8;
 
-/** Panels and strips of a tile of dW at most, and tiles that it is cut into at least where there is that much of it. */
+/** Panels and strips of a tile of dW at most: what it packs of dY and dW itself stay in a second-level cache. */
 const PANELS_IN_TILE = 16;
 const STRIPS_IN_TILE = 8;
-const LEAST_TILES = 8;
+/** Arithmetic of a tile: some milliseconds, so that slices can end between tiles. And tiles for each thread at least. */
+const TILE_COST = 1e8;
+const TILES_OF_THREAD = 4;
 
 const weightGradientBlock = /* @__PURE__ */ new ParameterBlock(weightGradientParameters);
 
@@ -102,13 +104,13 @@ function runWeightGradient(
 ): void {
   const { linearMemory } = scope.runtime;
   const kernels = scope.runtime.kernelsOf('training');
-  const allPanels = Math.ceil(outFeatures / PANEL);
-  const allStrips = kernels.stripsOf(inFeatures);
-  let panels = Math.min(allPanels, PANELS_IN_TILE);
-  let strips = Math.min(allStrips, STRIPS_IN_TILE);
-  const tiles = () => Math.ceil(allPanels / panels) * Math.ceil(allStrips / strips);
-  while (tiles() < LEAST_TILES && panels > LEAST_PANELS) panels--;
-  while (tiles() < LEAST_TILES && strips > 1) strips--;
+  const cost = 2 * dy.rows * inFeatures * outFeatures;
+  const threads = scope.runtime.threads?.count ?? 1;
+  const { panels, strips, tiles } = tilesOf(
+    Math.ceil(outFeatures / PANEL),
+    kernels.stripsOf(inFeatures),
+    Math.max(cost / TILE_COST, threads > 1 ? TILES_OF_THREAD * threads : 1),
+  );
   const parameters = scope.allocate(weightGradientBlock.bytes);
   weightGradientBlock.write(linearMemory, parameters, [
     {
@@ -128,10 +130,21 @@ function runWeightGradient(
     pack: 'training',
     kernel: 'addWeightGradient',
     args: [parameters],
-    tiles: tiles(),
-    scratchBytes: kernels.weightGradientScratchBytes(panels),
-    cost: 2 * dy.rows * inFeatures * outFeatures,
+    tiles,
+    scratchBytes: kernels.weightGradientScratchBytes(panels, strips),
+    cost,
   });
+}
+
+/** Tiles of even size, as few as there may be, because what a tile packs serves all of it. */
+function tilesOf(allPanels: number, allStrips: number, wanted: number) {
+  let down = Math.ceil(allPanels / PANELS_IN_TILE);
+  let across = Math.ceil(allStrips / STRIPS_IN_TILE);
+  while (down * across < wanted && allPanels / down > LEAST_PANELS) down++;
+  while (down * across < wanted && across < allStrips) across++;
+  const panels = Math.ceil(allPanels / down);
+  const strips = Math.ceil(allStrips / across);
+  return { panels, strips, tiles: Math.ceil(allPanels / panels) * Math.ceil(allStrips / strips) };
 }
 
 /** Gradients that {@link linearBackward} computes. */
