@@ -29,9 +29,9 @@ import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { ROTARY_NAMES, rotateInPlace } from '../ops/rotary/rotary.js';
 import type { Positions, RotaryOptions } from '../ops/rotary/rotary.js';
-import { KeyValueCache, positionsAfter, readCounts, rowsOfRotary } from '../cache/key-value-cache.js';
+import { KeyValueCache, readCounts } from '../cache/key-value-cache.js';
 import { splitHeads } from './split-heads.js';
-import { LayerRotary } from '../ops/rotary/layer-rotary.js';
+import { LayerRotary, positionsAfter } from '../ops/rotary/layer-rotary.js';
 import { findLayer } from '../checkpoints/matching.js';
 import type { AttentionProjections, Projection, ProjectionLayout } from '../checkpoints/projections.js';
 import type { StateDictTensor } from '../checkpoints/state-dict.js';
@@ -417,7 +417,7 @@ export class MultiHeadAttention extends Disposable {
     if (placed) {
       rotateInPlace(scope, query, placed, this.#rotary!.rotaryDim, this.#rotary!.interleaved);
     }
-    const rotary = placed && rowsOfRotary(placed, this.#rotary!);
+    const rotary = placed && this.#rotary!.ofRows(placed);
     cache.appendRows(scope, cacheLayer, key, value, { counts, rotary });
     return cache.attendRows(scope, cacheLayer, query, counts, { ...scores, ...returned });
   }

@@ -1,9 +1,10 @@
 // From a config and weights to a model: what it is made of, memory for it, and its parameters, piece by piece.
 
-import { createRuntime } from '../index.js';
+import { wasm } from '../../build/embedded-attention.js';
+import { createRuntime } from '../slim.js';
+import type { KeyValueCache } from '../cache/key-value-cache.js';
 import { openCheckpoint } from '../checkpoints/checkpoint.js';
 import type { Checkpoint, CheckpointTensor, Weights } from '../checkpoints/checkpoint.js';
-import { openFolder } from '../checkpoints/folder.js';
 import type { FolderModule } from '../checkpoints/folder.js';
 import type { Files } from '../checkpoints/shards.js';
 import { checkOptions } from '../runtime/checks.js';
@@ -20,8 +21,7 @@ import { Stack } from './layers/stack.js';
 import { Model } from './model.js';
 import { Parameters } from './parameters.js';
 import { model as pack } from './pack.js';
-import { describeSentence, SentencePooling } from './sentence.js';
-import type { SentenceDescription } from './sentence.js';
+import type { SentencePooling } from './sentence.js';
 
 /** Options of `loadModel`. */
 export interface LoadModelOptions {
@@ -91,7 +91,9 @@ interface Plan {
   readonly checkpoints: ReadonlyMap<string, Checkpoint>;
   /** Every tensor of them. */
   readonly tensors: ReadonlyMap<string, CheckpointTensor>;
-  readonly sentence: SentenceDescription | undefined;
+  readonly sentence: ((parameters: Parameters) => SentencePooling) | undefined;
+  /** The class of caches, of decoders. */
+  readonly Cache: typeof KeyValueCache | undefined;
   /** What is read, counted: no memory is behind it. */
   readonly parameters: Parameters;
 }
@@ -115,13 +117,13 @@ export async function loadModel(options: LoadModelOptions): Promise<Model> {
   let runtime = options.runtime;
   let model: Model | undefined;
   try {
-    runtime ??= await createRuntime({ ...options.runtimeOptions, packs: [pack] });
+    runtime ??= await createRuntime({ ...options.runtimeOptions, packs: [pack] }, wasm);
     checkRuntime(runtime);
     await runtime.load(pack);
     options.signal?.throwIfAborted();
     runtime.linearMemory.makeRoom(plan.parameters.room);
     const { built, parameters } = build(plan, runtime);
-    model = new Model(parameters, plan.description, { ...built, ownsRuntime });
+    model = new Model(parameters, plan.description, { ...built, ownsRuntime, Cache: plan.Cache });
     model.leftAside = parameters.check(plan.tensors);
     await fill(plan, parameters, options);
     return model;
@@ -177,7 +179,7 @@ async function planModel(options: LoadModelOptions): Promise<Plan> {
   )
     throw invalidArgument('families', 'a list of families', families);
   const family = findFamily(reader, families);
-  const sentence = modules && describeSentence(modules);
+  const sentence = modules && (await import('./sentence.js')).sentenceOf(modules);
   const opened = await openAll(weights, modules, options);
   try {
     const { tensors } = opened;
@@ -191,7 +193,9 @@ async function planModel(options: LoadModelOptions): Promise<Plan> {
     // Sizes are counted and tensors compared before any memory is asked for.
     const { parameters } = build({ description, sentence }, undefined);
     checkTensors(description, tensors, parameters, options);
-    return { ...opened, description, sentence, parameters };
+    const decodes = description.kind === 'decoder' || description.kind === 'encoder-decoder';
+    const Cache = decodes ? (await import('../cache/key-value-cache.js')).KeyValueCache : undefined;
+    return { ...opened, description, sentence, parameters, Cache };
   } catch (error) {
     await closeAll(opened.checkpoints);
     throw error;
@@ -252,6 +256,7 @@ async function filesOf(options: LoadModelOptions) {
   }
   if (config !== undefined || weights !== undefined)
     throw invalidArgument('folder', 'nothing beside config and weights', 'all of them');
+  const { openFolder } = await import('../checkpoints/folder.js');
   const found = await openFolder(folder, { ...(signal && { signal }), ...(fetch && { fetch }) });
   return {
     ...found,
@@ -275,7 +280,7 @@ function build(
     const built = {
       heads: heads(dual ? description.textHeads : description.heads),
       visionHeads: heads(dual ? description.visionHeads : []),
-      sentence: sentence && new SentencePooling(parameters, sentence),
+      sentence: sentence?.(parameters),
       logitScale: dual ? parameters.vector(description.logitScale) : undefined,
       stacks: dual
         ? stacks(description.text, description.vision)

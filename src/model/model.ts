@@ -1,7 +1,6 @@
 // A model: stacks and heads over loaded parameters, and its calls.
 
-import { KeyValueCache } from '../cache/key-value-cache.js';
-import type { KeyValueCacheOptions } from '../cache/key-value-cache.js';
+import type { KeyValueCache, KeyValueCacheOptions } from '../cache/key-value-cache.js';
 import { runNorm } from '../ops/norms/norm.js';
 import { callAsync, callNow } from '../runtime/call.js';
 import type { AsyncOptions } from '../runtime/call.js';
@@ -20,7 +19,6 @@ import type {
   ModelDescription,
   TokenInput,
 } from './description.js';
-import { generate, readPrompt } from './generation/generate.js';
 import type { GenerateOptions, GenerationStep } from './generation/generate.js';
 import type { Head, PooledTokens } from './heads.js';
 import { namedInputs, readTokens } from './inputs.js';
@@ -30,7 +28,6 @@ import { ModelOutput } from './output.js';
 import type { ModelResults, TowerOutput } from './output.js';
 import type { Parameters } from './parameters.js';
 import type { Context } from './pass.js';
-import { saveParameters } from './save.js';
 import type { SaveOptions } from './save.js';
 import { countsOf, IDS, runFrames, runPictures, runTokens } from './run.js';
 import type { Ran, WantedOfStack } from './run.js';
@@ -82,6 +79,7 @@ export class Model extends Disposable {
   readonly #sentence: SentencePooling | undefined;
   readonly #logitScale: Tensor<'float32'> | undefined;
   readonly #ownsRuntime: boolean;
+  readonly #Cache: typeof KeyValueCache | undefined;
   #disposed = false;
 
   /** @internal */
@@ -95,6 +93,8 @@ export class Model extends Disposable {
       readonly sentence?: SentencePooling | undefined;
       readonly logitScale?: Tensor<'float32'> | undefined;
       readonly ownsRuntime: boolean;
+      /** The class of caches, of decoders: it is loaded with them. */
+      readonly Cache?: typeof KeyValueCache | undefined;
     },
   ) {
     super();
@@ -107,6 +107,7 @@ export class Model extends Disposable {
     this.#sentence = more.sentence;
     this.#logitScale = more.logitScale;
     this.#ownsRuntime = more.ownsRuntime;
+    this.#Cache = more.Cache;
   }
 
   /** The family, as `model_type` in configs calls it. */
@@ -155,7 +156,7 @@ export class Model extends Disposable {
    */
   createCache(options: Pick<KeyValueCacheOptions, 'batch' | 'capacity' | 'storage'> = {}): KeyValueCache {
     this.check();
-    if (this.description.kind !== 'decoder' && this.description.kind !== 'encoder-decoder') {
+    if (!this.#Cache) {
       throw new AttentionError({
         code: 'UNSUPPORTED',
         argument: 'createCache',
@@ -164,7 +165,15 @@ export class Model extends Disposable {
       });
     }
     checkOptions(options, { batch: 1, capacity: 1, storage: 1 });
-    return new KeyValueCache(this.runtime, { ...cacheSizes(this.decoder, 'attention'), ...options });
+    return this.newCache('attention', options);
+  }
+
+  /** @internal A cache for one of the decoder's attentions. */
+  newCache(
+    which: 'attention' | 'crossAttention',
+    options: Pick<KeyValueCacheOptions, 'batch' | 'capacity' | 'storage'>,
+  ): KeyValueCache {
+    return new this.#Cache!(this.runtime, { ...cacheSizes(this.decoder, which), ...options });
   }
 
   /**
@@ -178,18 +187,20 @@ export class Model extends Disposable {
    * @throws AttentionError INVALID_ARGUMENT, UNSUPPORTED of a model that is no decoder, INVALID_STATE, OUT_OF_MEMORY: all when the first
    *   token is asked for
    */
-  generate(
+  async *generate(
     inputs: ModelInputs,
     options: GenerateOptions = {},
   ): AsyncGenerator<GenerationStep, void, undefined> {
-    return generate(this, inputs, options);
+    const { generate } = await import('./generation/generate.js');
+    yield* generate(this, inputs, options);
   }
 
   /** Reads the beginning of a prompt once, for the option `prefix` of any number of calls of `generate`. */
-  readPrompt(
+  async readPrompt(
     inputs: ModelInputs,
     options: Pick<GenerateOptions, 'prefix' | 'storage' | 'signal'> = {},
   ): Promise<KeyValueCache> {
+    const { readPrompt } = await import('./generation/generate.js');
     return readPrompt(this, inputs, options);
   }
 
@@ -262,11 +273,17 @@ export class Model extends Disposable {
     };
   }
 
+  /** What a model of an encoder and a decoder reads: the encoder's inputs, then the decoder's two. */
   #bothInputs(): readonly (keyof ModelInputs)[] {
     const own: readonly (keyof ModelInputs)[] = this.#stacks[0]!.frames
       ? ['inputFeatures']
       : ['inputIds', 'attentionMask'];
     return [...own, 'decoderInputIds', 'decoderAttentionMask'];
+  }
+
+  /** @internal Runs the encoder of a model that has one, of inputs that it alone reads. */
+  encodeAlone(scope: CallScope, given: ModelInputs): { ran: Ran; context: Context } {
+    return this.#encode(scope, this.#stacks[0]!, namedInputs(given, this.#bothInputs().slice(0, -2)), {});
   }
 
   #encode(
@@ -283,24 +300,6 @@ export class Model extends Disposable {
     const ran = runTokens(scope, encoder, { tokens, wanted: options });
     const { keyLengths, mask } = ran.pass.kept as { keyLengths?: Int32Array; mask?: Tensor<'bool'> };
     return { ran, context: { keyLengths, mask, hidden: ran.hidden, length: tokens.length } };
-  }
-
-  /** @internal Encodes once for all that is to be generated: keys and values of the encoder, by layers of the decoder. */
-  encodeForGeneration(scope: CallScope, given: ModelInputs): { context: Context; batch: number } {
-    this.check();
-    this.parameters.hold(scope);
-    const allowed = this.#bothInputs().slice(0, -2);
-    const [encoder, decoder] = this.#stacks as [Stack, Stack];
-    const { ran, context } = this.#encode(scope, encoder, namedInputs(given, allowed), {});
-    const { batch } = ran.pass;
-    const cache = scope.hand(
-      new KeyValueCache(this.runtime, { ...cacheSizes(decoder, 'crossAttention'), batch }),
-    );
-    decoder.blocks.forEach((block, layer) => block.cross!.fill(ran.pass, layer, context, cache));
-    const mask = context.mask && scope.make(context.mask.shape, 'bool');
-    if (mask) scope.copy(context.mask, mask);
-    scope.then(() => ran.output.lastHiddenState.dispose());
-    return { batch, context: { length: context.length, mask, cached: cache } };
   }
 
   #runDual(scope: CallScope, given: ModelInputs, options: ModelForwardOptions): ModelResults {
@@ -393,10 +392,13 @@ export class Model extends Disposable {
    * ```js
    * await writeFile('model.safetensors', gpt2.save());
    * ```
+   *
+   * @throws AttentionError INVALID_ARGUMENT when the first chunk is asked for
    */
-  save(options: SaveOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+  async *save(options: SaveOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+    const { saveParameters } = await import('./save.js');
     this.check();
-    return saveParameters(this.parameters, options);
+    yield* saveParameters(this.parameters, options);
   }
 
   /** Tokens that a cache holds, of each row. */
@@ -408,17 +410,16 @@ export class Model extends Disposable {
 
   /** @internal Throws for a cache that is not of this model's sizes, or elsewhere. */
   checkCache(argument: string, cache: KeyValueCache): void {
-    const { layout, runtime } = checkInstance(argument, cache, KeyValueCache);
-    const { kind } = this.description;
-    const decodes = kind === 'decoder' || kind === 'encoder-decoder';
-    const { layers, numKeyValueHeads, headDim } = decodes ? cacheSizes(this.decoder, 'attention') : layout;
+    const wrong = () => invalidArgument(argument, 'one that createCache() of this model made', cache);
+    if (!this.#Cache) throw wrong();
+    const { layout, runtime } = checkInstance(argument, cache, this.#Cache);
+    const { layers, numKeyValueHeads, headDim } = cacheSizes(this.decoder, 'attention');
     const fits =
       layout.layers === layers &&
       layout.numKeyValueHeads === numKeyValueHeads &&
       layout.headDim === headDim &&
       layout.valueHeadDim === headDim;
-    if (!fits || !decodes || runtime !== this.runtime)
-      throw invalidArgument(argument, 'one that createCache() of this model made', cache);
+    if (!fits || runtime !== this.runtime) throw wrong();
   }
 
   /** Frees the weights, and the runtime if `loadModel` made it. Safe to repeat. */

@@ -4,7 +4,6 @@
 //   stacked   | queries of all heads | keys of all heads | values of all heads |
 //   perHead   | query, key, value of head 0 | of head 1 | ... |
 
-import { rowsOfRotary } from '../../cache/key-value-cache.js';
 import { planAttention } from '../../ops/attention/plan.js';
 import type { ScoreOptions } from '../../ops/attention/options.js';
 import { runPlan } from '../../ops/attention/scaled-dot-product-attention.js';
@@ -143,7 +142,7 @@ export class SelfAttention {
     rotate(query);
     if (cached) {
       const { cache, counts } = cached;
-      const rotation = placed && rowsOfRotary(placed, rotary);
+      const rotation = placed && rotary.ofRows(placed);
       cache.appendRows(scope, layer, key, value, { counts, rotary: rotation });
       const { mask } = optionsOf(pass.kept);
       const options = { ...this.#cacheOptions, ...(mask && { mask }), ...wanted };

@@ -1,8 +1,9 @@
 // The public layers that attend: a block, and stacks of blocks.
 
-import { KeyValueCache, positionsAfter } from '../../cache/key-value-cache.js';
+import { KeyValueCache } from '../../cache/key-value-cache.js';
 import type { AttentionOptions } from '../../ops/attention/options.js';
 import type { AttentionRecord } from '../../ops/attention/record.js';
+import { positionsAfter } from '../../ops/rotary/layer-rotary.js';
 import type { Positions } from '../../ops/rotary/rotary.js';
 import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';

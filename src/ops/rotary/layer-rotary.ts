@@ -3,6 +3,7 @@
 import { checkRotaryDim, placeRows, readPositions, runTables } from './rotary.js';
 import type { PlacedRotary, Positions, RotaryOptions } from './rotary.js';
 import { computeFrequencies } from './frequencies.js';
+import type { AppendRotary } from '../cache/append.js';
 import type { CallScope } from '../../runtime/call-scope.js';
 import type { Tensor } from '../../runtime/tensor.js';
 
@@ -40,6 +41,18 @@ export class LayerRotary {
     };
   }
 
+  /** The rotation of each row's keys on their way into a cache. */
+  ofRows({ cos, sin, positions, positionsBatchStride }: PlacedRotary): (row: number) => AppendRotary {
+    const { rotaryDim, interleaved } = this;
+    return (row) => ({
+      positions: positions + row * positionsBatchStride,
+      cos,
+      sin,
+      pairs: rotaryDim / 2,
+      interleaved,
+    });
+  }
+
   dispose(): void {
     this.#disposed = true;
     this.#tables?.dispose();
@@ -63,4 +76,9 @@ export class LayerRotary {
     });
     return made;
   }
+}
+
+/** Positions of `length` more tokens of each row. */
+export function positionsAfter(lengths: readonly number[], length: number): Int32Array[] {
+  return lengths.map((first) => Int32Array.from({ length }, (_, i) => Math.max(0, first) + i));
 }
