@@ -225,12 +225,16 @@ const COPY = '?copy';
  */
 const onDemand = {
   address: 'src/checkpoints/address.ts',
+  both: 'src/model/both.ts',
   cache: 'src/cache/key-value-cache.ts',
+  dual: 'src/model/dual.ts',
   folder: `src/checkpoints/folder.ts${COPY}`,
   generation: 'src/model/generation/generate.ts',
+  rotary: 'src/ops/rotary/layer-rotary.ts',
   saving: 'src/model/save.ts',
   sentence: 'src/model/sentence.ts',
   shards: `src/checkpoints/shards.ts${COPY}`,
+  signals: 'src/model/layers/signals.ts',
 };
 
 /** Modules of core and of the model entry that import some of those, and are apart so that others do not. */
@@ -246,6 +250,7 @@ const alsoOnDemand = [
   'src/checkpoints/write-safetensors.ts',
   'src/math/philox.ts',
   'src/model/generation/sampling.ts',
+  'src/ops/linear/convolution.ts',
 ];
 
 /**
@@ -258,8 +263,8 @@ const copies = () => {
   const isCopied = (id) =>
     alsoOnDemand.includes(relative('.', id)) || relative('.', id).startsWith('src/model/families/');
   const copyOf = (id) => (isCopied(id) ? id + COPY : id);
-  const copying = [onDemand.generation, onDemand.saving, 'src/model/families/all.ts'].map((path) =>
-    resolve(path),
+  const copying = [onDemand.generation, onDemand.saving, onDemand.signals, 'src/model/families/all.ts'].map(
+    (path) => resolve(path),
   );
   return {
     name: 'copies',
@@ -292,9 +297,13 @@ const fileOf = (id, { getModuleInfo }) => {
   // A file each, so that bundlers can leave those aside that a program does not name.
   if (path.startsWith('src/model/families/'))
     return path.endsWith(COPY) ? 'families/all' : path.slice('src/model/'.length, -'.ts'.length);
+  if (/^src\/ops\/rotary\/(?!options)/.test(path)) return 'rotary';
   const roots = { ...entries, ...onDemand, ...apart };
   const importers = Object.keys(roots).filter((name) => importedBy(roots[name], getModuleInfo).has(id));
-  if (importers.length === 1 && !(importers[0] in entries)) return importers[0];
+  if (!importers.some((name) => name in entries)) {
+    const [first, second] = importers.filter((name) => name in onDemand);
+    if (!second) return first ?? importers[0];
+  }
   if (['slim', 'benchmark', 'cache', 'layer'].some((name) => importers.includes(name))) return 'core';
   return importers.length > 1 ? 'model-core' : undefined;
 };

@@ -12,8 +12,9 @@ import { SCORE_NAMES } from '../ops/attention/options.js';
 import type { Asked, AttentionOptions, ScoreOptions } from '../ops/attention/options.js';
 import { attentionInput, planAttention } from '../ops/attention/plan.js';
 import type { PagedKeys } from '../ops/attention/plan.js';
-import { checkRotaryDim, ROTARY_NAMES, rotateInPlace } from '../ops/rotary/rotary.js';
-import type { RotaryOptions } from '../ops/rotary/rotary.js';
+import { positionsAfter, ROTARY_NAMES } from '../ops/rotary/options.js';
+import type { RotaryOptions } from '../ops/rotary/options.js';
+import { checkRotaryDim } from '../ops/rotary/rotary.js';
 import { Disposable } from '../runtime/disposable.js';
 import { checkInstance, checkInteger, checkObject, checkOptions, integers } from '../runtime/checks.js';
 import type { IntegerList, NamesOf } from '../runtime/checks.js';
@@ -31,7 +32,7 @@ import type { Tensor } from '../runtime/tensor.js';
 import { PagePool } from './page-pool.js';
 import { Sequence } from './sequence.js';
 import { broken, readSnapshot, writeSnapshot } from './snapshot.js';
-import { LayerRotary, positionsAfter } from '../ops/rotary/layer-rotary.js';
+import { LayerRotary } from '../ops/rotary/layer-rotary.js';
 
 /** Keeps memory fixed for text without end: the first tokens, and the last ones. */
 export interface CacheRing {
@@ -329,7 +330,7 @@ export class KeyValueCache extends Disposable {
       const first = sequences.map((sequence, row) => sequence.length - counts[row]!);
       const placed = this.#rotary.place(scope, positionsAfter(first, length), batch, length);
       q = scope.copyOf(q);
-      rotateInPlace(scope, q, placed, this.#rotary.rotaryDim, this.#rotary.interleaved);
+      this.#rotary.rotate(scope, q, placed);
     }
     if (options.output !== undefined) {
       givenOutput(scope, options.output, [batch, q.shape[1]!, length, this.layout.valueHeadDim]);

@@ -2,7 +2,6 @@
 
 import { wasm } from '../../build/embedded-attention.js';
 import { createRuntime } from '../slim.js';
-import type { KeyValueCache } from '../cache/key-value-cache.js';
 import { openCheckpoint } from '../checkpoints/checkpoint.js';
 import type { Checkpoint, CheckpointTensor, Weights } from '../checkpoints/checkpoint.js';
 import type { FolderModule } from '../checkpoints/folder.js';
@@ -15,12 +14,15 @@ import type { Runtime } from '../runtime/runtime.js';
 import type { RuntimeOptions } from '../runtime/runtime-options.js';
 import { nextTurn } from '../platform/turns.js';
 import { ConfigReader, findFamily } from './config.js';
-import type { Family, GenerationDefaults, ModelDescription } from './description.js';
+import type { Family, GenerationDefaults, HeadDescription, ModelDescription } from './description.js';
 import { Head } from './heads.js';
 import { Stack } from './layers/stack.js';
 import { Model } from './model.js';
+import type { BuiltModel } from './model.js';
 import { Parameters } from './parameters.js';
 import { model as pack } from './pack.js';
+import { loadParts, stacksOf } from './parts.js';
+import type { Parts } from './parts.js';
 import type { SentencePooling } from './sentence.js';
 
 /** Options of `loadModel`. */
@@ -92,8 +94,7 @@ interface Plan {
   /** Every tensor of them. */
   readonly tensors: ReadonlyMap<string, CheckpointTensor>;
   readonly sentence: ((parameters: Parameters) => SentencePooling) | undefined;
-  /** The class of caches, of decoders. */
-  readonly Cache: typeof KeyValueCache | undefined;
+  readonly parts: Parts;
   /** What is read, counted: no memory is behind it. */
   readonly parameters: Parameters;
 }
@@ -123,7 +124,7 @@ export async function loadModel(options: LoadModelOptions): Promise<Model> {
     options.signal?.throwIfAborted();
     runtime.linearMemory.makeRoom(plan.parameters.room);
     const { built, parameters } = build(plan, runtime);
-    model = new Model(parameters, plan.description, { ...built, ownsRuntime, Cache: plan.Cache });
+    model = new Model(parameters, plan.description, built, { parts: plan.parts, ownsRuntime });
     model.leftAside = parameters.check(plan.tensors);
     await fill(plan, parameters, options);
     return model;
@@ -191,11 +192,10 @@ async function planModel(options: LoadModelOptions): Promise<Plan> {
     const generation = { ...described.generation, ...readGeneration(generationConfig) };
     const description = { ...described, generation: generation as never };
     // Sizes are counted and tensors compared before any memory is asked for.
-    const { parameters } = build({ description, sentence }, undefined);
+    const parts = await loadParts(description);
+    const { parameters } = build({ description, sentence, parts }, undefined);
     checkTensors(description, tensors, parameters, options);
-    const decodes = description.kind === 'decoder' || description.kind === 'encoder-decoder';
-    const Cache = decodes ? (await import('../cache/key-value-cache.js')).KeyValueCache : undefined;
-    return { ...opened, description, sentence, parameters, Cache };
+    return { ...opened, description, sentence, parts, parameters };
   } catch (error) {
     await closeAll(opened.checkpoints);
     throw error;
@@ -267,26 +267,19 @@ async function filesOf(options: LoadModelOptions) {
 
 /** The layers of a description. Heads come first: a matrix can serve as a table, too. */
 function build(
-  { description, sentence }: Pick<Plan, 'description' | 'sentence'>,
+  { description, sentence, parts }: Pick<Plan, 'description' | 'sentence' | 'parts'>,
   runtime: Runtime | undefined,
-) {
+): { readonly built: BuiltModel; readonly parameters: Parameters } {
   const parameters = new Parameters(runtime);
   try {
-    const heads = (list: readonly ConstructorParameters<typeof Head>[1][] = []) =>
-      list.map((head) => new Head(parameters, head));
-    const stacks = (...list: readonly ConstructorParameters<typeof Stack>[1][]) =>
-      list.map((stack) => new Stack(parameters, stack));
+    const headsOf = (list: readonly HeadDescription[] = []) => list.map((head) => new Head(parameters, head));
     const dual = description.kind === 'dual';
     const built = {
-      heads: heads(dual ? description.textHeads : description.heads),
-      visionHeads: heads(dual ? description.visionHeads : []),
+      heads: headsOf(dual ? description.textHeads : description.heads),
+      visionHeads: headsOf(dual ? description.visionHeads : []),
       sentence: sentence?.(parameters),
       logitScale: dual ? parameters.vector(description.logitScale) : undefined,
-      stacks: dual
-        ? stacks(description.text, description.vision)
-        : description.kind === 'encoder-decoder'
-          ? stacks(description.encoder, description.decoder)
-          : stacks(description.stack),
+      stacks: stacksOf(description).map((stack) => new Stack(parameters, stack, parts)),
     };
     return { built, parameters };
   } catch (error) {

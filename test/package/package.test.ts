@@ -54,7 +54,8 @@ it('holds what users need and nothing else', () => {
       ),
       ...ofEach(
         [
-          ...['address', 'cache', 'folder', 'generation', 'saving', 'sentence', 'shards'],
+          ...['address', 'both', 'cache', 'dual', 'folder', 'generation', 'rotary', 'saving', 'sentence'],
+          ...['shards', 'signals'],
           ...['embedded', 'layer', 'model-core', 'model-layers'],
           ...packs.flatMap((pack) => [`embedded-${pack}`, `encoded-${pack}`]),
         ],

@@ -115,7 +115,7 @@ const encodeOperation: Operation<
 function encode(scope: CallScope, model: Model, inputs: ModelInputs): { context: Context; batch: number } {
   model.check();
   model.parameters.hold(scope);
-  const { ran, context } = model.encodeAlone(scope, inputs);
+  const { ran, context } = model.parts.both!.runEncoder(model, scope, inputs);
   const { batch } = ran.pass;
   const cache = scope.hand(model.newCache('crossAttention', { batch }));
   model.decoder.blocks.forEach((block, layer) => block.cross!.fill(ran.pass, layer, context, cache));

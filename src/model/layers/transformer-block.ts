@@ -3,7 +3,8 @@
 import { KeyValueCache } from '../../cache/key-value-cache.js';
 import type { AttentionOptions } from '../../ops/attention/options.js';
 import type { AttentionRecord } from '../../ops/attention/record.js';
-import { positionsAfter } from '../../ops/rotary/layer-rotary.js';
+import { LayerRotary } from '../../ops/rotary/layer-rotary.js';
+import { positionsAfter } from '../../ops/rotary/options.js';
 import type { Positions } from '../../ops/rotary/rotary.js';
 import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
@@ -19,8 +20,9 @@ import type { Runtime } from '../../runtime/runtime.js';
 import type { Tensor } from '../../runtime/tensor.js';
 import { Pass } from '../pass.js';
 import type { Context } from '../pass.js';
-import type { Rotations } from './attention.js';
+import { Rotations } from './attention.js';
 import { Block } from './block.js';
+import { CrossAttention } from './cross-attention.js';
 import { Layer } from './layer.js';
 import { Norm } from './bound-norm.js';
 import { BLOCK_NAMES, describeBlock, describeNorm } from './options.js';
@@ -101,7 +103,7 @@ export class BlockResult extends Disposable {
 /** What a block and a stack have in common. */
 export abstract class BlockLayer extends Layer {
   /** @internal */
-  protected readonly rotations: Rotations = new Map();
+  protected readonly rotations = new Rotations(LayerRotary);
   /** @internal */
   protected blocks: readonly Block[] = [];
   /** @internal */
@@ -143,7 +145,7 @@ export abstract class BlockLayer extends Layer {
   }
 
   override dispose(): void {
-    for (const rotary of this.rotations.values()) rotary.dispose();
+    this.rotations.dispose();
     super.dispose();
   }
 
@@ -254,7 +256,7 @@ export class TransformerBlock extends BlockLayer {
   constructor(runtime: Runtime, options: TransformerBlockOptions) {
     super(runtime, options);
     this.blocks = this.reserve((parameters) => [
-      new Block(parameters, describeBlock('', options), this.rotations),
+      new Block(parameters, describeBlock('', options), this.rotations, CrossAttention),
     ]);
   }
 }
@@ -295,7 +297,7 @@ export class Transformer extends BlockLayer {
     this.reserve((parameters) => {
       this.blocks = Array.from(
         { length: numLayers },
-        (_, i) => new Block(parameters, describeBlock(`layers.${i}.`, block), this.rotations),
+        (_, i) => new Block(parameters, describeBlock(`layers.${i}.`, block), this.rotations, CrossAttention),
       );
       if (finalNorm ?? (normPlacement === 'before' || normPlacement === 'around'))
         this.norm = new Norm(parameters, describeNorm('norm.', norm, embedDim, epsilon));

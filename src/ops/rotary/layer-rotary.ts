@@ -1,8 +1,9 @@
 // Rotary embedding of a layer or a cache: tables of cos and sin that grow with the longest position seen.
 
-import { checkRotaryDim, placeRows, readPositions, runTables } from './rotary.js';
-import type { PlacedRotary, Positions, RotaryOptions } from './rotary.js';
+import { checkRotaryDim, placeRows, readPositions, rotateInPlace, runTables } from './rotary.js';
+import type { PlacedRotary, Positions } from './rotary.js';
 import { computeFrequencies } from './frequencies.js';
+import type { RotaryOptions } from './options.js';
 import type { AppendRotary } from '../cache/append.js';
 import type { CallScope } from '../../runtime/call-scope.js';
 import type { Tensor } from '../../runtime/tensor.js';
@@ -41,6 +42,11 @@ export class LayerRotary {
     };
   }
 
+  /** Rotates [batch, heads, length, channels] in place. */
+  rotate(scope: CallScope, x: Tensor, placed: PlacedRotary): void {
+    rotateInPlace(scope, x, placed, this.rotaryDim, this.interleaved);
+  }
+
   /** The rotation of each row's keys on their way into a cache. */
   ofRows({ cos, sin, positions, positionsBatchStride }: PlacedRotary): (row: number) => AppendRotary {
     const { rotaryDim, interleaved } = this;
@@ -76,9 +82,4 @@ export class LayerRotary {
     });
     return made;
   }
-}
-
-/** Positions of `length` more tokens of each row. */
-export function positionsAfter(lengths: readonly number[], length: number): Int32Array[] {
-  return lengths.map((first) => Int32Array.from({ length }, (_, i) => Math.max(0, first) + i));
 }
