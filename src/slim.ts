@@ -98,7 +98,8 @@ export type { StateTensor } from './checkpoints/safetensors.js';
 export type { StateDictTensor } from './checkpoints/state-dict.js';
 
 export { rotaryEmbedding, rotaryEmbeddingAsync } from './ops/rotary/rotary.js';
-export type { Positions, RotaryEmbeddingOptions, RotaryOptions } from './ops/rotary/rotary.js';
+export type { Positions, RotaryEmbeddingOptions } from './ops/rotary/rotary.js';
+export type { RotaryOptions } from './ops/rotary/options.js';
 export { rotaryFrequencies } from './ops/rotary/frequencies.js';
 export type { FrequencyOptions, RotaryFrequencies, RotaryScaling } from './ops/rotary/frequencies.js';
 export { addPositions, sinusoidalEncoding } from './positions/sinusoidal.js';
