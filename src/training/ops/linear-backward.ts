@@ -38,6 +38,8 @@ export interface GradientRows {
   readonly rowBytes: number;
   /** Added to what is there. Default: written. */
   readonly adding?: boolean | undefined;
+  /** On what is written or added. Default 1. */
+  readonly factor?: number | undefined;
 }
 
 /** @internal What a product was given, and where its gradients go. What is not named is not computed. */
@@ -89,6 +91,7 @@ function runInputGradient(scope: CallScope, weights: PackedMatrix, dy: Rows, dx:
     const transposed = { inFeatures: outFeatures, outFeatures: width, packed };
     const columns = { address: dx.address + first * PANEL * 4, rowBytes: dx.rowBytes };
     runFusedLinear(scope, dy, transposed, { from: 0, to: width }, columns, {
+      factor: dx.factor,
       residual: dx.adding ? columns : undefined,
     });
   }
