@@ -261,8 +261,8 @@ export function wantedAmong<Name extends string>(
   return (name) => wanted.includes(name);
 }
 
-/** @internal The rows of a tensor, copied if they do not lie at one distance. */
-export function rowsIn(scope: CallScope, given: Tensor): Rows {
+/** The rows of a tensor, copied if they do not lie at one distance. */
+function rowsIn(scope: CallScope, given: Tensor): Rows {
   const layout = rowsOf(given);
   const { address, size } = layout ? given : scope.contiguous(given);
   const channels = given.shape.at(-1)!;
