@@ -226,7 +226,7 @@ const COPY = '?copy';
 const onDemand = {
   address: 'src/checkpoints/address.ts',
   both: 'src/model/both.ts',
-  cache: 'src/cache/key-value-cache.ts',
+  decoding: 'src/model/decoding.ts',
   dual: 'src/model/dual.ts',
   folder: `src/checkpoints/folder.ts${COPY}`,
   generation: 'src/model/generation/generate.ts',
@@ -235,12 +235,15 @@ const onDemand = {
   sentence: 'src/model/sentence.ts',
   shards: `src/checkpoints/shards.ts${COPY}`,
   signals: 'src/model/layers/signals.ts',
+  threads: 'src/runtime/threads/threads.ts',
 };
 
 /** Modules of core and of the model entry that import some of those, and are apart so that others do not. */
 const apart = {
+  cache: 'src/cache/key-value-cache.ts',
   layer: 'src/layers/multi-head-attention.ts',
   'model-layers': 'src/model/layers/transformer-block.ts',
+  runtime: 'src/runtime/create-runtime.ts',
 };
 
 /** Functions that programs can import by name and that are loaded on demand, too, and what they import. */
@@ -248,6 +251,7 @@ const alsoOnDemand = [
   'src/checkpoints/folder.ts',
   'src/checkpoints/shards.ts',
   'src/checkpoints/write-safetensors.ts',
+  'src/math/exponential.ts',
   'src/math/philox.ts',
   'src/model/generation/sampling.ts',
   'src/ops/linear/convolution.ts',

@@ -4,7 +4,7 @@
  * @module wasm-attention/slim
  */
 
-export { createRuntime } from './runtime/runtime.js';
+export { createRuntime } from './runtime/create-runtime.js';
 export type { ArrayInput } from './runtime/elements.js';
 export type { Runtime } from './runtime/runtime.js';
 export type { RuntimeInfo, RuntimeOptions, SlimRuntimeOptions } from './runtime/runtime-options.js';

@@ -1,7 +1,6 @@
 // From a config and weights to a model: what it is made of, memory for it, and its parameters, piece by piece.
 
 import { wasm } from '../../build/embedded-attention.js';
-import { createRuntime } from '../slim.js';
 import { openCheckpoint } from '../checkpoints/checkpoint.js';
 import type { Checkpoint, CheckpointTensor, Weights } from '../checkpoints/checkpoint.js';
 import type { FolderModule } from '../checkpoints/folder.js';
@@ -10,8 +9,10 @@ import { checkOptions } from '../runtime/checks.js';
 import type { NamesOf } from '../runtime/checks.js';
 import { invalidArgument } from '../runtime/errors.js';
 import { checkRuntime } from '../runtime/inputs.js';
+import { startRuntime } from '../runtime/runtime.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { RuntimeOptions } from '../runtime/runtime-options.js';
+import type { ThreadsOptions } from '../runtime/threads/threads.js';
 import { nextTurn } from '../platform/turns.js';
 import { ConfigReader, findFamily } from './config.js';
 import type { Family, GenerationDefaults, HeadDescription, ModelDescription } from './description.js';
@@ -118,7 +119,7 @@ export async function loadModel(options: LoadModelOptions): Promise<Model> {
   let runtime = options.runtime;
   let model: Model | undefined;
   try {
-    runtime ??= await createRuntime({ ...options.runtimeOptions, packs: [pack] }, wasm);
+    runtime ??= await startRuntime({ ...options.runtimeOptions, packs: [pack] }, wasm, startThreads);
     checkRuntime(runtime);
     await runtime.load(pack);
     options.signal?.throwIfAborted();
@@ -158,6 +159,11 @@ export async function measureModel(options: LoadModelOptions): Promise<ModelSize
     fileBytes,
     memoryBytes: parameters.bytes,
   };
+}
+
+async function startThreads(options: ThreadsOptions) {
+  const { Threads } = await import('../runtime/threads/threads.js');
+  return Threads.start(options);
 }
 
 /** Config and headers, and what the family makes of them. */

@@ -4,7 +4,7 @@ import type { KeyValueCache, KeyValueCacheOptions } from '../cache/key-value-cac
 import { callAsync, callNow } from '../runtime/call.js';
 import type { AsyncOptions } from '../runtime/call.js';
 import type { CallScope } from '../runtime/call-scope.js';
-import { checkInstance, checkOptions } from '../runtime/checks.js';
+import { checkInstance } from '../runtime/checks.js';
 import type { NamesOf } from '../runtime/checks.js';
 import { Disposable } from '../runtime/disposable.js';
 import { AttentionError, invalidArgument } from '../runtime/errors.js';
@@ -144,24 +144,14 @@ export class Model extends Disposable {
    */
   createCache(options: Pick<KeyValueCacheOptions, 'batch' | 'capacity' | 'storage'> = {}): KeyValueCache {
     this.check();
-    if (!this.parts.Cache) {
-      throw new AttentionError({
-        code: 'UNSUPPORTED',
-        argument: 'createCache',
-        expected: 'a decoder',
-        received: `${this.family}, which reads all of its input at once`,
-      });
-    }
-    checkOptions(options, { batch: 1, capacity: 1, storage: 1 });
-    return this.newCache('attention', options);
-  }
-
-  /** @internal A cache for one of the decoder's attentions. */
-  newCache(
-    which: 'attention' | 'crossAttention',
-    options: Pick<KeyValueCacheOptions, 'batch' | 'capacity' | 'storage'>,
-  ): KeyValueCache {
-    return new this.parts.Cache!(this.runtime, { ...cacheSizes(this.decoder, which), ...options });
+    const { decoding } = this.parts;
+    if (decoding) return decoding.createCache(this, options);
+    throw new AttentionError({
+      code: 'UNSUPPORTED',
+      argument: 'createCache',
+      expected: 'a decoder',
+      received: `${this.family}, which reads all of its input at once`,
+    });
   }
 
   /**
@@ -286,17 +276,8 @@ export class Model extends Disposable {
 
   /** @internal Throws for a cache that is not of this model's sizes, or elsewhere. */
   checkCache(argument: string, cache: KeyValueCache): void {
-    const wrong = () => invalidArgument(argument, 'one that createCache() of this model made', cache);
-    const { Cache } = this.parts;
-    if (!Cache) throw wrong();
-    const { layout, runtime } = checkInstance(argument, cache, Cache);
-    const { layers, numKeyValueHeads, headDim } = cacheSizes(this.decoder, 'attention');
-    const fits =
-      layout.layers === layers &&
-      layout.numKeyValueHeads === numKeyValueHeads &&
-      layout.headDim === headDim &&
-      layout.valueHeadDim === headDim;
-    if (!fits || runtime !== this.runtime) throw wrong();
+    if (!this.parts.decoding?.isOwn(this, argument, cache))
+      throw invalidArgument(argument, 'one that createCache() of this model made', cache);
   }
 
   /** Frees the weights, and the runtime if `loadModel` made it. Safe to repeat. */
@@ -325,9 +306,3 @@ export const modelOperation: Operation<
   runtime: ([model]) => checkInstance('model', model, Model).runtime,
   run: (scope, [model, inputs], options) => model.run(scope, inputs, options),
 };
-
-function cacheSizes(stack: Stack, which: 'attention' | 'crossAttention') {
-  const blocks = stack.description.blocks;
-  const { keyValueHeads: numKeyValueHeads, headDim } = blocks[0]![which]!;
-  return { layers: blocks.length, numKeyValueHeads, headDim };
-}

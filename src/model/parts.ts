@@ -1,15 +1,14 @@
 // What some models have and others do not. It is loaded with those that do: programs of the others never download it.
 // Touch: a part that few families need; what it costs the others is in scripts/sizes.mjs.
 
-import type { KeyValueCache } from '../cache/key-value-cache.js';
 import type { LayerRotary } from '../ops/rotary/layer-rotary.js';
 import type { ModelDescription, StackDescription } from './description.js';
 import type { signalInput } from './layers/signals.js';
 
 /** Parts that are not in every model; undefined where this one does without. */
 export interface Parts {
-  /** The class of caches, of decoders. */
-  readonly Cache: typeof KeyValueCache | undefined;
+  /** Caches of decoders. */
+  readonly decoding: typeof import('./decoding.js') | undefined;
   /** Rotary embedding. */
   readonly Rotary: typeof LayerRotary | undefined;
   /** Makes rows of pictures or sound. */
@@ -39,15 +38,15 @@ export async function loadParts(description: ModelDescription): Promise<Parts> {
   const rotates = stacks.some(({ blocks }) =>
     blocks.some(({ attention, crossAttention }) => attention.rotary ?? crossAttention?.rotary),
   );
-  const [cache, rotary, signals, both, dual] = await Promise.all([
-    kind === 'decoder' || kind === 'encoder-decoder' ? import('../cache/key-value-cache.js') : undefined,
+  const [decoding, rotary, signals, both, dual] = await Promise.all([
+    kind === 'decoder' || kind === 'encoder-decoder' ? import('./decoding.js') : undefined,
     rotates ? import('../ops/rotary/layer-rotary.js') : undefined,
     stacks.some(({ input }) => input.kind !== 'tokens') ? import('./layers/signals.js') : undefined,
     kind === 'encoder-decoder' ? import('./both.js') : undefined,
     kind === 'dual' ? import('./dual.js') : undefined,
   ]);
   return {
-    Cache: cache?.KeyValueCache,
+    decoding,
     Rotary: rotary?.LayerRotary,
     signalInput: signals?.signalInput,
     both,

@@ -54,8 +54,8 @@ it('holds what users need and nothing else', () => {
       ),
       ...ofEach(
         [
-          ...['address', 'both', 'cache', 'dual', 'folder', 'generation', 'rotary', 'saving', 'sentence'],
-          ...['shards', 'signals'],
+          ...['address', 'both', 'decoding', 'dual', 'folder', 'generation', 'rotary', 'saving', 'sentence'],
+          ...['cache', 'runtime', 'shards', 'signals', 'threads'],
           ...['embedded', 'layer', 'model-core', 'model-layers'],
           ...packs.flatMap((pack) => [`embedded-${pack}`, `encoded-${pack}`]),
         ],

@@ -117,7 +117,7 @@ function encode(scope: CallScope, model: Model, inputs: ModelInputs): { context:
   model.parameters.hold(scope);
   const { ran, context } = model.parts.both!.runEncoder(model, scope, inputs);
   const { batch } = ran.pass;
-  const cache = scope.hand(model.newCache('crossAttention', { batch }));
+  const cache = scope.hand(model.parts.decoding!.newCache(model, 'crossAttention', { batch }));
   model.decoder.blocks.forEach((block, layer) => block.cross!.fill(ran.pass, layer, context, cache));
   const mask = context.mask && scope.make(context.mask.shape, 'bool');
   if (mask) scope.copy(context.mask, mask);
