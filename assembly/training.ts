@@ -28,6 +28,7 @@ export { scaleValues, stepAdamW, stepSgd, sumSquares } from './training/update';
 
 // Attention
 export { attentionBackward, backwardScratchBytes } from './attention/backward';
+export { droppedAttention } from './attention/dropped';
 export { mergeAttentionBackward } from './attention/merge-backward';
 
 // Exported so that the optimiser keeps each of them a function of its own: inlined into their caller they spill.

@@ -16,12 +16,14 @@ export type {
   AttentionInputName,
   AttentionUpstream,
 } from './ops/attention-backward.js';
+export { droppedAttention, droppedAttentionAsync } from './ops/attention-dropout.js';
+export type { DroppedAttentionOptions } from './ops/attention-dropout.js';
 export {
   MergedGradients,
   mergeAttentionBackward,
   mergeAttentionBackwardAsync,
 } from './ops/merge-backward.js';
-export type { PartialGradient } from './ops/merge-backward.js';
+export type { MergeBackwardOptions, PartialGradient } from './ops/merge-backward.js';
 export { convolutionBackward, convolutionBackwardAsync } from './ops/convolution-backward.js';
 export type { ConvolutionBackwardOptions } from './ops/convolution-backward.js';
 export { embeddingBackward, embeddingBackwardAsync } from './ops/embedding-backward.js';
