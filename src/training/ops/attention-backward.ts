@@ -59,8 +59,9 @@ export interface AttentionBackwardOptions {
  * @example
  * ```js
  * const { output, record } = scaledDotProductAttention(q, k, v, { returnRecord: true });
- * using gradients = scaledDotProductAttentionBackward(record, { output });
+ * const gradients = scaledDotProductAttentionBackward(record, { output });
  * gradients.query.shape; // [1, 2, 5, 4]
+ * gradients.dispose();
  * ```
  */
 export class AttentionGradients extends Disposable {

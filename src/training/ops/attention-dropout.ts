@@ -48,7 +48,7 @@ export const droppedAttentionOperation: Operation<
   run(scope, inputs, { dropout: rate, seed, ...options }) {
     const dropout = { rate, seed, site: 0 };
     const result = planAndAttend(scope, inputs, options, droppedForward(dropout));
-    if (result.record) dropouts.set(result.record as AttentionRecord, dropout);
+    if (result.record) dropouts.set(result.record, dropout);
     return result;
   },
 };
