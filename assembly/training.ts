@@ -5,6 +5,7 @@ export { heapBase } from './memory';
 
 // Attention
 export { attentionBackward, backwardScratchBytes } from './attention/backward';
+export { droppedAttention } from './attention/dropped';
 export { mergeAttentionBackward } from './attention/merge-backward';
 
 // Products
