@@ -57,7 +57,7 @@ export interface AttentionBackwardOptions {
  * @example
  * ```js
  * const { output, record } = scaledDotProductAttention(q, k, v, { returnRecord: true });
- * using gradients = scaledDotProductAttentionBackward(record, { output });
+ * const gradients = scaledDotProductAttentionBackward(record, { output });
  * gradients.query.shape; // [1, 2, 5, 4]
  * ```
  */
