@@ -4,13 +4,12 @@
 
 import type { ScaledDotProductAttentionOptions, Tensor } from 'wasm-attention';
 import { modelBits } from './bits-models.js';
+import { trainingBits } from './bits-training.js';
+import type { TrainingLibrary } from './bits-training.js';
 import { Random } from './reference/random.js';
 
-/** The package, and its entry `model`. */
-type Library = typeof import('wasm-attention') & typeof import('wasm-attention/model');
-
 /** FNV-1a over the bytes. */
-function hash(data: ArrayBufferView): string {
+export function hash(data: ArrayBufferView): string {
   let value = 0x811c9dc5;
   for (const byte of new Uint8Array(data.buffer, data.byteOffset, data.byteLength)) {
     value = Math.imul(value ^ byte, 0x01000193) >>> 0;
@@ -19,7 +18,7 @@ function hash(data: ArrayBufferView): string {
 }
 
 /** The hash of every result, by its name. */
-export async function bits(library: Library): Promise<Record<string, string>> {
+export async function bits(library: TrainingLibrary): Promise<Record<string, string>> {
   const {
     attentionEntropy,
     attentionWeights,
@@ -122,6 +121,7 @@ export async function bits(library: Library): Promise<Record<string, string>> {
 
   runtime.dispose();
   await modelBits(library, random, record);
+  await trainingBits(library, record);
   return hashes;
 }
 
@@ -142,9 +142,11 @@ export interface Outcome {
 /**
  * A layer on a runtime with two threads if it can have them, which then load another pack and use it; then the suite.
  *
- * @param library the package, and its entries `model` and `benchmark`
+ * @param library the package, and its entries `model`, `training` and `benchmark`
  */
-export async function run(library: Library & typeof import('wasm-attention/benchmark')): Promise<Outcome> {
+export async function run(
+  library: TrainingLibrary & typeof import('wasm-attention/benchmark'),
+): Promise<Outcome> {
   const start = performance.now();
   const runtime = await library.createRuntime({ threads: 2 });
   const layer = new library.MultiHeadAttention(runtime, { embedDim: 64, numHeads: 4 });

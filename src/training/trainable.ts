@@ -65,9 +65,11 @@ export type OutputGradients = TensorLike | Readonly<Record<string, TensorLike | 
  *
  * @example
  * ```js
- * const { logits, record } = trainable.forward({ inputIds: [[5, 6, 7]] });
- * trainable.backward(record, { logits: { data: new Float32Array(48), shape: [1, 3, 16] } });
+ * const { logits, record } = learner.forward({ inputIds: [[5, 6, 7]] });
+ * const { gradient } = crossEntropy(logits, [[6, 7, 8]]);
+ * learner.backward(record, { logits: gradient });
  * record.dispose();
+ * record.disposed; // true
  * ```
  */
 export class TrainingRecord extends Disposable {
@@ -115,9 +117,10 @@ export class TrainingRecord extends Disposable {
  *
  * @example
  * ```js
- * const { logits, lastHiddenState, record } = trainable.forward({ inputIds: [[5, 6, 7]] });
- * logits.shape; // [1, 3, 16]
- * lastHiddenState.shape; // [1, 3, 8]
+ * const output = learner.forward({ inputIds: [[5, 6, 7]] });
+ * output.logits.shape; // [1, 3, 16]
+ * output.lastHiddenState.shape; // [1, 3, 8]
+ * output.dispose();
  * ```
  */
 export class TrainingOutput extends Disposable {
@@ -172,7 +175,10 @@ export class TrainingOutput extends Disposable {
  *
  * @example
  * ```js
- * const gradients = trainable.backward(record, { logits: gradient });
+ * const block = new Trainable(layer); // a MultiHeadAttention of width 8
+ * const { output, record } = block.forward(x); // x [1, 5, 8]
+ * const gradients = block.backward(record, output); // of half the sum of squares
+ * gradients.x.shape; // [1, 5, 8]
  * gradients.dispose();
  * ```
  */
@@ -208,11 +214,16 @@ export class InputGradients extends Disposable {
  * @example
  * ```js
  * const learner = new Trainable(gpt2, { frozen: /wte|wpe/ });
- * const { logits, record } = learner.forward({ inputIds: [[5, 6, 7]] });
- * const { loss, gradient } = crossEntropy(logits, [[6, 7, 8]]);
- * learner.backward(record, { logits: gradient });
- * record.dispose();
- * learner.dispose();
+ * const optimizer = new AdamW(learner, { learningRate: 1e-3 });
+ * const output = learner.forward({ inputIds: [[5, 6, 7]] });
+ * const { loss, gradient } = crossEntropy(output.logits, [[6, 7, 8]]);
+ * learner.backward(output.record, { logits: gradient });
+ * output.dispose();
+ * gradient.dispose();
+ * optimizer.step();
+ * learner.zeroGradients();
+ * learner.parameterNames.includes('transformer.ln_f.weight'); // true
+ * learner.gradient('transformer.ln_f.weight').shape; // [8]
  * ```
  */
 export class Trainable extends Disposable implements TrainableParameters {

@@ -76,10 +76,17 @@ const MODELS = `
   const myLlama = { ...files, config: { ...files.config, model_type: 'my_llama', trained_on: 'letters' }, runtime };
   const gpt2 = await entry.loadModel({ ...(await read('gpt2')), runtime });
 `;
+const LEARNER = `
+  import { loadModel, model } from 'wasm-attention/model';
+  const { training } = entry;
+  await runtime.load(training);
+  const gpt2 = await loadModel({ config, weights, runtime });
+  const learner = new entry.Trainable(gpt2);
+`;
 const MORE: Readonly<Record<string, string>> = {
   'wasm-attention/model': FILES + MODELS,
   'wasm-attention/model-worker-runtime': FILES.replace("read('bert')", "read('gpt2')"),
-  'wasm-attention/training': `import { model } from 'wasm-attention/model'; const { training } = entry;`,
+  'wasm-attention/training': FILES.replace("read('bert')", "read('gpt2')") + LEARNER,
 };
 for (const name of ['bert', 'gpt2', 'llama'] as const) writeModel(folder + name, name);
 
