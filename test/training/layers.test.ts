@@ -58,7 +58,7 @@ function shapesOf(layer: TestedLayer): Map<string, readonly number[]> {
     return new Map(
       sizes.flatMap(([name, rows, columns]): [string, readonly number[]][] => [
         [`${name}_proj.weight`, [rows, columns]],
-        ...(bias ? ([[`${name}_proj.bias`, [rows]]] as const) : []),
+        ...(bias ? [[`${name}_proj.bias`, [rows]] as [string, readonly number[]]] : []),
       ]),
     );
   }
