@@ -107,15 +107,21 @@ const edgeEntries = () => ({
   name: 'edge-entries',
   generateBundle({ format }, files) {
     if (format !== 'es') return;
+    const names = Object.keys(entries).map((entry) => `${entry}.mjs`);
+    for (const { fileName, isEntry, imports } of Object.values(files)) {
+      const twice = isEntry ? undefined : imports?.find((file) => names.includes(file));
+      if (twice) this.error(`${fileName} imports ${twice}, of which edge networks have another`);
+    }
     // Vercel's bundler wants modules marked.
     for (const [condition, mark] of Object.entries({ workerd: '', 'edge-light': '?module' })) {
       for (const pack of Object.keys(packs)) {
         const { code } = files[`${entryOf(pack)}.mjs`];
         const imported = `imported-${pack}.${condition}.mjs`;
         const changed = code
-          .replace(`./embedded-${pack}.mjs`, `./${imported}`)
+          .replace(/\.\/embedded-(\w+)\.mjs/g, `./imported-$1.${condition}.mjs`)
           .replaceAll(`./index.mjs`, `./index.${condition}.mjs`);
-        if (changed === code) this.error(`${entryOf(pack)}.mjs does not import embedded-${pack}.mjs`);
+        if (!changed.includes(imported))
+          this.error(`${entryOf(pack)}.mjs does not import embedded-${pack}.mjs`);
         const module = `import simd from './${wasmName(pack, 'simd')}${mark}';\nexport const wasm = { simd };\n`;
         this.emitFile({ type: 'asset', fileName: `${entryOf(pack)}.${condition}.mjs`, source: changed });
         this.emitFile({ type: 'asset', fileName: imported, source: `${banner}\n${module}` });
@@ -210,58 +216,113 @@ const onwarn = (warning) => {
   throw new Error(warning.message);
 };
 
-/** Marks modules that are in the file of all families. */
-const TOGETHER = '?together';
+/** Marks modules that a file has a copy of. */
+const COPY = '?copy';
 
 /**
- * families/all holds every family once more, and imports nothing. With the files of single families in its place, bundlers that
- * split programs by files (esbuild) would load all of them with a program that names its own, because it could have named any;
- * and those that do not split put what it imports into functions, which costs 1 kB.
+ * Files that programs load when they need them, by the module that is asked for: `import()` in the sources. What only this module
+ * imports is in its file, too. Programs that a bundler has not split have all of them.
  */
-const familiesTogether = () => ({
-  name: 'families-together',
-  async resolveId(source, importer) {
-    if (importer !== resolve('src/model/families/all.ts') && !importer?.endsWith(TOGETHER)) return null;
-    const { id } = await this.resolve(source, importer.replace(TOGETHER, ''));
-    return id + TOGETHER;
-  },
-  async load(id) {
-    if (!id.endsWith(TOGETHER)) return null;
-    const { code } = await this.load({ id: id.slice(0, -TOGETHER.length) });
-    return { code, moduleSideEffects: false };
-  },
-});
+const onDemand = {
+  address: 'src/checkpoints/address.ts',
+  both: 'src/model/both.ts',
+  decoding: 'src/model/decoding.ts',
+  dual: 'src/model/dual.ts',
+  folder: `src/checkpoints/folder.ts${COPY}`,
+  generation: 'src/model/generation/generate.ts',
+  rotary: 'src/ops/rotary/layer-rotary.ts',
+  saving: 'src/model/save.ts',
+  sentence: 'src/model/sentence.ts',
+  shards: `src/checkpoints/shards.ts${COPY}`,
+  signals: 'src/model/layers/signals.ts',
+  threads: 'src/runtime/threads/threads.ts',
+};
+
+/** Modules of core and of the model entry that import some of those, and are apart so that others do not. */
+const apart = {
+  cache: 'src/cache/key-value-cache.ts',
+  layer: 'src/layers/multi-head-attention.ts',
+  'model-layers': 'src/model/layers/transformer-block.ts',
+  runtime: 'src/runtime/create-runtime.ts',
+};
+
+/** Functions that programs can import by name and that are loaded on demand, too, and what they import. */
+const alsoOnDemand = [
+  'src/checkpoints/folder.ts',
+  'src/checkpoints/shards.ts',
+  'src/checkpoints/write-safetensors.ts',
+  'src/math/exponential.ts',
+  'src/math/philox.ts',
+  'src/model/generation/sampling.ts',
+  'src/ops/linear/convolution.ts',
+];
 
 /**
- * Which file a module goes to: entries and the builds of each pack to one of their own, all else to core. The kernels are files
- * of their own so that bundlers put their text before all code: amid code it compresses worse. What of models training needs too is in model-core.
+ * Files that are loaded on demand have copies of functions that programs can import by name, too, and families/all has every family
+ * once more, and imports nothing. Were they the same, bundlers that split programs by files (esbuild) would put them into what
+ * every program begins with, because it could have named them; and those that do not split put what a file on demand imports into
+ * functions, which for families/all costs 1 kB. Classes are never copied: there would be two of a name.
+ */
+const copies = () => {
+  const isCopied = (id) =>
+    alsoOnDemand.includes(relative('.', id)) || relative('.', id).startsWith('src/model/families/');
+  const copyOf = (id) => (isCopied(id) ? id + COPY : id);
+  const copying = [onDemand.generation, onDemand.saving, onDemand.signals, 'src/model/families/all.ts'].map(
+    (path) => resolve(path),
+  );
+  return {
+    name: 'copies',
+    async resolveId(source, importer) {
+      if (!importer?.endsWith(COPY) && !copying.includes(importer)) return null;
+      return copyOf((await this.resolve(source, importer.replace(COPY, ''))).id);
+    },
+    async resolveDynamicImport(source, importer) {
+      const { id } = await this.resolve(source, importer);
+      return id === resolve('src/model/families/all.ts') ? id : copyOf(id);
+    },
+    async load(id) {
+      if (!id.endsWith(COPY)) return null;
+      const { code } = await this.load({ id: id.slice(0, -COPY.length) });
+      return { code, moduleSideEffects: false };
+    },
+  };
+};
+
+/**
+ * Which file a module goes to: entries, the builds of each pack and what is on demand to one of their own, all else to core. The
+ * kernels are files of their own so that bundlers put their text before all code: amid code it compresses worse. What the model entry has
+ * in common with training or with files on demand is in model-core.
  */
 const fileOf = (id, { getModuleInfo }) => {
   const path = relative('.', id);
   if (Object.values(entries).includes(path)) return undefined;
   if (/^build\/(encoded|embedded)-/.test(path)) return basename(path, '.ts');
   if (path === 'src/embedded.ts' || path === 'build/range-decoder.ts') return 'embedded';
-  if (path.endsWith(TOGETHER)) return 'families/all';
   // A file each, so that bundlers can leave those aside that a program does not name.
-  if (path.startsWith('src/model/families/')) return path.slice('src/model/'.length, -'.ts'.length);
-  const isCore = ['slim', 'benchmark'].some((entry) =>
-    importedBy(resolve(entries[entry]), getModuleInfo).has(id),
-  );
-  if (isCore) return 'core';
-  const isShared = ['model', 'training'].every((entry) =>
-    importedBy(resolve(entries[entry]), getModuleInfo).has(id),
-  );
-  return isShared ? 'model-core' : undefined;
+  if (path.startsWith('src/model/families/'))
+    return path.endsWith(COPY) ? 'families/all' : path.slice('src/model/'.length, -'.ts'.length);
+  if (/^src\/ops\/rotary\/(?!options)/.test(path)) return 'rotary';
+  const roots = { ...entries, ...onDemand, ...apart };
+  const importers = Object.keys(roots).filter((name) => importedBy(roots[name], getModuleInfo).has(id));
+  if (!importers.some((name) => name in entries)) {
+    const [first, second] = importers.filter((name) => name in onDemand);
+    if (!second) return first ?? importers[0];
+  }
+  if (['slim', 'benchmark', 'cache', 'layer'].some((name) => importers.includes(name))) return 'core';
+  return importers.length > 1 ? 'model-core' : undefined;
 };
 
-/** Modules that an entry imports, by whatever way. */
+/** Modules that a module imports, by whatever way but through those that are files of their own. */
 const imported = new Map();
-function importedBy(entry, getModuleInfo) {
-  const known = imported.get(entry);
+function importedBy(root, getModuleInfo) {
+  const known = imported.get(root);
   if (known) return known;
-  const found = new Set([entry]);
-  for (const id of found) for (const next of getModuleInfo(id)?.importedIds ?? []) found.add(next);
-  imported.set(entry, found);
+  const others = Object.values({ ...onDemand, ...apart }).map((path) => resolve(path));
+  const found = new Set([resolve(root)]);
+  for (const id of found) {
+    for (const next of getModuleInfo(id)?.importedIds ?? []) if (!others.includes(next)) found.add(next);
+  }
+  imported.set(root, found);
   return found;
 }
 
@@ -293,7 +354,7 @@ const modules = (input, workers, more = []) => ({
     entryFileNames: `[name].${end}`,
     chunkFileNames: `[name].${end}`,
     minifyInternalExports: false,
-    ...(input === entries && { manualChunks: fileOf }),
+    ...(input === entries && { manualChunks: fileOf, hoistTransitiveImports: false }),
   })),
 });
 
@@ -331,7 +392,7 @@ const workerRuntime = { 'worker-runtime': 'src/worker/index.ts' };
 const modelWorkerRuntime = { 'model-worker-runtime': 'src/worker/model/index.ts' };
 
 export default [
-  modules(entries, { thread: 'thread.js' }, [familiesTogether(), wasmFiles(), edgeEntries()]),
+  modules(entries, { thread: 'thread.js' }, [copies(), wasmFiles(), edgeEntries()]),
   modules(workerRuntime, { worker: 'worker.mjs' }),
   modules(modelWorkerRuntime, { worker: 'model-worker.mjs' }),
   types(entries, 'core'),

@@ -5,6 +5,7 @@ export { heapBase } from './memory';
 
 // Attention
 export { attentionBackward, backwardScratchBytes } from './attention/backward';
+export { droppedAttention } from './attention/dropped';
 export { mergeAttentionBackward } from './attention/merge-backward';
 
 // Products
@@ -29,10 +30,6 @@ export { cosineLosses, productsOfRows, squaredErrors, sumsOfRows } from './rows/
 
 // Updates
 export { scaleValues, stepAdamW, stepSgd, sumSquares } from './training/update';
-
-// Attention
-export { attentionBackward, backwardScratchBytes } from './attention/backward';
-export { mergeAttentionBackward } from './attention/merge-backward';
 
 // Exported so that the optimiser keeps each of them a function of its own: inlined into their caller they spill.
 export { gradeRows } from './attention/grade';

@@ -7,7 +7,8 @@
  */
 
 import { wasm } from '../build/embedded-attention.js'; // first, so that bundles begin with it
-import { createRuntime as createRuntimeFrom } from './slim.js';
+import { startRuntime } from './runtime/runtime.js';
+import { Threads } from './runtime/threads/threads.js';
 import type { Runtime, RuntimeOptions } from './slim.js';
 
 export * from './slim.js';
@@ -26,5 +27,5 @@ export * from './slim.js';
  * ```
  */
 export function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
-  return createRuntimeFrom(options, wasm);
+  return startRuntime(options, wasm, Threads.start);
 }

@@ -4,7 +4,7 @@
  * @module wasm-attention/slim
  */
 
-export { createRuntime } from './runtime/runtime.js';
+export { createRuntime } from './runtime/create-runtime.js';
 export type { ArrayInput } from './runtime/elements.js';
 export type { Runtime } from './runtime/runtime.js';
 export type { RuntimeInfo, RuntimeOptions, SlimRuntimeOptions } from './runtime/runtime-options.js';
@@ -98,7 +98,8 @@ export type { StateTensor } from './checkpoints/safetensors.js';
 export type { StateDictTensor } from './checkpoints/state-dict.js';
 
 export { rotaryEmbedding, rotaryEmbeddingAsync } from './ops/rotary/rotary.js';
-export type { Positions, RotaryEmbeddingOptions, RotaryOptions } from './ops/rotary/rotary.js';
+export type { Positions, RotaryEmbeddingOptions } from './ops/rotary/rotary.js';
+export type { RotaryOptions } from './ops/rotary/options.js';
 export { rotaryFrequencies } from './ops/rotary/frequencies.js';
 export type { FrequencyOptions, RotaryFrequencies, RotaryScaling } from './ops/rotary/frequencies.js';
 export { addPositions, sinusoidalEncoding } from './positions/sinusoidal.js';

@@ -40,6 +40,8 @@ export class BackwardParameters {
   addValue: i32;
   /** The factor on q . k in natural units. */
   scale: f32;
+  /** WeightDropoutParameters, if weights were left out. */
+  dropout: usize;
 
   // The rest is added to what is there. Gradients of what is broadcast have strides of 0: see `sharedHeads` in the operation.
   dMask: usize;

@@ -8,6 +8,7 @@
 //         P' = 2^(Q K^T - maximum)                    scores as in the forward pass, modified and masked        (scores.ts)
 //         dS = P' * (dO' V^T - delta')                P' = P * sum, so that no pass divides by the sum
 //         dQ += dS K      dV += P'^T dO'      dK += dS^T Q                                            (the micro-kernels)
+//       (with dropout D, of a mask times 1 / (1 - rate): dS = P' * (D * dO' V^T - delta'), dV += (D * P')^T dO')
 //       dK and dV of the block, each in a sum of its own until here, are added to the gradients
 //     dQ of the rows -> gradient
 //
@@ -26,6 +27,7 @@ import { tanh } from '../math/tanh';
 import { horizontalSum, multiplyAdd } from '../math/vector';
 import { BackwardParameters } from './backward-parameters';
 import { queriesInBlock } from './blocking';
+import { dropWeights, WeightDropoutParameters } from './dropout';
 import { gradeRows } from './grade';
 import { openKeys } from './key-values';
 import { AttentionParameters } from './parameters';
@@ -349,7 +351,9 @@ function gradeTile(
       values += <usize>PIECE * PANEL_BYTES;
     }
   }
+  if (gradesScores) drop(p, b, w, row, rows, gradients);
   gradeRows(weights + left, weights + right, gradients + left, rows, w.maximum + state, w.sum + state, w.constants);
+  drop(p, b, w, row, rows, weights);
   if (!gradesScores) return;
   for (let r = 0; r < rows; r++) gradeBiases(p, b, w, row + r, gradients + <usize>r * SCORE_ROW_BYTES, from, to);
   if (p.softcap != 0) {
@@ -368,6 +372,15 @@ function gradeTile(
     );
     dQuery += x.pieceBytes;
     keys += BLOCK_PANEL_BYTES * (PIECE / PANEL);
+  }
+}
+
+/** Leaves out what the forward pass left out, of weights and of what flows into them: `row` is the first of `rows` at `floats`. */
+function drop(p: AttentionParameters, b: BackwardParameters, w: Workspace, row: i32, rows: i32, floats: usize): void {
+  if (!b.dropout) return;
+  const d = changetype<WeightDropoutParameters>(b.dropout);
+  for (let r = 0; r < rows; r++) {
+    dropWeights(p, w, d, row + r, floats + <usize>r * SCORE_ROW_BYTES, w.from, w.to, w.rowSums);
   }
 }
 

@@ -21,6 +21,7 @@ import { rowsTogether } from '../gemm/piece';
 import { PANEL, PIECE, ROW_BYTES, tileRows } from '../gemm/tile';
 import { horizontalSum, multiplyAdd } from '../math/vector';
 import { KEY_BLOCK } from '../cache/page';
+import { dropWeights, WeightDropoutParameters } from './dropout';
 import { addIntegerValues } from './integers';
 import { openKeys, openValues } from './key-values';
 import { startSoftmax, stepSoftmax, writeStatistics } from './online-softmax';
@@ -33,6 +34,10 @@ import { layOut, SCORE_ROW_BYTES, Workspace } from './workspace';
 const LARGE_VALUE: f32 = 1.5845632502852868e29; // 2^97
 const SHRINK: f32 = 9.313225746154785e-10; // 2^-30
 
+/** Whether all weights count: the code is made once without a question about dropout, and once, in another pack, with it. */
+export class AllWeights {}
+export class SomeWeights { some: u8; }
+
 /**
  * Runs tiles [tileFrom, tileTo) of `attentionTiles`. `scratch` holds `workspaceBytes`.
  *
@@ -40,18 +45,27 @@ const SHRINK: f32 = 9.313225746154785e-10; // 2^-30
  * @param forward    ForwardParameters
  */
 export function attentionForward(parameters: usize, forward: usize, scratch: usize, tileFrom: i32, tileTo: i32): void {
+  runForward<AllWeights>(parameters, forward, 0, scratch, tileFrom, tileTo);
+}
+
+/** @param dropout WeightDropoutParameters, of `SomeWeights` */
+// @ts-ignore: decorator
+@inline
+export function runForward<Weights>(
+  parameters: usize, forward: usize, dropout: usize, scratch: usize, tileFrom: i32, tileTo: i32,
+): void {
   const p = changetype<AttentionParameters>(parameters);
   const f = changetype<ForwardParameters>(forward);
   layOut(p, f.valueHeadDim, scratch);
   const w = changetype<Workspace>(scratch);
   for (let index = tileFrom; index < tileTo; index += w.heads) {
     openTile(p, w, index, tileTo);
-    if (!attend(p, f, w, false)) attend(p, f, w, true);
+    if (!attend<Weights>(p, f, w, dropout, false)) attend<Weights>(p, f, w, dropout, true);
   }
 }
 
 /** The whole of the tiles whose rows are loaded. Returns false if a sum is NaN or infinite. */
-function attend(p: AttentionParameters, f: ForwardParameters, w: Workspace, careful: bool): bool {
+function attend<Weights>(p: AttentionParameters, f: ForwardParameters, w: Workspace, dropout: usize, careful: bool): bool {
   w.shrunk = 0;
   startSoftmax(p, w);
   memory.fill(w.sums, 0, <usize>w.rows * w.sumRowBytes);
@@ -65,30 +79,30 @@ function attend(p: AttentionParameters, f: ForwardParameters, w: Workspace, care
         w.shrunk = 1;
         multiply(w.sums, w.sums + <usize>w.rows * w.sumRowBytes, SHRINK);
       }
-      attendBlock(p, w, head * rowsOfHead, (head + 1) * rowsOfHead, careful);
+      attendBlock<Weights>(p, w, head * rowsOfHead, (head + 1) * rowsOfHead, dropout, careful);
     }
   }
   return finishRows(p, f, w) || careful;
 }
 
 /** Rows [row, end), those of one key head, over the block of its keys that is open. */
-function attendBlock(p: AttentionParameters, w: Workspace, row: i32, end: i32, careful: bool): void {
+function attendBlock<Weights>(p: AttentionParameters, w: Workspace, row: i32, end: i32, dropout: usize, careful: bool): void {
   while (row < end) {
     let rows = min(rowsTogether(), end - row);
     if (seeAll(w, row, rows)) {
-      attendTile(p, w, row, rows, 0, w.keyCount, careful);
+      attendTile<Weights>(p, w, row, rows, 0, w.keyCount, dropout, careful);
     } else {
       // Where rows differ, as on the diagonal, few of them at a time waste the least.
       const tiles = (rows + tileRows() - 1) / tileRows();
       rows = (rows + tiles - 1) / tiles;
-      if (clip(p, w, row, rows)) attendTile(p, w, row, rows, w.from, w.to, careful);
+      if (clip(p, w, row, rows)) attendTile<Weights>(p, w, row, rows, w.from, w.to, dropout, careful);
     }
     row += rows;
   }
 }
 
-function attendTile(
-  p: AttentionParameters, w: Workspace, row: i32, rows: i32, from: i32, to: i32, careful: bool,
+function attendTile<Weights>(
+  p: AttentionParameters, w: Workspace, row: i32, rows: i32, from: i32, to: i32, dropout: usize, careful: bool,
 ): void {
   scoreRows(p, w, row, rows, from, to);
   const left = (<usize>from & ~7) << 2;
@@ -100,6 +114,10 @@ function attendTile(
     }
   }
   stepSoftmax(w, row, rows, left, right);
+  if (offsetof<Weights>() > 0) {
+    const d = changetype<WeightDropoutParameters>(dropout);
+    for (let r = 0; r < rows; r++) dropWeights(p, w, d, row + r, w.scores + <usize>r * SCORE_ROW_BYTES, from, to, w.rowSums);
+  }
   if (careful) {
     for (let r = 0; r < rows; r++) {
       const scores = w.scores + <usize>r * SCORE_ROW_BYTES;
@@ -108,7 +126,7 @@ function attendTile(
     }
     return;
   }
-  if (w.quantized) addIntegerValues(p, w, row, rows, from & ~3, (to + 3) & ~3);
+  if (offsetof<Weights>() == 0 && w.quantized) addIntegerValues(p, w, row, rows, from & ~3, (to + 3) & ~3);
   else addValues(w, row, rows, from, to);
 }
 

@@ -11,18 +11,20 @@ export const LOOKED_UP_TOGETHER: i32 = 32;
  * table[ids[row]] += factor * dy[row] for all rows, in channels of tiles [tileFrom, tileTo).
  *
  * @param ids     i32
+ * @param factor  a pointer; 0: one
  * @param table   rows of `channels` floats, or panels of that depth, of which each has 8 rows as lanes
  * @param scratch not needed
  */
 export function addLookedUp(
-  ids: usize, rows: i32, table: usize, packed: bool, channels: i32, factor: f32, dy: usize, dyStride: usize, scratch: usize,
+  ids: usize, rows: i32, table: usize, packed: bool, channels: i32, factor: usize, dy: usize, dyStride: usize, scratch: usize,
   tileFrom: i32, tileTo: i32,
 ): void {
   const first = <usize>(tileFrom * LOOKED_UP_TOGETHER) << 2;
   const end = <usize>min(channels, tileTo * LOOKED_UP_TOGETHER) << 2;
   const whole = packed ? first : first + ((end - first) & ~15);
   const rowBytes = <usize>channels << 2;
-  const factors = f32x4.splat(factor);
+  const own: f32 = factor ? load<f32>(factor) : 1;
+  const factors = f32x4.splat(own);
   for (const idsEnd = ids + (<usize>rows << 2); ids < idsEnd; ids += 4, dy += dyStride) {
     const id = load<i32>(ids);
     let target = table + <usize>id * rowBytes + first;
@@ -36,7 +38,7 @@ export function addLookedUp(
       v128.store(target, multiplyAdd(factors, v128.load(dy + at), v128.load(target)));
     }
     for (; at < end; at += 4, target += step) {
-      store<f32>(target, multiplyAddScalar(factor, load<f32>(dy + at), load<f32>(target)));
+      store<f32>(target, multiplyAddScalar(own, load<f32>(dy + at), load<f32>(target)));
     }
   }
 }

@@ -6,15 +6,17 @@ import { PANEL, PANEL_BYTES } from '../gemm/tile';
  * Rows [rowFrom, rowTo) of y = factor * table[ids[row]], or y += that.
  *
  * @param ids    i32
+ * @param factor a pointer; 0: one
  * @param table  rows of `channels` floats, or panels of that depth, of which each has 8 rows as lanes
  * @param scratch not needed
  */
 export function lookupRows(
-  ids: usize, table: usize, packed: bool, channels: i32, factor: f32, adds: bool, y: usize, yStride: usize, scratch: usize,
+  ids: usize, table: usize, packed: bool, channels: i32, factor: usize, adds: bool, y: usize, yStride: usize, scratch: usize,
   rowFrom: i32, rowTo: i32,
 ): void {
   const rowBytes = <usize>channels << 2;
-  const factors = f32x4.splat(factor);
+  const own: f32 = factor ? load<f32>(factor) : 1;
+  const factors = f32x4.splat(own);
   for (let row = rowFrom; row < rowTo; row++) {
     const id = load<i32>(ids + (<usize>row << 2));
     let at = y + <usize>row * yStride;
@@ -31,7 +33,7 @@ export function lookupRows(
       }
     }
     for (; at < end; at += 4, source += step) {
-      const value = factor * load<f32>(source);
+      const value = own * load<f32>(source);
       store<f32>(at, adds ? load<f32>(at) + value : value);
     }
   }

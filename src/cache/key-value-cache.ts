@@ -12,8 +12,9 @@ import { SCORE_NAMES } from '../ops/attention/options.js';
 import type { Asked, AttentionOptions, ScoreOptions } from '../ops/attention/options.js';
 import { attentionInput, planAttention } from '../ops/attention/plan.js';
 import type { PagedKeys } from '../ops/attention/plan.js';
-import { checkRotaryDim, ROTARY_NAMES, rotateInPlace } from '../ops/rotary/rotary.js';
-import type { PlacedRotary, RotaryOptions } from '../ops/rotary/rotary.js';
+import { positionsAfter, ROTARY_NAMES } from '../ops/rotary/options.js';
+import type { RotaryOptions } from '../ops/rotary/options.js';
+import { checkRotaryDim } from '../ops/rotary/rotary.js';
 import { Disposable } from '../runtime/disposable.js';
 import { checkInstance, checkInteger, checkObject, checkOptions, integers } from '../runtime/checks.js';
 import type { IntegerList, NamesOf } from '../runtime/checks.js';
@@ -271,7 +272,7 @@ export class KeyValueCache extends Disposable {
       this.#rotary && length > 0
         ? this.#rotary.place(scope, positionsAfter(this.lengths(layer), length), batch, length)
         : undefined;
-    const rotary = placed && rowsOfRotary(placed, this.#rotary!);
+    const rotary = placed && this.#rotary!.ofRows(placed);
     this.appendRows(scope, layer, k, v, { counts, rotary });
   }
 
@@ -329,7 +330,7 @@ export class KeyValueCache extends Disposable {
       const first = sequences.map((sequence, row) => sequence.length - counts[row]!);
       const placed = this.#rotary.place(scope, positionsAfter(first, length), batch, length);
       q = scope.copyOf(q);
-      rotateInPlace(scope, q, placed, this.#rotary.rotaryDim, this.#rotary.interleaved);
+      this.#rotary.rotate(scope, q, placed);
     }
     if (options.output !== undefined) {
       givenOutput(scope, options.output, [batch, q.shape[1]!, length, this.layout.valueHeadDim]);
@@ -819,24 +820,6 @@ function checkWindows(sequences: readonly Sequence[], counts: Int32Array, window
 
 function checkShape(argument: string, tensor: Tensor, expected: readonly number[]): void {
   if (!sameShape(tensor.shape, expected)) throw shapeError(argument, describe(expected), tensor.shape);
-}
-
-/** @internal Positions of `length` more tokens of each row. */
-export function positionsAfter(lengths: readonly number[], length: number): Int32Array[] {
-  return lengths.map((first) => Int32Array.from({ length }, (_, i) => Math.max(0, first) + i));
-}
-
-/** @internal The rotation of each row's keys. */
-export function rowsOfRotary(placed: PlacedRotary, layer: LayerRotary): (row: number) => AppendRotary {
-  const { cos, sin, positions, positionsBatchStride } = placed;
-  const { rotaryDim, interleaved } = layer;
-  return (row) => ({
-    positions: positions + row * positionsBatchStride,
-    cos,
-    sin,
-    pairs: rotaryDim / 2,
-    interleaved,
-  });
 }
 
 /** What speaks of keys by their place cannot be said of a ring, where places move. */

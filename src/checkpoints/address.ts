@@ -259,10 +259,6 @@ export class AddressSource implements ByteSource {
   }
 }
 
-export function isAddress(value: unknown): value is string | URL {
-  return typeof value === 'string' || Object.prototype.toString.call(value) === '[object URL]';
-}
-
 function joined(parts: readonly Uint8Array[]): Uint8Array {
   const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
   let at = 0;

@@ -6,15 +6,13 @@ import type { NamesOf } from '../runtime/checks.js';
 import type { Progress } from '../runtime/call.js';
 import { AttentionError, describe, invalidArgument, invalidFile } from '../runtime/errors.js';
 import { sizeOf } from '../runtime/layout.js';
-import { AddressSource, isAddress } from './address.js';
 import type { AddressOptions } from './address.js';
 import { ByteReader } from './byte-reader.js';
 import { lengthBytes, readHeader, readHeaderLength, tensorLabel } from './header.js';
 import type { Entry } from './header.js';
-import { readIndex, shardFrom } from './shards.js';
 import type { Shards } from './shards.js';
 import { bytesOf } from './safetensors.js';
-import { PIECE_BYTES, blobSource, isBlob, memorySource } from './source.js';
+import { PIECE_BYTES, blobSource, isAddress, isBlob, memorySource } from './source.js';
 import type { ByteSource, FileSource } from './source.js';
 
 /** The weights of a model: a safetensors file, or the shards of one, with or without their index. */
@@ -173,27 +171,31 @@ export function checkCheckpointOptions(options: CheckpointOptions): void {
 }
 
 /** @param name what errors call the source where it has no address: a shard's name, say; empty for the only file */
-export function sourceOf(name: string, source: unknown, options: AddressOptions): ByteSource {
+export async function sourceOf(name: string, source: unknown, options: AddressOptions): Promise<ByteSource> {
   const memory = bytesOf(source);
   if (memory !== undefined) return memorySource(name, memory);
   if (isBlob(source)) return blobSource(name, source, options.signal);
-  if (isAddress(source)) return new AddressSource(source, options);
+  if (isAddress(source)) {
+    const { AddressSource } = await import('./address.js');
+    return new AddressSource(source, options);
+  }
   throw invalidArgument(name || 'weights', 'bytes, a Blob or an address', source);
 }
 
 async function openFiles(weights: Weights, options: CheckpointOptions): Promise<OpenFile[]> {
   if (Array.isArray(weights)) {
-    const sources = (weights as readonly FileSource[]).map((source, i) =>
-      sourceOf(`weights[${i}]`, source, options),
-    );
+    const sources: ByteSource[] = [];
+    for (const source of weights as readonly FileSource[])
+      sources.push(await sourceOf(`weights[${sources.length}]`, source, options));
     if (sources.length > 0) return openAll(sources);
     throw invalidArgument('weights', 'at least one file', weights);
   }
-  if (!isShards(weights)) return openAll([sourceOf('', weights, options)]);
+  if (!isShards(weights)) return openAll([await sourceOf('', weights, options)]);
+  const { compareWithIndex, readIndex, shardFrom } = await import('./shards.js');
   const index = readIndex(weights.index);
   const names = [...new Set(index.values())].sort();
   const sources: ByteSource[] = [];
-  for (const name of names) sources.push(sourceOf(name, await shardFrom(weights.files, name), options));
+  for (const name of names) sources.push(await sourceOf(name, await shardFrom(weights.files, name), options));
   const files = await openAll(sources);
   try {
     compareWithIndex(index, new Map(names.map((name, i) => [name, files[i] as OpenFile])));
@@ -265,22 +267,6 @@ function named(label: string, error: unknown): unknown {
   const { code, argument, expected, received } = error;
   const path = argument === undefined ? label : `${label}: ${argument}`;
   return new AttentionError({ code, argument: path, expected, received, cause: error });
-}
-
-/** Every tensor is in the shard that the index names, and all tensors of the shards are in the index. */
-function compareWithIndex(index: ReadonlyMap<string, string>, files: ReadonlyMap<string, OpenFile>): void {
-  const found = new Map<string, string>();
-  for (const [file, { entries }] of files) for (const { name } of entries) found.set(name, file);
-  for (const name of new Set([...index.keys(), ...found.keys()])) {
-    const expected = index.get(name);
-    const place = found.get(name);
-    if (expected === place) continue;
-    throw invalidFile(
-      `index, ${tensorLabel(name)}`,
-      expected === undefined ? 'a shard for it' : `it in ${describe(expected)}`,
-      place === undefined ? 'no such tensor there' : `it in ${describe(place)}`,
-    );
-  }
 }
 
 function checkpointOf(files: readonly OpenFile[], options: CheckpointOptions): Checkpoint {

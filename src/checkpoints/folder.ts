@@ -2,13 +2,13 @@
 // Touch: names of files. What a config says belongs to the models, what an index says in shards.ts.
 
 import { AttentionError, describe, invalidFile } from '../runtime/errors.js';
-import { isAddress } from './address.js';
 import type { AddressOptions } from './address.js';
 import { checkCheckpointOptions, sourceOf } from './checkpoint.js';
 import type { Weights } from './checkpoint.js';
 import { decodeText, isPlainObject, parseJson } from './json.js';
 import { fileFrom, isFileName } from './shards.js';
 import type { Files } from './shards.js';
+import { isAddress } from './source.js';
 import type { FileSource } from './source.js';
 
 /** Settings, as their JSON has them. */
@@ -137,7 +137,7 @@ async function readWhole(
   file: FileSource,
   options: AddressOptions,
 ): Promise<Uint8Array | undefined> {
-  const source = sourceOf(name, file, { ...options, cache: false });
+  const source = await sourceOf(name, file, { ...options, cache: false });
   try {
     const bytes = await source.head(LARGEST_JSON);
     if (bytes.length < LARGEST_JSON) return bytes;

@@ -2,10 +2,11 @@
 
 import { checkObject } from '../runtime/checks.js';
 import { describe, invalidArgument, invalidFile } from '../runtime/errors.js';
-import { isAddress } from './address.js';
 import { tensorLabel } from './header.js';
+import type { Entry } from './header.js';
 import { decodeText, isPlainObject, ownValue, parseJson } from './json.js';
 import { bytesOf } from './safetensors.js';
+import { isAddress } from './source.js';
 import type { FileSource } from './source.js';
 
 /** Where files are that are asked for by name: a base address, a record, or a function. */
@@ -45,6 +46,25 @@ export function readIndex(index: unknown): ReadonlyMap<string, string> {
   }
   if (places.size === 0) throw invalidFile(`${INDEX}.weight_map`, 'at least one tensor', 'none');
   return places;
+}
+
+/** Every tensor is in the shard that the index names, and all tensors of the shards are in the index. */
+export function compareWithIndex(
+  index: ReadonlyMap<string, string>,
+  files: ReadonlyMap<string, { readonly entries: readonly Pick<Entry, 'name'>[] }>,
+): void {
+  const found = new Map<string, string>();
+  for (const [file, { entries }] of files) for (const { name } of entries) found.set(name, file);
+  for (const name of new Set([...index.keys(), ...found.keys()])) {
+    const expected = index.get(name);
+    const place = found.get(name);
+    if (expected === place) continue;
+    throw invalidFile(
+      `index, ${tensorLabel(name)}`,
+      expected === undefined ? 'a shard for it' : `it in ${describe(expected)}`,
+      place === undefined ? 'no such tensor there' : `it in ${describe(place)}`,
+    );
+  }
 }
 
 /** A name, not a path: an index must not lead out of its folder. */

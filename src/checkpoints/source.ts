@@ -38,6 +38,10 @@ export function isBlob(value: unknown): value is Blob {
   return typeof size === 'number' && typeof slice === 'function' && typeof arrayBuffer === 'function';
 }
 
+export function isAddress(value: unknown): value is string | URL {
+  return typeof value === 'string' || Object.prototype.toString.call(value) === '[object URL]';
+}
+
 export function memorySource(label: string, memory: Uint8Array): ByteSource {
   return {
     label,

@@ -27,9 +27,10 @@ import type { TensorLike } from '../runtime/inputs.js';
 import type { Operation } from '../runtime/operation.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
-import { ROTARY_NAMES, rotateInPlace } from '../ops/rotary/rotary.js';
-import type { Positions, RotaryOptions } from '../ops/rotary/rotary.js';
-import { KeyValueCache, positionsAfter, readCounts, rowsOfRotary } from '../cache/key-value-cache.js';
+import { positionsAfter, ROTARY_NAMES } from '../ops/rotary/options.js';
+import type { RotaryOptions } from '../ops/rotary/options.js';
+import type { Positions } from '../ops/rotary/rotary.js';
+import { KeyValueCache, readCounts } from '../cache/key-value-cache.js';
 import { splitHeads } from './split-heads.js';
 import { LayerRotary } from '../ops/rotary/layer-rotary.js';
 import { findLayer } from '../checkpoints/matching.js';
@@ -382,11 +383,10 @@ export class MultiHeadAttention extends Disposable {
   ): AttentionResult {
     if (this.#rotary && query.size > 0 && key.size > 0) {
       if (options.context !== undefined) throw unsupported('context', 'self-attention', 'rotary embedding');
-      const { rotaryDim, interleaved } = this.#rotary;
       const [batch, , length] = query.shape as [number, number, number];
       const placed = this.#rotary.place(scope, options.positions, batch, length);
-      rotateInPlace(scope, query, placed, rotaryDim, interleaved);
-      rotateInPlace(scope, key, placed, rotaryDim, interleaved);
+      this.#rotary.rotate(scope, query, placed);
+      this.#rotary.rotate(scope, key, placed);
     }
     const plan = planAttention(scope, query, key, { ...this.#scores, ...withoutAbsent(options) }, 4);
     return runPlan(scope, plan, value, returned);
@@ -419,10 +419,8 @@ export class MultiHeadAttention extends Disposable {
       this.#rotary && query.size > 0
         ? this.#rotary.place(scope, options.positions ?? positionsAfter(lengths, length), batch, length)
         : undefined;
-    if (placed) {
-      rotateInPlace(scope, query, placed, this.#rotary!.rotaryDim, this.#rotary!.interleaved);
-    }
-    const rotary = placed && rowsOfRotary(placed, this.#rotary!);
+    if (placed) this.#rotary!.rotate(scope, query, placed);
+    const rotary = placed && this.#rotary!.ofRows(placed);
     cache.appendRows(scope, cacheLayer, key, value, { counts, rotary });
     return cache.attendRows(scope, cacheLayer, query, counts, { ...scores, ...returned });
   }

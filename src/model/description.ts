@@ -5,7 +5,7 @@
 //   config -> family -> ModelDescription -> parameters (what to read) and layers (what to compute)
 
 import type { ActivationName } from '../ops/activations/names.js';
-import type { RotaryOptions } from '../ops/rotary/rotary.js';
+import type { RotaryOptions } from '../ops/rotary/options.js';
 import type { ConfigReader } from './config.js';
 
 export type { ActivationName, ConfigReader };

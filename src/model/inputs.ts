@@ -1,6 +1,6 @@
 // What a model is given, read and checked: token ids in the forms that tokenizers return, masks, positions.
 
-import { positionsAfter } from '../cache/key-value-cache.js';
+import { positionsAfter } from '../ops/rotary/options.js';
 import { AttentionError, describe, invalidArgument, shapeError } from '../runtime/errors.js';
 import { integers } from '../runtime/checks.js';
 import type { IntegerList } from '../runtime/checks.js';

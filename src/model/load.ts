@@ -1,27 +1,30 @@
 // From a config and weights to a model: what it is made of, memory for it, and its parameters, piece by piece.
 
-import { createRuntime } from '../index.js';
+import { wasm } from '../../build/embedded-attention.js';
 import { openCheckpoint } from '../checkpoints/checkpoint.js';
 import type { Checkpoint, CheckpointTensor, Weights } from '../checkpoints/checkpoint.js';
-import { openFolder } from '../checkpoints/folder.js';
 import type { FolderModule } from '../checkpoints/folder.js';
 import type { Files } from '../checkpoints/shards.js';
 import { checkOptions } from '../runtime/checks.js';
 import type { NamesOf } from '../runtime/checks.js';
 import { invalidArgument } from '../runtime/errors.js';
 import { checkRuntime } from '../runtime/inputs.js';
+import { startRuntime } from '../runtime/runtime.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { RuntimeOptions } from '../runtime/runtime-options.js';
+import type { ThreadsOptions } from '../runtime/threads/threads.js';
 import { nextTurn } from '../platform/turns.js';
 import { ConfigReader, findFamily } from './config.js';
-import type { Family, GenerationDefaults, ModelDescription } from './description.js';
+import type { Family, GenerationDefaults, HeadDescription, ModelDescription } from './description.js';
 import { Head } from './heads.js';
 import { Stack } from './layers/stack.js';
 import { Model } from './model.js';
+import type { BuiltModel } from './model.js';
 import { Parameters } from './parameters.js';
 import { model as pack } from './pack.js';
-import { describeSentence, SentencePooling } from './sentence.js';
-import type { SentenceDescription } from './sentence.js';
+import { loadParts, stacksOf } from './parts.js';
+import type { Parts } from './parts.js';
+import type { SentencePooling } from './sentence.js';
 
 /** Options of `loadModel`. */
 export interface LoadModelOptions {
@@ -91,7 +94,8 @@ interface Plan {
   readonly checkpoints: ReadonlyMap<string, Checkpoint>;
   /** Every tensor of them. */
   readonly tensors: ReadonlyMap<string, CheckpointTensor>;
-  readonly sentence: SentenceDescription | undefined;
+  readonly sentence: ((parameters: Parameters) => SentencePooling) | undefined;
+  readonly parts: Parts;
   /** What is read, counted: no memory is behind it. */
   readonly parameters: Parameters;
 }
@@ -115,13 +119,13 @@ export async function loadModel(options: LoadModelOptions): Promise<Model> {
   let runtime = options.runtime;
   let model: Model | undefined;
   try {
-    runtime ??= await createRuntime({ ...options.runtimeOptions, packs: [pack] });
+    runtime ??= await startRuntime({ ...options.runtimeOptions, packs: [pack] }, wasm, startThreads);
     checkRuntime(runtime);
     await runtime.load(pack);
     options.signal?.throwIfAborted();
     runtime.linearMemory.makeRoom(plan.parameters.room);
     const { built, parameters } = build(plan, runtime);
-    model = new Model(parameters, plan.description, { ...built, ownsRuntime });
+    model = new Model(parameters, plan.description, built, { parts: plan.parts, ownsRuntime });
     model.leftAside = parameters.check(plan.tensors);
     await fill(plan, parameters, options);
     return model;
@@ -157,6 +161,11 @@ export async function measureModel(options: LoadModelOptions): Promise<ModelSize
   };
 }
 
+async function startThreads(options: ThreadsOptions) {
+  const { Threads } = await import('../runtime/threads/threads.js');
+  return Threads.start(options);
+}
+
 /** Config and headers, and what the family makes of them. */
 async function planModel(options: LoadModelOptions): Promise<Plan> {
   checkOptions(options, LOAD_NAMES, {}, '');
@@ -177,7 +186,7 @@ async function planModel(options: LoadModelOptions): Promise<Plan> {
   )
     throw invalidArgument('families', 'a list of families', families);
   const family = findFamily(reader, families);
-  const sentence = modules && describeSentence(modules);
+  const sentence = modules && (await import('./sentence.js')).sentenceOf(modules);
   const opened = await openAll(weights, modules, options);
   try {
     const { tensors } = opened;
@@ -189,9 +198,10 @@ async function planModel(options: LoadModelOptions): Promise<Plan> {
     const generation = { ...described.generation, ...readGeneration(generationConfig) };
     const description = { ...described, generation: generation as never };
     // Sizes are counted and tensors compared before any memory is asked for.
-    const { parameters } = build({ description, sentence }, undefined);
+    const parts = await loadParts(description);
+    const { parameters } = build({ description, sentence, parts }, undefined);
     checkTensors(description, tensors, parameters, options);
-    return { ...opened, description, sentence, parameters };
+    return { ...opened, description, sentence, parts, parameters };
   } catch (error) {
     await closeAll(opened.checkpoints);
     throw error;
@@ -252,6 +262,7 @@ async function filesOf(options: LoadModelOptions) {
   }
   if (config !== undefined || weights !== undefined)
     throw invalidArgument('folder', 'nothing beside config and weights', 'all of them');
+  const { openFolder } = await import('../checkpoints/folder.js');
   const found = await openFolder(folder, { ...(signal && { signal }), ...(fetch && { fetch }) });
   return {
     ...found,
@@ -262,26 +273,19 @@ async function filesOf(options: LoadModelOptions) {
 
 /** The layers of a description. Heads come first: a matrix can serve as a table, too. */
 function build(
-  { description, sentence }: Pick<Plan, 'description' | 'sentence'>,
+  { description, sentence, parts }: Pick<Plan, 'description' | 'sentence' | 'parts'>,
   runtime: Runtime | undefined,
-) {
+): { readonly built: BuiltModel; readonly parameters: Parameters } {
   const parameters = new Parameters(runtime);
   try {
-    const heads = (list: readonly ConstructorParameters<typeof Head>[1][] = []) =>
-      list.map((head) => new Head(parameters, head));
-    const stacks = (...list: readonly ConstructorParameters<typeof Stack>[1][]) =>
-      list.map((stack) => new Stack(parameters, stack));
+    const headsOf = (list: readonly HeadDescription[] = []) => list.map((head) => new Head(parameters, head));
     const dual = description.kind === 'dual';
     const built = {
-      heads: heads(dual ? description.textHeads : description.heads),
-      visionHeads: heads(dual ? description.visionHeads : []),
-      sentence: sentence && new SentencePooling(parameters, sentence),
+      heads: headsOf(dual ? description.textHeads : description.heads),
+      visionHeads: headsOf(dual ? description.visionHeads : []),
+      sentence: sentence?.(parameters),
       logitScale: dual ? parameters.vector(description.logitScale) : undefined,
-      stacks: dual
-        ? stacks(description.text, description.vision)
-        : description.kind === 'encoder-decoder'
-          ? stacks(description.encoder, description.decoder)
-          : stacks(description.stack),
+      stacks: stacksOf(description).map((stack) => new Stack(parameters, stack, parts)),
     };
     return { built, parameters };
   } catch (error) {

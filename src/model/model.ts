@@ -1,39 +1,29 @@
 // A model: stacks and heads over loaded parameters, and its calls.
 
-import { KeyValueCache } from '../cache/key-value-cache.js';
-import type { KeyValueCacheOptions } from '../cache/key-value-cache.js';
-import { runNorm } from '../ops/norms/norm.js';
+import type { KeyValueCache, KeyValueCacheOptions } from '../cache/key-value-cache.js';
 import { callAsync, callNow } from '../runtime/call.js';
 import type { AsyncOptions } from '../runtime/call.js';
 import type { CallScope } from '../runtime/call-scope.js';
-import { checkInstance, checkOptions } from '../runtime/checks.js';
+import { checkInstance } from '../runtime/checks.js';
 import type { NamesOf } from '../runtime/checks.js';
 import { Disposable } from '../runtime/disposable.js';
-import { power } from '../math/elementary.js';
 import { AttentionError, invalidArgument } from '../runtime/errors.js';
 import type { Operation } from '../runtime/operation.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
-import type {
-  EncoderDecoderDescription,
-  GenerationDefaults,
-  ModelDescription,
-  TokenInput,
-} from './description.js';
-import { generate, readPrompt } from './generation/generate.js';
+import type { GenerationDefaults, ModelDescription, TokenInput } from './description.js';
 import type { GenerateOptions, GenerationStep } from './generation/generate.js';
 import type { Head, PooledTokens } from './heads.js';
 import { namedInputs, readTokens } from './inputs.js';
 import type { ModelInputs } from './inputs.js';
 import { rowsOfTensor, Stack } from './layers/stack.js';
 import { ModelOutput } from './output.js';
-import type { ModelResults, TowerOutput } from './output.js';
+import type { ModelResults } from './output.js';
 import type { Parameters } from './parameters.js';
-import type { Context } from './pass.js';
-import { saveParameters } from './save.js';
+import type { Parts } from './parts.js';
 import type { SaveOptions } from './save.js';
-import { countsOf, IDS, runFrames, runPictures, runTokens } from './run.js';
-import type { Ran, WantedOfStack } from './run.js';
+import { countsOf, IDS, runSignals, runTokens } from './run.js';
+import type { Ran } from './run.js';
 import type { SentencePooling } from './sentence.js';
 
 /** Options of a call of a model. */
@@ -58,6 +48,15 @@ const FORWARD_NAMES = {
   cache: 1,
 } satisfies NamesOf<ModelForwardOptions>;
 
+/** What stands over the parameters of a model. */
+export interface BuiltModel {
+  readonly stacks: readonly Stack[];
+  readonly heads: readonly Head[];
+  readonly visionHeads: readonly Head[];
+  readonly sentence: SentencePooling | undefined;
+  readonly logitScale: Tensor<'float32'> | undefined;
+}
+
 /**
  * A transformer with its weights, made by `loadModel`.
  *
@@ -76,11 +75,10 @@ export class Model extends Disposable {
   leftAside: readonly string[] = [];
   /** @internal */
   readonly parameters: Parameters;
-  readonly #stacks: readonly Stack[];
-  readonly #heads: readonly Head[];
-  readonly #visionHeads: readonly Head[];
-  readonly #sentence: SentencePooling | undefined;
-  readonly #logitScale: Tensor<'float32'> | undefined;
+  /** @internal */
+  readonly built: BuiltModel;
+  /** @internal */
+  readonly parts: Parts;
   readonly #ownsRuntime: boolean;
   #disposed = false;
 
@@ -88,25 +86,16 @@ export class Model extends Disposable {
   constructor(
     parameters: Parameters,
     description: ModelDescription,
-    more: {
-      readonly stacks: readonly Stack[];
-      readonly heads: readonly Head[];
-      readonly visionHeads: readonly Head[];
-      readonly sentence?: SentencePooling | undefined;
-      readonly logitScale?: Tensor<'float32'> | undefined;
-      readonly ownsRuntime: boolean;
-    },
+    built: BuiltModel,
+    { parts, ownsRuntime }: { readonly parts: Parts; readonly ownsRuntime: boolean },
   ) {
     super();
     this.runtime = parameters.runtime;
     this.parameters = parameters;
     this.description = description;
-    this.#stacks = more.stacks;
-    this.#heads = more.heads;
-    this.#visionHeads = more.visionHeads;
-    this.#sentence = more.sentence;
-    this.#logitScale = more.logitScale;
-    this.#ownsRuntime = more.ownsRuntime;
+    this.built = built;
+    this.parts = parts;
+    this.#ownsRuntime = ownsRuntime;
   }
 
   /** The family, as `model_type` in configs calls it. */
@@ -124,11 +113,6 @@ export class Model extends Disposable {
     return this.parameters.bytes;
   }
 
-  /** @internal What becomes of the last hidden state of a sentence encoder. */
-  get sentence(): SentencePooling['description'] | undefined {
-    return this.#sentence?.description;
-  }
-
   /** @internal How generation begins and ends. */
   get generationDefaults(): GenerationDefaults {
     return this.description.generation ?? { endTokenIds: [] };
@@ -136,7 +120,7 @@ export class Model extends Disposable {
 
   /** @internal The stack that speaks. */
   get decoder(): Stack {
-    return this.#stacks.at(-1)!;
+    return this.built.stacks.at(-1)!;
   }
 
   /**
@@ -160,16 +144,14 @@ export class Model extends Disposable {
    */
   createCache(options: Pick<KeyValueCacheOptions, 'batch' | 'capacity' | 'storage'> = {}): KeyValueCache {
     this.check();
-    if (this.description.kind !== 'decoder' && this.description.kind !== 'encoder-decoder') {
-      throw new AttentionError({
-        code: 'UNSUPPORTED',
-        argument: 'createCache',
-        expected: 'a decoder',
-        received: `${this.family}, which reads all of its input at once`,
-      });
-    }
-    checkOptions(options, { batch: 1, capacity: 1, storage: 1 });
-    return new KeyValueCache(this.runtime, { ...cacheSizes(this.decoder, 'attention'), ...options });
+    const { decoding } = this.parts;
+    if (decoding) return decoding.createCache(this, options);
+    throw new AttentionError({
+      code: 'UNSUPPORTED',
+      argument: 'createCache',
+      expected: 'a decoder',
+      received: `${this.family}, which reads all of its input at once`,
+    });
   }
 
   /**
@@ -183,18 +165,20 @@ export class Model extends Disposable {
    * @throws AttentionError INVALID_ARGUMENT, UNSUPPORTED of a model that is no decoder, INVALID_STATE, OUT_OF_MEMORY: all when the first
    *   token is asked for
    */
-  generate(
+  async *generate(
     inputs: ModelInputs,
     options: GenerateOptions = {},
   ): AsyncGenerator<GenerationStep, void, undefined> {
-    return generate(this, inputs, options);
+    const { generate } = await import('./generation/generate.js');
+    yield* generate(this, inputs, options);
   }
 
   /** Reads the beginning of a prompt once, for the option `prefix` of any number of calls of `generate`. */
-  readPrompt(
+  async readPrompt(
     inputs: ModelInputs,
     options: Pick<GenerateOptions, 'prefix' | 'storage' | 'signal'> = {},
   ): Promise<KeyValueCache> {
+    const { readPrompt } = await import('./generation/generate.js');
     return readPrompt(this, inputs, options);
   }
 
@@ -206,31 +190,27 @@ export class Model extends Disposable {
       throw invalidArgument('logits', "'all', 'last' or 'none'", logits);
     scope.lasting ||= options.returnRecord ?? false;
     this.parameters.hold(scope);
-    const { description } = this;
-    switch (description.kind) {
-      case 'encoder-decoder':
-        return new ModelOutput(this.#runBoth(scope, description, inputs, options));
-      case 'dual':
-        return new ModelOutput(this.#runDual(scope, inputs, options));
-      default:
-        return new ModelOutput(this.#runSingle(scope, inputs, options));
-    }
+    const { both, dual } = this.parts;
+    return new ModelOutput(
+      both?.runBoth(this, scope, inputs, options) ??
+        dual?.runDual(this, scope, inputs, options) ??
+        this.#runSingle(scope, inputs, options),
+    );
   }
 
   #runSingle(scope: CallScope, given: ModelInputs, options: ModelForwardOptions): ModelResults {
-    const [stack] = this.#stacks as [Stack];
-    if (stack.patches) {
-      const { pixelValues } = namedInputs(given, ['pixelValues']);
-      const ran = runPictures(scope, stack, pixelValues, options);
+    const [stack] = this.built.stacks as [Stack];
+    if (stack.signals) {
+      const ran = runSignals(scope, stack, namedInputs(given, ['pixelValues']), options);
       return { ...ran.output, ...this.runHeads(ran, {}, options) };
     }
     const input = stack.description.input as TokenInput;
     const allowed = ['inputIds', 'attentionMask', 'positionIds'] as const;
     const inputs = namedInputs(given, input.types ? [...allowed, 'tokenTypeIds'] : allowed);
-    const tokens = readTokens(input, IDS, inputs, this.#past(options.cache));
+    const tokens = readTokens(input, IDS, inputs, this.past(options.cache));
     const cached = options.cache && { cache: options.cache, counts: countsOf(tokens) };
     const ran = runTokens(scope, stack, { tokens, wanted: options, cached });
-    const sentence = this.#sentence?.run(ran.pass, ran.hidden, tokens);
+    const sentence = this.built.sentence?.run(ran.pass, ran.hidden, tokens);
     return {
       ...ran.output,
       ...this.runHeads(ran, tokens, options),
@@ -238,132 +218,12 @@ export class Model extends Disposable {
     };
   }
 
-  #runBoth(
-    scope: CallScope,
-    { decoder }: EncoderDecoderDescription,
-    given: ModelInputs,
-    options: ModelForwardOptions,
-  ): ModelResults {
-    const inputs = namedInputs(given, this.#bothInputs());
-    const [encoder, stack] = this.#stacks as [Stack, Stack];
-    const encoded = this.#encode(scope, encoder, inputs, options);
-    const input = decoder.input as TokenInput;
-    const names = { ids: 'decoderInputIds', mask: 'decoderAttentionMask' } as const;
-    const tokens = readTokens(input, names, inputs, this.#past(options.cache));
-    const cached = options.cache && { cache: options.cache, counts: countsOf(tokens) };
-    const { context } = encoded;
-    if (tokens.batch !== encoded.ran.pass.batch)
-      throw invalidArgument(
-        'decoderInputIds',
-        `a batch of ${encoded.ran.pass.batch}, as the encoder's`,
-        tokens.batch,
-      );
-    const call = { tokens, wanted: options, cached, context };
-    const ran = runTokens(scope, stack, call);
-    return {
-      ...ran.output,
-      encoder: encoded.ran.output,
-      ...this.runHeads(ran, tokens, options),
-    };
-  }
-
-  #bothInputs(): readonly (keyof ModelInputs)[] {
-    const own: readonly (keyof ModelInputs)[] = this.#stacks[0]!.frames
-      ? ['inputFeatures']
-      : ['inputIds', 'attentionMask'];
-    return [...own, 'decoderInputIds', 'decoderAttentionMask'];
-  }
-
-  #encode(
-    scope: CallScope,
-    encoder: Stack,
-    inputs: ModelInputs,
-    options: WantedOfStack,
-  ): { ran: Ran; context: Context } {
-    if (encoder.frames) {
-      const ran = runFrames(scope, encoder, inputs.inputFeatures, options);
-      return { ran, context: { hidden: ran.hidden, length: ran.pass.length } };
-    }
-    const tokens = readTokens(encoder.description.input as TokenInput, IDS, inputs);
-    const ran = runTokens(scope, encoder, { tokens, wanted: options });
-    const { keyLengths, mask } = ran.pass.kept as { keyLengths?: Int32Array; mask?: Tensor<'bool'> };
-    return { ran, context: { keyLengths, mask, hidden: ran.hidden, length: tokens.length } };
-  }
-
-  /** @internal Encodes once for all that is to be generated: keys and values of the encoder, by layers of the decoder. */
-  encodeForGeneration(scope: CallScope, given: ModelInputs): { context: Context; batch: number } {
-    this.check();
-    this.parameters.hold(scope);
-    const allowed = this.#bothInputs().slice(0, -2);
-    const [encoder, decoder] = this.#stacks as [Stack, Stack];
-    const { ran, context } = this.#encode(scope, encoder, namedInputs(given, allowed), {});
-    const { batch } = ran.pass;
-    const cache = scope.hand(
-      new KeyValueCache(this.runtime, { ...cacheSizes(decoder, 'crossAttention'), batch }),
-    );
-    decoder.blocks.forEach((block, layer) => block.cross!.fill(ran.pass, layer, context, cache));
-    const mask = context.mask && scope.make(context.mask.shape, 'bool');
-    if (mask) scope.copy(context.mask, mask);
-    scope.then(() => ran.output.lastHiddenState.dispose());
-    return { batch, context: { length: context.length, mask, cached: cache } };
-  }
-
-  #runDual(scope: CallScope, given: ModelInputs, options: ModelForwardOptions): ModelResults {
-    const inputs = namedInputs(given, ['inputIds', 'attentionMask', 'positionIds', 'pixelValues']);
-    const [textStack, visionStack] = this.#stacks as [Stack, Stack];
-    const both = inputs.inputIds !== undefined && inputs.pixelValues !== undefined;
-    const tower = (ran: Ran, heads: readonly Head[], tokens: PooledTokens): TowerOutput => {
-      const { features } = this.runHeads(ran, tokens, {}, heads) as unknown as TowerOutput;
-      const embeddings = scope.make(features.shape);
-      const norm = { channels: features.shape[1]!, epsilon: 1e-12 };
-      runNorm(scope, 'l2', rowsOfTensor(features), rowsOfTensor(embeddings), norm);
-      return { ...ran.output, features, embeddings };
-    };
-    const results: { -readonly [Name in keyof ModelResults]: ModelResults[Name] } = {};
-    if (inputs.inputIds !== undefined) {
-      const tokens = readTokens(textStack.description.input as TokenInput, IDS, inputs);
-      const ran = runTokens(scope, textStack, { tokens, wanted: options });
-      results.text = tower(ran, this.#heads, tokens);
-    }
-    if (inputs.pixelValues !== undefined)
-      results.vision = tower(
-        runPictures(scope, visionStack, inputs.pixelValues, options),
-        this.#visionHeads,
-        {},
-      );
-    if (!results.text && !results.vision)
-      throw invalidArgument('inputs', 'inputIds, pixelValues or both', given);
-    if (both) this.#compare(scope, results);
-    return results;
-  }
-
-  /** Products of all embeddings of pictures with all of texts, times the model's factor. A few numbers: no kernel. */
-  #compare(scope: CallScope, results: { -readonly [Name in keyof ModelResults]: ModelResults[Name] }): void {
-    const texts = results.text!.embeddings;
-    const pictures = results.vision!.embeddings;
-    const [count, channels] = texts.shape as [number, number];
-    const [rows] = pictures.shape as [number];
-    const perImage = (results.logitsPerImage = scope.make([rows, count]));
-    const perText = (results.logitsPerText = scope.make([count, rows]));
-    scope.then(() => {
-      const factor = power(Math.E, this.#logitScale!.data[0]!);
-      for (let i = 0; i < rows; i++) {
-        for (let t = 0; t < count; t++) {
-          let sum = 0;
-          for (let c = 0; c < channels; c++)
-            sum += pictures.data[i * channels + c]! * texts.data[t * channels + c]!;
-          perImage.data[i * count + t] = perText.data[t * rows + i] = factor * sum;
-        }
-      }
-    });
-  }
-
   /** @internal What heads make of rows that came out. */
   runHeads(
     { pass, hidden }: Ran,
     tokens: PooledTokens,
     { logits = 'all' }: ModelForwardOptions,
-    heads = this.#heads,
+    heads = this.built.heads,
   ): ModelResults {
     const results: Record<string, Tensor<'float32'>> = {};
     const { scope, batch, length } = pass;
@@ -398,14 +258,17 @@ export class Model extends Disposable {
    * ```js
    * await writeFile('model.safetensors', gpt2.save());
    * ```
+   *
+   * @throws AttentionError INVALID_ARGUMENT when the first chunk is asked for
    */
-  save(options: SaveOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+  async *save(options: SaveOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+    const { saveParameters } = await import('./save.js');
     this.check();
-    return saveParameters(this.parameters, options);
+    yield* saveParameters(this.parameters, options);
   }
 
-  /** Tokens that a cache holds, of each row. */
-  #past(cache: KeyValueCache | undefined): number[] | undefined {
+  /** @internal Tokens that a cache holds, of each row. */
+  past(cache: KeyValueCache | undefined): number[] | undefined {
     if (cache === undefined) return undefined;
     this.checkCache('cache', cache);
     return cache.lengths();
@@ -413,16 +276,7 @@ export class Model extends Disposable {
 
   /** @internal Throws for a cache that is not of this model's sizes, or elsewhere. */
   checkCache(argument: string, cache: KeyValueCache): void {
-    const { layout, runtime } = checkInstance(argument, cache, KeyValueCache);
-    const { kind } = this.description;
-    const decodes = kind === 'decoder' || kind === 'encoder-decoder';
-    const { layers, numKeyValueHeads, headDim } = decodes ? cacheSizes(this.decoder, 'attention') : layout;
-    const fits =
-      layout.layers === layers &&
-      layout.numKeyValueHeads === numKeyValueHeads &&
-      layout.headDim === headDim &&
-      layout.valueHeadDim === headDim;
-    if (!fits || !decodes || runtime !== this.runtime)
+    if (!this.parts.decoding?.isOwn(this, argument, cache))
       throw invalidArgument(argument, 'one that createCache() of this model made', cache);
   }
 
@@ -430,7 +284,7 @@ export class Model extends Disposable {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    for (const stack of this.#stacks) stack.dispose();
+    for (const stack of this.built.stacks) stack.dispose();
     this.parameters.dispose();
     if (this.#ownsRuntime) this.runtime.dispose();
   }
@@ -452,9 +306,3 @@ export const modelOperation: Operation<
   runtime: ([model]) => checkInstance('model', model, Model).runtime,
   run: (scope, [model, inputs], options) => model.run(scope, inputs, options),
 };
-
-function cacheSizes(stack: Stack, which: 'attention' | 'crossAttention') {
-  const blocks = stack.description.blocks;
-  const { keyValueHeads: numKeyValueHeads, headDim } = blocks[0]![which]!;
-  return { layers: blocks.length, numKeyValueHeads, headDim };
-}

@@ -87,37 +87,18 @@ export function checkLength(
   );
 }
 
-/** Pictures through a stack. */
-export function runPictures(
-  scope: CallScope,
-  stack: Stack,
-  given: ModelInputs['pixelValues'],
-  options: WantedOfStack,
-): Ran {
-  if (given === undefined) throw invalidArgument('pixelValues', '[batch, channels, height, width]', given);
-  const pixels = scope.tensor('pixelValues', given);
-  checkDataType('pixelValues', pixels, 'float32');
-  const patches = stack.patches!;
-  const batch = pixels.shape[0] ?? 0;
-  const pass = new Pass(scope, { batch, length: patches.tokens, positions: [] }, { wanted: seenOf(options) });
-  return runStack(pass, stack, options, (x) => patches.run(scope, pixels, x));
-}
-
-/** Sound through a stack. */
-export function runFrames(
-  scope: CallScope,
-  stack: Stack,
-  given: ModelInputs['inputFeatures'],
-  options: WantedOfStack,
-): Ran {
-  if (given === undefined) throw invalidArgument('inputFeatures', '[batch, melBins, frames]', given);
-  const features = scope.tensor('inputFeatures', given);
-  checkDataType('inputFeatures', features, 'float32');
-  const frames = stack.frames!;
-  const [batch = 0, , count = 0] = features.shape;
-  const length = Math.max(0, frames.lengthOf(count));
+/** Pictures or sound through a stack. */
+export function runSignals(scope: CallScope, stack: Stack, inputs: ModelInputs, options: WantedOfStack): Ran {
+  const signals = stack.signals!;
+  const { argument } = signals;
+  const given = inputs[argument];
+  if (given === undefined) throw invalidArgument(argument, signals.shape, given);
+  const tensor = scope.tensor(argument, given);
+  checkDataType(argument, tensor, 'float32');
+  const [batch = 0] = tensor.shape;
+  const length = signals.lengthOf(tensor);
   const pass = new Pass(scope, { batch, length, positions: [] }, { wanted: seenOf(options) });
-  return runStack(pass, stack, options, (x) => frames.run(scope, features, x));
+  return runStack(pass, stack, options, (x) => signals.run(scope, tensor, x));
 }
 
 function seenOf({ returnRecord, returnWeights }: Wanted = {}): Wanted {

@@ -94,11 +94,17 @@ const ACTIVATIONS: Readonly<Record<string, ActivationName | undefined>> = {
 };
 
 /**
- * What the modules after a model are. The weights of a dense layer are tensors of a file of its own: their names begin with its path.
+ * What the modules after a model do, with places for their weights. Those of a dense layer are tensors of a file of its own: their
+ * names begin with its path.
  *
  * @throws AttentionError UNSUPPORTED for modules and settings that would change the result
  */
-export function describeSentence(modules: readonly FolderModule[]): SentenceDescription {
+export function sentenceOf(modules: readonly FolderModule[]): (parameters: Parameters) => SentencePooling {
+  const description = describeSentence(modules);
+  return (parameters) => new SentencePooling(parameters, description);
+}
+
+function describeSentence(modules: readonly FolderModule[]): SentenceDescription {
   let pooling: SentenceDescription['pooling'] | undefined;
   let normalize = false;
   const dense: { matrix: MatrixDescription; activation?: ActivationName | undefined }[] = [];

@@ -1,4 +1,4 @@
-// Workers of browsers and of Node, Bun and Deno, as one thing.
+// Workers of browsers and of Node, Bun and Deno, as one thing; start-worker.ts starts them.
 
 import { nodeModule } from './node.js';
 
@@ -17,9 +17,6 @@ export interface WorkerLike {
 /** Where a worker comes from: the address of the file it runs, or a function that starts one from it or promises to. */
 export type WorkerSource = string | URL | (() => WorkerLike | Promise<WorkerLike>);
 
-/** What debuggers call workers. */
-const NAME = 'wasm-attention';
-
 /** Whether there are workers of either kind. */
 export function hasWorkers(): boolean {
   return nodeModule('node:worker_threads') !== undefined || typeof Worker !== 'undefined';
@@ -28,57 +25,4 @@ export function hasWorkers(): boolean {
 /** Whether a worker can come from it. */
 export function isWorkerSource(source: unknown): source is WorkerSource {
   return typeof source === 'string' || typeof source === 'function' || source instanceof URL;
-}
-
-/**
- * Starts a worker, unless the source is a function that does.
- *
- * @param script what it runs if there is no source: a classic script
- * @param type   of the file that a source names, in browsers
- * @throws Error where there are no workers or none may be started, or whatever the function throws
- */
-export function makeWorker(
-  source: WorkerSource | undefined,
-  script: string,
-  type: WorkerType,
-): WorkerLike | Promise<WorkerLike> {
-  if (typeof source === 'function') return source();
-  const threads = nodeModule('node:worker_threads');
-  if (threads) return new threads.Worker(source || script, { eval: !source, name: NAME });
-  if (source) return new Worker(source, { type, name: NAME });
-  const address = URL.createObjectURL(new Blob([script], { type: 'text/javascript' }));
-  // Not at once: browsers differ in when they read what the address names.
-  setTimeout(() => URL.revokeObjectURL(address), 60_000);
-  return new Worker(address, { name: NAME });
-}
-
-/** What a worker tells, of whichever kind it is. */
-export interface Listeners<Message> {
-  readonly message: (message: Message) => void;
-  readonly failed: (reason: string, cause?: unknown) => void;
-  /** It has ended; browsers do not tell. */
-  readonly ended: (code: number) => void;
-}
-
-type Listen = (event: string, listener: (value: never) => void) => void;
-
-/** Listens to a worker; false if it is none. */
-export function listenTo<Message>(
-  worker: unknown,
-  { message, failed, ended }: Listeners<Message>,
-): worker is WorkerLike {
-  const { on, addEventListener } = Object(worker) as Record<'on' | 'addEventListener', Listen | undefined>;
-  const listen = (on ?? addEventListener)?.bind(worker);
-  listen?.('message', (value: Message & MessageEvent<Message>) => message(on ? value : value.data));
-  listen?.('messageerror', () => failed('a message could not be read'));
-  listen?.('error', (value: Error & ErrorEvent) => {
-    value?.preventDefault?.();
-    // Without a message the script itself could not be had.
-    const reason = on
-      ? String(value)
-      : 'its script could not be loaded (address, or Content-Security-Policy)';
-    failed(value?.message || reason, on ? value : value.error);
-  });
-  listen?.('exit', ended);
-  return listen !== undefined;
 }

@@ -18,35 +18,23 @@ import { current, LinearMemory, MAXIMUM_BYTES } from './memory.js';
 import { checkPack, checkPacks, packMissing, WASM_NAMES } from './packs.js';
 import type { KernelPack, PackName } from './packs.js';
 import { RUNTIME_NAMES } from './runtime-options.js';
-import type { RuntimeInfo, RuntimeOptions, SlimRuntimeOptions } from './runtime-options.js';
+import type { RuntimeInfo, RuntimeOptions } from './runtime-options.js';
 import { makeTensor } from './tensor.js';
 import type { Lender, Tensor } from './tensor.js';
 import { readThreads } from './threads/options.js';
 import type { WantedThreads } from './threads/options.js';
 import { whyNoThreads } from '../platform/threads.js';
-import { Threads } from './threads/threads.js';
+import type { Threads, ThreadsOptions } from './threads/threads.js';
 import type { WasmSources } from './wasm-source.js';
 
-/**
- * Probes the engine, loads the fastest of the given builds that it runs and gives it a memory of its own.
- *
- * @throws AttentionError UNSUPPORTED without WebAssembly SIMD, where a forced build cannot run, or where compiling is
- *   forbidden; INVALID_ARGUMENT; INVALID_FILE if a build is not this version's; OUT_OF_MEMORY if the engine refuses the
- *   first pages.
- *
- * @example
- * ```js
- * const runtime = await createRuntime({
- *   wasm: { simd: () => fetch('/simd.wasm'), relaxed: () => fetch('/relaxed.wasm') }, // one of them is fetched
- * });
- * ```
- */
-export function createRuntime(options: SlimRuntimeOptions): Promise<Runtime>;
-/** @internal With the builds that an entry carries. */
-export function createRuntime(options: RuntimeOptions, carried: WasmSources): Promise<Runtime>;
-export async function createRuntime(
+/** `Threads.start`, which programs that can wait for it load when they ask for threads. */
+type StartThreads = (options: ThreadsOptions) => Promise<Threads>;
+
+/** See `createRuntime`. */
+export async function startRuntime(
   options: RuntimeOptions & { readonly wasm?: WasmSources },
-  carried?: WasmSources,
+  carried: WasmSources | undefined,
+  startThreads: StartThreads,
 ): Promise<Runtime> {
   checkOptions(options, RUNTIME_NAMES, carried ? {} : { wasm: WASM_NAMES });
   const { wasm = carried } = options;
@@ -56,14 +44,14 @@ export async function createRuntime(
   const info = { build, reason, deterministic: build === 'simd', features };
   const wanted = readThreads(options.threads);
   const report = readLeakReport(options.reportLeaks);
-  const packs = readPacks(wasm, options.packs);
+  const packs: WantedPacks = [{ name: 'attention', wasm: wasm! }, ...checkPacks(options.packs ?? [])];
   const alone = (reason: string) =>
-    create(info, packs, new LinearMemory(maximum, report), { count: 1, reason, worker: undefined });
+    create(info, packs, new LinearMemory(maximum, report), { count: 1, reason });
   if (wanted.count === 1) return alone(wanted.reason);
   try {
     const why = whyNoThreads();
     if (why) throw new Error(why);
-    return await create(info, packs, new LinearMemory(maximum, report, true), wanted);
+    return await create(info, packs, new LinearMemory(maximum, report, true), wanted, startThreads);
   } catch (cause) {
     const why = (cause as Error).message;
     if (!wanted.required) return alone(why);
@@ -82,22 +70,19 @@ type BuildInfo = Omit<RuntimeInfo, 'threads' | 'threadsReason' | 'packs'>;
 /** Attention's own, which is always there, and those asked for. */
 type WantedPacks = readonly [attention: KernelPack, ...others: KernelPack[]];
 
-function readPacks(wasm: WasmSources | undefined, packs: readonly KernelPack[] = []): WantedPacks {
-  return [{ name: 'attention', wasm: wasm! }, ...checkPacks(packs)];
-}
-
 async function create(
   info: BuildInfo,
   [attention, ...others]: WantedPacks,
-  memory: LinearMemory,
-  { count, reason, worker }: Omit<WantedThreads, 'required'>,
+  linear: LinearMemory,
+  wanted: WantedThreads,
+  startThreads?: StartThreads,
 ): Promise<Runtime> {
-  memory.start(HEAP_BASE);
-  const { kernels, module } = await loadKernels(attention, info.build, memory.memory, count > 1);
-  const threads =
-    count > 1 ? await Threads.start({ module, memory: memory.memory, count, reason, worker }) : undefined;
-  const all = { ...info, threads: count, threadsReason: reason };
-  return withPacks(new Runtime(memory, kernels as Kernels, all, threads), others);
+  linear.start(HEAP_BASE);
+  const { memory } = linear;
+  const { kernels, module } = await loadKernels(attention, info.build, memory, wanted.count > 1);
+  const threads = await startThreads?.({ module, memory, ...wanted });
+  const all = { ...info, threads: wanted.count, threadsReason: wanted.reason };
+  return withPacks(new Runtime(linear, kernels as Kernels, all, threads), others);
 }
 
 async function withPacks(runtime: Runtime, packs: readonly KernelPack[]): Promise<Runtime> {

@@ -44,12 +44,14 @@ export type {
   AttentionInputName,
   AttentionUpstream,
 } from './ops/attention-backward.js';
+export { droppedAttention, droppedAttentionAsync } from './ops/attention-dropout.js';
+export type { DroppedAttentionOptions } from './ops/attention-dropout.js';
 export {
   MergedGradients,
   mergeAttentionBackward,
   mergeAttentionBackwardAsync,
 } from './ops/merge-backward.js';
-export type { PartialGradient } from './ops/merge-backward.js';
+export type { MergeBackwardOptions, PartialGradient } from './ops/merge-backward.js';
 export { linearBackward, linearBackwardAsync } from './ops/linear-backward.js';
 export type { LinearBackwardOptions, LinearGradientName } from './ops/linear-backward.js';
 export { convolutionBackward, convolutionBackwardAsync } from './ops/convolution-backward.js';

@@ -4,13 +4,12 @@ import type { TensorLike } from '../runtime/inputs.js';
 import { integers } from '../runtime/checks.js';
 import type { IntegerList } from '../runtime/checks.js';
 import { invalidArgument, shapeError } from '../runtime/errors.js';
-import { positionsAfter } from '../cache/key-value-cache.js';
+import { positionsAfter } from '../ops/rotary/options.js';
 import type {
   DualDescription,
   EncoderDecoderDescription,
   ModelDescription,
   SingleDescription,
-  StackDescription,
   TokenInput,
 } from '../model/description.js';
 import { namedInputs, readTokens } from '../model/inputs.js';
@@ -18,6 +17,7 @@ import type { ModelInputs, ReadTokens } from '../model/inputs.js';
 import type { PooledTokens } from '../model/heads.js';
 import type { LayerDescription } from '../model/layers/layer.js';
 import type { KeptKeys } from '../model/pass.js';
+import { stacksOf } from '../model/parts.js';
 import { checkLength, IDS, keptKeys } from '../model/run.js';
 import type { SentenceDescription } from '../model/sentence.js';
 import type { Binder, BoundVector } from './bound.js';
@@ -264,12 +264,6 @@ interface Passed {
 }
 
 const ran = (outputs: Record<string, Shaped>): Ran => ({ outputs, inputs: {} });
-
-function stacksOf(description: ModelDescription): readonly StackDescription[] {
-  if (description.kind === 'dual') return [description.text, description.vision];
-  if (description.kind === 'encoder-decoder') return [description.encoder, description.decoder];
-  return [description.stack];
-}
 
 function lastState({ flow: { batch, length }, hidden }: Passed): Record<'lastHiddenState', Shaped> {
   return { lastHiddenState: { value: hidden, shape: [batch, length, hidden.channels] } };

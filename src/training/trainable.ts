@@ -258,7 +258,7 @@ export class Trainable extends Disposable implements TrainableParameters {
       const binder = new Binder(parameters, this.#gradients, readFrozen(options.frozen));
       this.#trained =
         network instanceof Model
-          ? new TrainedModel(binder, network.description, network.sentence, recompute)
+          ? new TrainedModel(binder, network.description, network.built.sentence?.description, recompute)
           : network instanceof Layer
             ? new TrainedLayer(binder, network.description, recompute)
             : new TrainedMultiHeadAttention(binder, network);

@@ -1,7 +1,8 @@
 // Starting the worker of a runtime: from the script carried along, or from what the caller names.
 
 import { nodeModule } from '../platform/node.js';
-import { hasWorkers, isWorkerSource, listenTo, makeWorker } from '../platform/workers.js';
+import { listenTo, makeWorker } from '../platform/start-worker.js';
+import { hasWorkers, isWorkerSource } from '../platform/workers.js';
 import type { WorkerLike, WorkerSource } from '../platform/workers.js';
 import { AttentionError, describe, invalidArgument } from '../runtime/errors.js';
 

@@ -35,12 +35,9 @@ await eachBuild('gradients', (runtime) => {
 
     for (const given of cases) {
       const operation = operations[given.op];
-      if (!operation) {
-        it.todo(`${given.op}: ${given.name}`);
-        continue;
-      }
       it(`${given.op}: ${given.name}`, async () => {
-        expect(wrongOutputs(given, await operation(runtime, given))).toEqual([]);
+        expect(Object.keys(operations)).toContain(given.op);
+        expect(wrongOutputs(given, await operation!(runtime, given))).toEqual([]);
       });
     }
   });

@@ -53,7 +53,12 @@ it('holds what users need and nothing else', () => {
         ['mjs', 'cjs'],
       ),
       ...ofEach(
-        ['embedded', 'model-core', ...packs.flatMap((pack) => [`embedded-${pack}`, `encoded-${pack}`])],
+        [
+          ...['address', 'both', 'decoding', 'dual', 'folder', 'generation', 'rotary', 'saving', 'sentence'],
+          ...['cache', 'runtime', 'shards', 'signals', 'threads'],
+          ...['embedded', 'layer', 'model-core', 'model-layers'],
+          ...packs.flatMap((pack) => [`embedded-${pack}`, `encoded-${pack}`]),
+        ],
         ['mjs', 'cjs'],
       ),
       ...ofPacks.map((name) => name.replace('dist/', 'dist/imported-')),

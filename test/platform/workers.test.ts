@@ -2,7 +2,8 @@
 
 import { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { isWorkerSource, listenTo, makeWorker } from '../../src/platform/workers.js';
+import { listenTo, makeWorker } from '../../src/platform/start-worker.js';
+import { isWorkerSource } from '../../src/platform/workers.js';
 
 const ECHO = `require('node:worker_threads').parentPort.on('message', (message) => {
   if (message === 'end') process.exit(3);

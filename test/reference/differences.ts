@@ -22,9 +22,9 @@ export function gradientByDifferences(
   });
 }
 
-/** The largest difference, in parts of the largest expected number. */
+/** The largest difference, in parts of the largest expected number, or of 1 if they are all smaller: sums of such may cancel. */
 export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
-  let [difference, size] = [0, 1e-30];
+  let [difference, size] = [0, 1];
   for (let i = 0; i < expected.length; i++) {
     const own = Math.abs(actual[i]! - expected[i]!);
     difference = own > difference || Number.isNaN(own) ? own : difference;

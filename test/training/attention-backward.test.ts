@@ -15,11 +15,13 @@ import {
 } from 'wasm-attention';
 import type { Runtime, ScaledDotProductAttentionOptions, Tensor } from 'wasm-attention';
 import {
+  droppedAttention,
   scaledDotProductAttentionBackward,
   scaledDotProductAttentionBackwardAsync,
   training,
 } from 'wasm-attention/training';
 import type { AttentionInputName } from 'wasm-attention/training';
+import { philox } from '../../src/math/philox.js';
 import { attentionInput, planAttention } from '../../src/ops/attention/plan.js';
 import { runPlan } from '../../src/ops/attention/scaled-dot-product-attention.js';
 import { runInScope } from '../../src/runtime/call.js';
@@ -343,6 +345,55 @@ await eachBuild('gradients of attention', (runtime) => {
     }
   });
 
+  it('leave out the weights that dropout left out', () => {
+    const rates = fc.constantFrom(0, 0.1, 0.5, 0.9);
+    fc.assert(
+      fc.property(shapes, features, rates, fc.maxSafeNat(), (shape, chosen, dropout, seed) => {
+        const call = build(shape, chosen);
+        const { inputs, options, reference, dOutput, dLogSumExp } = call;
+        const before = runtime.memory.used;
+        const given = tensors(runtime, call);
+        const { output, record } = droppedAttention(...given, {
+          ...options,
+          dropout,
+          seed,
+          returnRecord: true,
+        });
+        const gradients = scaledDotProductAttentionBackward(record, upstreamOf(call));
+        const key = [seed | 0, Math.floor(seed / 2 ** 32)];
+        const dropped = (row: number, j: number) => {
+          const counter = [
+            Math.floor(j / 16) * 4 + (j % 4),
+            row % inputs.queries,
+            1 + Math.floor(row / inputs.queries),
+            0,
+          ];
+          const word = philox(counter, key)[Math.floor(j / 4) % 4]!;
+          return word < Math.floor(dropout * 2 ** 32) ? 0 : 1 / (1 - dropout);
+        };
+        const expected = referenceAttentionGradients(inputs, reference, dOutput, dLogSumExp, dropped);
+        expectClose(output.data, expected.output, 1e-4, 'output');
+        for (const name of ['query', 'key', 'value'] as const) {
+          expectClose(gradients[name]!.data, expected[name], 4e-4, name);
+        }
+        for (const made of [...given, output, record, gradients]) made.dispose();
+        expect(runtime.memory.used).toBe(before);
+      }),
+      { numRuns: 40 },
+    );
+    for (const wrong of [
+      { dropout: 1, seed: 0 },
+      { dropout: -0.1, seed: 0 },
+      { dropout: 0.1, seed: 0.5 },
+    ]) {
+      const call = build(
+        { batch: 1, keyHeads: 1, group: 1, queries: 3, keys: 3, headDim: 4, valueHeadDim: 4, seed: 1 },
+        [],
+      );
+      expect(() => droppedAttention(...tensors(runtime, call), wrong)).toThrow(AttentionError);
+    }
+  });
+
   it('are zero for rows without keys, whatever flows into them', () => {
     const call = build(
       { batch: 2, keyHeads: 1, group: 1, queries: 6, keys: 9, headDim: 8, valueHeadDim: 8, seed: 2 },
@@ -532,12 +583,12 @@ describe.each(builds)('bits of gradients of attention (%s)', (build_) => {
         ...(count > 1 && { threads: { count, required: true } }),
       });
       if (count > 1) runtime.threads!.leastCost = 0;
-      const { record } = scaledDotProductAttention(...tensors(runtime, call), {
+      const { output, record } = droppedAttention(...tensors(runtime, call), {
         ...call.options,
-        returnRecord: true,
+        ...{ dropout: 0.2, seed: 9, returnRecord: true },
       });
       const note = (gradients: ReturnType<typeof scaledDotProductAttentionBackward>) => {
-        const hash = createHash('sha256');
+        const hash = createHash('sha256').update(new Uint8Array(output.toFloat32Array().buffer));
         for (const name of names) hash.update(new Uint8Array(gradients[name]!.toFloat32Array().buffer));
         hashes.add(hash.digest('hex'));
       };

@@ -2,7 +2,7 @@
 // names) and as transformers 5 does (rope_parameters, for each kind of layer or for all). Touch: types of scaling; what the
 // frequencies are is src/ops/rotary's business.
 
-import type { RotaryOptions } from '../../ops/rotary/rotary.js';
+import type { RotaryOptions } from '../../ops/rotary/options.js';
 import { logarithm } from '../../math/elementary.js';
 import type { ConfigReader } from '../config.js';
 

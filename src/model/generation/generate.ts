@@ -1,7 +1,7 @@
 // Generation: a prompt is read at once, and then one token after the other is chosen and appended. A row that has ended leaves the
 // batch. The caller takes tokens at its own pace, and may stop at any time: everything is freed then.
 
-import { KeyValueCache } from '../../cache/key-value-cache.js';
+import type { KeyValueCache } from '../../cache/key-value-cache.js';
 import { callAsync } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
 import type { CallScope } from '../../runtime/call-scope.js';
@@ -108,8 +108,22 @@ const encodeOperation: Operation<
   inputs: ['model', 'inputs'],
   options: {},
   runtime: ([model]) => model.runtime,
-  run: (scope, [model, inputs]) => model.encodeForGeneration(scope, inputs),
+  run: (scope, [model, inputs]) => encode(scope, model, inputs),
 };
+
+/** Encodes once for all that is to be generated: keys and values of the encoder, by layers of the decoder. */
+function encode(scope: CallScope, model: Model, inputs: ModelInputs): { context: Context; batch: number } {
+  model.check();
+  model.parameters.hold(scope);
+  const { ran, context } = model.parts.both!.runEncoder(model, scope, inputs);
+  const { batch } = ran.pass;
+  const cache = scope.hand(model.parts.decoding!.newCache(model, 'crossAttention', { batch }));
+  model.decoder.blocks.forEach((block, layer) => block.cross!.fill(ran.pass, layer, context, cache));
+  const mask = context.mask && scope.make(context.mask.shape, 'bool');
+  if (mask) scope.copy(context.mask, mask);
+  scope.then(() => ran.output.lastHiddenState.dispose());
+  return { batch, context: { length: context.length, mask, cached: cache } };
+}
 
 /** Sequences in the making, and what the model holds of them. */
 class Batch {

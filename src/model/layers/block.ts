@@ -5,11 +5,12 @@ import type { Tensor } from '../../runtime/tensor.js';
 import type { BlockDescription, Placement } from '../description.js';
 import type { Parameters } from '../parameters.js';
 import type { Pass, Rows } from '../pass.js';
-import { CrossAttention, SelfAttention } from './attention.js';
+import { SelfAttention } from './attention.js';
 import type { Rotations } from './attention.js';
 import { FeedForwardLayer } from './bound-feed-forward.js';
 import { bindNorm } from './bound-norm.js';
 import type { Norm } from './bound-norm.js';
+import type { CrossAttention } from './cross-attention.js';
 import type { Residual } from './residual.js';
 
 /** A layer whose last product writes y, with what is done to it on the way. */
@@ -63,14 +64,20 @@ export class Block {
   readonly #feedForward: FeedForwardLayer | undefined;
   readonly #aroundFeedForward: Sublayer | undefined;
 
-  constructor(parameters: Parameters, description: BlockDescription, rotations: Rotations) {
+  /** @param Cross of blocks that attend to an encoder as well */
+  constructor(
+    parameters: Parameters,
+    description: BlockDescription,
+    rotations: Rotations,
+    Cross: typeof CrossAttention | undefined,
+  ) {
     const { attention, crossAttention, feedForward, parallel = false } = description;
     this.#channels = attention.output.outFeatures;
     this.#parallel = parallel;
     this.#attention = new SelfAttention(parameters, attention, rotations);
     this.#aroundAttention = new Sublayer(parameters, attention);
     if (crossAttention) {
-      this.#cross = new CrossAttention(parameters, crossAttention, rotations);
+      this.#cross = new Cross!(parameters, crossAttention, rotations);
       this.#aroundCross = new Sublayer(parameters, crossAttention);
     }
     if (feedForward) {

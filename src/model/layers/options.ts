@@ -3,8 +3,8 @@
 //   attention.{query,key,value,output}.{weight,bias}    attention.{queryNorm,keyNorm}.weight
 //   feedForward.{up,gate,down}.{weight,bias}            {attention,crossAttention,feedForward}.{norm,innerNorm}.{weight,bias}
 
-import type { RotaryOptions } from '../../ops/rotary/rotary.js';
-import { ROTARY_NAMES } from '../../ops/rotary/rotary.js';
+import type { RotaryOptions } from '../../ops/rotary/options.js';
+import { ROTARY_NAMES } from '../../ops/rotary/options.js';
 import { WINDOW_NAMES } from '../../masks/intervals.js';
 import { checkInteger, checkOptions } from '../../runtime/checks.js';
 import type { NamesOf } from '../../runtime/checks.js';

@@ -6,31 +6,34 @@ import type { Tensor } from '../../runtime/tensor.js';
 import type { StackDescription } from '../description.js';
 import type { Parameters } from '../parameters.js';
 import type { Pass, Rows } from '../pass.js';
-import type { Rotations } from './attention.js';
+import type { Parts } from '../parts.js';
+import { Rotations } from './attention.js';
 import { Block } from './block.js';
-import { FrameEmbedding, PatchEmbedding, TokenEmbedding } from './input.js';
+import { TokenEmbedding } from './input.js';
 import { bindNorm } from './bound-norm.js';
 import type { Norm } from './bound-norm.js';
+import type { SignalInput } from './signals.js';
 
 export class Stack {
   readonly description: StackDescription;
   readonly tokens: TokenEmbedding | undefined;
-  readonly patches: PatchEmbedding | undefined;
-  readonly frames: FrameEmbedding | undefined;
+  readonly signals: SignalInput | undefined;
   readonly blocks: readonly Block[];
   /** Channels of what comes out. */
   readonly channels: number;
   readonly #norm: Norm | undefined;
   readonly #projection: LinearWeights | undefined;
-  readonly #rotations: Rotations = new Map();
+  readonly #rotations: Rotations;
 
-  constructor(parameters: Parameters, description: StackDescription) {
+  constructor(parameters: Parameters, description: StackDescription, parts: Parts) {
     this.description = description;
+    this.#rotations = new Rotations(parts.Rotary);
     const { input } = description;
     if (input.kind === 'tokens') this.tokens = new TokenEmbedding(parameters, input);
-    else if (input.kind === 'patches') this.patches = new PatchEmbedding(parameters, input);
-    else this.frames = new FrameEmbedding(parameters, input);
-    this.blocks = description.blocks.map((block) => new Block(parameters, block, this.#rotations));
+    else this.signals = parts.signalInput!(parameters, input);
+    this.blocks = description.blocks.map(
+      (block) => new Block(parameters, block, this.#rotations, parts.both?.CrossAttention),
+    );
     this.#norm = bindNorm(parameters, description.norm);
     this.#projection = description.projection && parameters.matrix(description.projection);
     this.channels = this.#projection?.outFeatures ?? description.embedDim;
@@ -68,7 +71,7 @@ export class Stack {
   }
 
   dispose(): void {
-    for (const rotary of this.#rotations.values()) rotary.dispose();
+    this.#rotations.dispose();
   }
 }
 

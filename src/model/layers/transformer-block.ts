@@ -1,8 +1,10 @@
 // The public layers that attend: a block, and stacks of blocks.
 
-import { KeyValueCache, positionsAfter } from '../../cache/key-value-cache.js';
+import { KeyValueCache } from '../../cache/key-value-cache.js';
 import type { AttentionOptions } from '../../ops/attention/options.js';
 import type { AttentionRecord } from '../../ops/attention/record.js';
+import { LayerRotary } from '../../ops/rotary/layer-rotary.js';
+import { positionsAfter } from '../../ops/rotary/options.js';
 import type { Positions } from '../../ops/rotary/rotary.js';
 import { callAsync, callNow } from '../../runtime/call.js';
 import type { AsyncOptions } from '../../runtime/call.js';
@@ -18,8 +20,9 @@ import type { Runtime } from '../../runtime/runtime.js';
 import type { Tensor } from '../../runtime/tensor.js';
 import { Pass } from '../pass.js';
 import type { Context } from '../pass.js';
-import type { Rotations } from './attention.js';
+import { Rotations } from './attention.js';
 import { Block } from './block.js';
+import { CrossAttention } from './cross-attention.js';
 import { Layer } from './layer.js';
 import type { LayerDescription } from './layer.js';
 import { Norm } from './bound-norm.js';
@@ -101,7 +104,7 @@ export class BlockResult extends Disposable {
 /** What a block and a stack have in common. */
 export abstract class BlockLayer extends Layer {
   /** @internal */
-  protected readonly rotations: Rotations = new Map();
+  protected readonly rotations = new Rotations(LayerRotary);
   /** @internal */
   protected blocks: readonly Block[] = [];
   /** @internal */
@@ -145,7 +148,7 @@ export abstract class BlockLayer extends Layer {
   }
 
   override dispose(): void {
-    for (const rotary of this.rotations.values()) rotary.dispose();
+    this.rotations.dispose();
     super.dispose();
   }
 
@@ -259,7 +262,9 @@ export class TransformerBlock extends BlockLayer {
   constructor(runtime: Runtime, options: TransformerBlockOptions) {
     super(runtime, options);
     const block = describeBlock('', options);
-    this.blocks = this.reserve((parameters) => [new Block(parameters, block, this.rotations)]);
+    this.blocks = this.reserve((parameters) => [
+      new Block(parameters, block, this.rotations, CrossAttention),
+    ]);
     this.description = { channels: options.embedDim, blocks: [block] };
   }
 }
@@ -304,7 +309,9 @@ export class Transformer extends BlockLayer {
     const hasNorm = finalNorm ?? (normPlacement === 'before' || normPlacement === 'around');
     const last = hasNorm ? { norm: describeNorm('norm.', norm, embedDim, epsilon) } : {};
     this.reserve((parameters) => {
-      this.blocks = blocks.map((described) => new Block(parameters, described, this.rotations));
+      this.blocks = blocks.map(
+        (described) => new Block(parameters, described, this.rotations, CrossAttention),
+      );
       if (last.norm) this.norm = new Norm(parameters, last.norm);
     });
     this.description = { channels: embedDim, blocks, ...last };

@@ -146,10 +146,12 @@ export function scaledDotProductAttentionAsync<
   return callAsync(attentionOperation, [query, key, value], options);
 }
 
-function planAndAttend(
+/** @internal */
+export function planAndAttend(
   scope: CallScope,
   [query, key, value]: readonly [TensorLike, TensorLike, TensorLike],
   options: ScaledDotProductAttentionOptions,
+  forward?: typeof runForward,
 ): AttentionResult {
   scope.lasting = options.returnRecord ?? false;
   const q = attentionInput(scope, 'query', query);
@@ -158,7 +160,7 @@ function planAndAttend(
   checkValue(v, k);
   const plan = planAttention(scope, q, k, options, rankOf(query));
   if (options.output !== undefined) givenOutput(scope, options.output, outputShape(plan, v));
-  return runPlan(scope, plan, v, options);
+  return runPlan(scope, plan, v, options, forward);
 }
 
 /** @internal [batch, heads, queries, valueHeadDim], with as many axes as the caller's tensors. */
@@ -190,6 +192,7 @@ export function runPlan(
   plan: Plan,
   value: PlacedTensor,
   options: ScaledDotProductAttentionOptions,
+  forward = runForward,
 ): AttentionResult {
   const { batch, heads, queries, keys } = plan.sizes;
   const rows = [batch, heads, queries].slice(4 - plan.rank);
@@ -208,7 +211,7 @@ export function runPlan(
   }
   if (output.size === 0 && !tensors.logSumExp && !statistics)
     return new AttentionResult(tensors, !options.output);
-  runForward(scope, plan.parameters, placeTensor('value', value), placeTensor('output', output.withRank(4)), {
+  forward(scope, plan.parameters, placeTensor('value', value), placeTensor('output', output.withRank(4)), {
     valueHeadDim: value.shape[3]!,
     statistics: statistics?.address ?? 0,
     logSumExp: tensors.logSumExp?.address ?? 0,

@@ -40,7 +40,11 @@ export function runEmbedding(
   scope.run({
     pack: 'model',
     kernel: 'lookupRows',
-    args: [ids, address, packed ? 1 : 0, channels, factor, add ? 1 : 0, y.address, y.rowBytes],
+    args: [
+      ...([ids, address, packed ? 1 : 0, channels] as const),
+      factor === 1 ? 0 : scope.floats([factor]),
+      ...([add ? 1 : 0, y.address, y.rowBytes] as const),
+    ],
     tiles: rows,
     scratchBytes: 0,
     cost: (packed ? 50 : 10) * rows * channels,

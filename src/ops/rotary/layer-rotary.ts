@@ -1,8 +1,10 @@
 // Rotary embedding of a layer or a cache: tables of cos and sin that grow with the longest position seen.
 
-import { checkRotaryDim, placeRows, readPositions, runTables } from './rotary.js';
-import type { PlacedRotary, Positions, RotaryOptions } from './rotary.js';
+import { checkRotaryDim, placeRows, readPositions, rotateInPlace, runTables } from './rotary.js';
+import type { PlacedRotary, Positions } from './rotary.js';
 import { computeFrequencies } from './frequencies.js';
+import type { RotaryOptions } from './options.js';
+import type { AppendRotary } from '../cache/append.js';
 import type { CallScope } from '../../runtime/call-scope.js';
 import type { Tensor } from '../../runtime/tensor.js';
 
@@ -38,6 +40,23 @@ export class LayerRotary {
       cos,
       sin: cos + tables.strides[0]! * 4,
     };
+  }
+
+  /** Rotates [batch, heads, length, channels] in place. */
+  rotate(scope: CallScope, x: Tensor, placed: PlacedRotary): void {
+    rotateInPlace(scope, x, placed, this.rotaryDim, this.interleaved);
+  }
+
+  /** The rotation of each row's keys on their way into a cache. */
+  ofRows({ cos, sin, positions, positionsBatchStride }: PlacedRotary): (row: number) => AppendRotary {
+    const { rotaryDim, interleaved } = this;
+    return (row) => ({
+      positions: positions + row * positionsBatchStride,
+      cos,
+      sin,
+      pairs: rotaryDim / 2,
+      interleaved,
+    });
   }
 
   dispose(): void {

@@ -13,26 +13,8 @@ import { shareElements } from '../../runtime/overlap.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { Tensor } from '../../runtime/tensor.js';
 import { computeFrequencies } from './frequencies.js';
-import type { RotaryScaling } from './frequencies.js';
-
-/** How channels are rotated; the same for every call of a model. */
-export interface RotaryOptions {
-  /** Channels rotated, from the first; even. The rest pass through. Default all. */
-  readonly rotaryDim?: number | undefined;
-  /** Base of the frequencies (theta). Default 10000. */
-  readonly base?: number | undefined;
-  /** Stretches positions for texts longer than those trained on. Default none. */
-  readonly scaling?: RotaryScaling | undefined;
-  /** False (default) pairs channel i with i + rotaryDim / 2, true 2i with 2i + 1. */
-  readonly interleaved?: boolean | undefined;
-}
-
-export const ROTARY_NAMES = {
-  rotaryDim: 1,
-  base: 1,
-  scaling: 1,
-  interleaved: 1,
-} satisfies NamesOf<RotaryOptions>;
+import { ROTARY_NAMES } from './options.js';
+import type { RotaryOptions } from './options.js';
 
 /** Position of each token, for all batch rows or each. */
 export type Positions = IntegerList | readonly IntegerList[];

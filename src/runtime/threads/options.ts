@@ -25,8 +25,8 @@ export interface WantedThreads {
   readonly count: number;
   /** Why so many. */
   readonly reason: string;
-  readonly required: boolean;
-  readonly worker: WorkerSource | undefined;
+  readonly required?: boolean | undefined;
+  readonly worker?: WorkerSource | undefined;
 }
 
 /** What 'auto' takes at most: more share the memory's bandwidth, and more was not measured. */
@@ -34,10 +34,9 @@ const MOST_AUTOMATIC = 8;
 const MOST = 64;
 
 export function readThreads(threads: 'auto' | number | ThreadOptions | undefined): WantedThreads {
-  if (threads === undefined)
-    return { count: 1, reason: 'no more asked for', required: false, worker: undefined };
+  if (threads === undefined) return { count: 1, reason: 'no more asked for' };
   const options = typeof threads === 'object' && threads !== null ? threads : { count: threads };
-  const { count = 'auto', required = false, worker } = options;
+  const { count = 'auto', required, worker } = options;
   if (worker !== undefined && !isWorkerSource(worker)) {
     throw invalidArgument('threads.worker', 'a URL, or a function that starts a worker', worker);
   }

@@ -1,6 +1,6 @@
 // Workers that compute: started with what they compute on, asked one thing at a time, ended.
 
-import { listenTo, makeWorker } from '../../platform/workers.js';
+import { listenTo, makeWorker } from '../../platform/start-worker.js';
 import type { WorkerSource } from '../../platform/workers.js';
 import { describe } from '../errors.js';
 import script from './thread.js?inline';

@@ -13,7 +13,7 @@ export interface ThreadsOptions {
   readonly memory: WebAssembly.Memory;
   readonly count: number;
   readonly reason: string;
-  readonly worker: WorkerSource | undefined;
+  readonly worker?: WorkerSource | undefined;
 }
 
 /** Workers that end by themselves are replaced so many times; beyond that something is wrong that repeating will not cure. */
@@ -45,7 +45,7 @@ export class Threads {
   }
 
   /** @throws Error with the reason if the workers do not start */
-  static async start(options: ThreadsOptions): Promise<Threads> {
+  static async start(this: void, options: ThreadsOptions): Promise<Threads> {
     const threads = new Threads(options);
     await threads.#start();
     return threads;

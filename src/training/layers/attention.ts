@@ -18,7 +18,6 @@ import type {
   ScoreDescription,
   SelfAttentionDescription,
 } from '../../model/description.js';
-import { rotationOf } from '../../model/layers/attention.js';
 import type { Rotations } from '../../model/layers/attention.js';
 import type { KeptKeys } from '../../model/pass.js';
 import type { Binder, BoundVector } from '../bound.js';
@@ -80,7 +79,7 @@ function partsOf(binder: Binder, description: ScoreDescription, rotations: Rotat
     headDim,
     valueHeadDim: headDim,
     options: { scale, softcap, causal, window, alibi },
-    rotary: rotary && rotationOf(rotations, rotary, headDim),
+    rotary: rotary && rotations.of(rotary, headDim),
     queryNorm: bindNorm(binder, description.queryNorm),
     keyNorm: bindNorm(binder, description.keyNorm),
     ...(relativePositions && {

@@ -4,13 +4,8 @@ import { runEmbedding } from '../../ops/embedding/embedding.js';
 import { runConvolution } from '../../ops/linear/convolution.js';
 import type { Tensor } from '../../runtime/tensor.js';
 import type { FrameInput, PatchInput, TokenInput } from '../../model/description.js';
-import {
-  checkFrames,
-  checkPictures,
-  checkRows,
-  framesAfter,
-  pictureTokens,
-} from '../../model/layers/input.js';
+import { checkRows } from '../../model/layers/input.js';
+import { checkFrames, checkPictures, framesAfter, pictureTokens } from '../../model/layers/signals.js';
 import type { Tokens } from '../../model/layers/input.js';
 import type { Binder, BoundMatrix, BoundTable, BoundVector } from '../bound.js';
 import { runConvolutionBackward } from '../ops/convolution-backward.js';

@@ -1,7 +1,8 @@
 // A stack, kept for the way back: what makes rows of the input, the blocks, and the last norm.
 
 import type { StackDescription } from '../../model/description.js';
-import type { Rotations } from '../../model/layers/attention.js';
+import { Rotations } from '../../model/layers/attention.js';
+import { LayerRotary } from '../../ops/rotary/layer-rotary.js';
 import type { Binder } from '../bound.js';
 import type { Flow } from '../flow.js';
 import { Tape } from '../tape.js';
@@ -48,7 +49,7 @@ export class TrainedStack {
 /** Blocks one after the other. */
 export class TrainedBlocks {
   readonly #blocks: readonly TrainedBlock[];
-  readonly #rotations: Rotations = new Map();
+  readonly #rotations = new Rotations(LayerRotary);
   readonly #recompute: boolean;
 
   /** @param recompute keeps what enters each block, and computes the rest again on the way back */
@@ -65,7 +66,7 @@ export class TrainedBlocks {
   }
 
   dispose(): void {
-    for (const rotary of this.#rotations.values()) rotary.dispose();
+    this.#rotations.dispose();
   }
 }
 

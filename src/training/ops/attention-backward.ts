@@ -20,6 +20,8 @@ import { runtimeAmong } from '../../runtime/operation.js';
 import type { Operation } from '../../runtime/operation.js';
 import { ParameterBlock } from '../../runtime/parameters.js';
 import type { Tensor } from '../../runtime/tensor.js';
+import { dropoutOf, placeDropout } from './attention-dropout.js';
+import type { Dropout } from './dropout.js';
 
 const backwardBlock = /* @__PURE__ */ new ParameterBlock(backwardParameters);
 
@@ -59,6 +61,7 @@ export interface AttentionBackwardOptions {
  * const { output, record } = scaledDotProductAttention(q, k, v, { returnRecord: true });
  * const gradients = scaledDotProductAttentionBackward(record, { output });
  * gradients.query.shape; // [1, 2, 5, 4]
+ * gradients.dispose();
  * ```
  */
 export class AttentionGradients extends Disposable {
@@ -280,7 +283,8 @@ function gradeAttention(
     }
   }
   const { output, statistics } = record;
-  const flow = { output, dOutput, statistics: statistics.address, dLogSumExp };
+  const dropout = dropoutOf(record);
+  const flow = { output, dOutput, statistics: statistics.address, dLogSumExp, dropout };
   runAttentionBackward(scope, plan, values, flow, places);
   if (finishing.length > 0) scope.then(() => finishing.forEach((write) => write()));
   return new AttentionGradients(made);
@@ -361,6 +365,8 @@ export interface AttentionFlow {
   readonly statistics: number;
   /** Address of [batch][heads][queries], or 0. */
   readonly dLogSumExp?: number;
+  /** Of the forward pass (`runDroppedAttention`). */
+  readonly dropout?: Dropout | undefined;
 }
 
 /** @internal The backward pass of a plan: no tensor is copied, and none but the gradients is written. */
@@ -368,7 +374,7 @@ export function runAttentionBackward(
   scope: CallScope,
   plan: Plan,
   value: PlacedTensor,
-  { output, dOutput, statistics, dLogSumExp = 0 }: AttentionFlow,
+  { output, dOutput, statistics, dLogSumExp = 0, dropout }: AttentionFlow,
   gradients: AttentionGradientPlaces,
 ): void {
   const { sizes } = plan;
@@ -400,6 +406,7 @@ export function runAttentionBackward(
       addKey: key?.adding ? 1 : 0,
       addValue: gradients.value?.adding ? 1 : 0,
       scale: plan.scale,
+      dropout: dropout ? placeDropout(scope, dropout) : 0,
       dDistances: gradients.distances ?? 0,
       dSinks: gradients.sinks ?? 0,
       dScale: gradients.scale ?? 0,

@@ -32,7 +32,11 @@ export function runEmbeddingBackward(
   scope.run({
     pack: 'training',
     kernel: 'addLookedUp',
-    args: [ids, dy.rows, address, packed ? 1 : 0, channels, factor, dy.address, dy.rowBytes],
+    args: [
+      ...([ids, dy.rows, address, packed ? 1 : 0, channels] as const),
+      factor === 1 ? 0 : scope.floats([factor]),
+      ...([dy.address, dy.rowBytes] as const),
+    ],
     tiles: Math.ceil(channels / LOOKED_UP_TOGETHER),
     scratchBytes: 0,
     cost: (packed ? 50 : 20) * dy.rows * channels,

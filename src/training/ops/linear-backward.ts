@@ -38,6 +38,8 @@ export interface GradientRows {
   readonly rowBytes: number;
   /** Added to what is there. Default: written. */
   readonly adding?: boolean | undefined;
+  /** On what is written or added. Default 1. */
+  readonly factor?: number | undefined;
 }
 
 /** @internal What a product was given, and where its gradients go. What is not named is not computed. */
@@ -89,6 +91,7 @@ function runInputGradient(scope: CallScope, weights: PackedMatrix, dy: Rows, dx:
     const transposed = { inFeatures: outFeatures, outFeatures: width, packed };
     const columns = { address: dx.address + first * PANEL * 4, rowBytes: dx.rowBytes };
     runFusedLinear(scope, dy, transposed, { from: 0, to: width }, columns, {
+      factor: dx.factor,
       residual: dx.adding ? columns : undefined,
     });
   }
@@ -258,8 +261,8 @@ export function wantedAmong<Name extends string>(
   return (name) => wanted.includes(name);
 }
 
-/** @internal The rows of a tensor, copied if they do not lie at one distance. */
-export function rowsIn(scope: CallScope, given: Tensor): Rows {
+/** The rows of a tensor, copied if they do not lie at one distance. */
+function rowsIn(scope: CallScope, given: Tensor): Rows {
   const layout = rowsOf(given);
   const { address, size } = layout ? given : scope.contiguous(given);
   const channels = given.shape.at(-1)!;

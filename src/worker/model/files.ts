@@ -1,13 +1,13 @@
 // Files of a model on their way into a worker: bytes are copied or given away, a Blob is sent as it is or read here as the worker
 // asks, and what an address names is fetched in there.
 
-import { isAddress, resolveAddress } from '../../checkpoints/address.js';
+import { resolveAddress } from '../../checkpoints/address.js';
 import { openFolder } from '../../checkpoints/folder.js';
 import { isPlainObject } from '../../checkpoints/json.js';
 import { bytesOf } from '../../checkpoints/safetensors.js';
 import { readIndex, shardFrom } from '../../checkpoints/shards.js';
 import type { Files } from '../../checkpoints/shards.js';
-import { isBlob } from '../../checkpoints/source.js';
+import { isAddress, isBlob } from '../../checkpoints/source.js';
 import type { FileSource } from '../../checkpoints/source.js';
 import type { LoadModelOptions } from '../../model/index.js';
 

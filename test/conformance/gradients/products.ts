@@ -93,7 +93,7 @@ function optimiserCase(runtime: Runtime, { options, inputs, upstream }: ProductC
 }
 
 /** By the operation of a case. */
-export const products: Readonly<Record<string, (runtime: Runtime, given: ProductCase) => Outputs>> = {
+export const operations: Readonly<Record<string, (runtime: Runtime, given: ProductCase) => Outputs>> = {
   linear: linearCase,
   embedding: embeddingCase,
   optimiser: optimiserCase,

@@ -83,6 +83,14 @@ await eachBuild('embedding', (runtime) => {
     const threaded = await createRuntime({ build: runtime.info.build, threads: 2, packs: [model] });
     try {
       same(embedding(ids, { data, shape: [rows, channels] }, { runtime: threaded }).toFloat32Array());
+      // Threads are handed integers: a factor must come through whole. Rows enough that they are worth waking.
+      const many = Int32Array.from({ length: 20000 }, (_, i) => i % rows);
+      const options = { factor: Math.fround(Math.sqrt(2048)) };
+      const given = { data, shape: [rows, channels] };
+      const alone = embedding(many, given, { ...options, runtime });
+      const shared = embedding(many, given, { ...options, runtime: threaded });
+      expect(shared.toFloat32Array()).toEqual(alone.toFloat32Array());
+      alone.dispose();
     } finally {
       threaded.dispose();
     }
