@@ -2,6 +2,7 @@
 // integers alone; what is compared are all parameters afterwards. Only types are imported from the package, and nothing of Node: it
 // runs in pages and in workers too.
 
+import type { Runtime } from 'wasm-attention';
 import type { Trainable } from 'wasm-attention/training';
 import { Random } from './reference/random.js';
 
@@ -106,6 +107,12 @@ export interface TrainingWay {
   readonly onLoss?: (loss: number) => void;
 }
 
+/** Makes threads share every work, however small. */
+function shareAll(runtime: Runtime): void {
+  const { threads } = runtime as unknown as { threads?: { leastCost: number } };
+  if (threads) threads.leastCost = 0;
+}
+
 /** Values from -0.25 to 0.25; weights of norms are around 1. */
 function values(random: Random, name: string, size: number): Float32Array {
   const shift = /(norm|ln_\w)\.weight$/i.test(name) ? 1 : 0;
@@ -127,8 +134,9 @@ export async function train(
   );
   const runtime = await library.createRuntime({ build: 'simd', threads });
   await runtime.load(library.training);
+  shareAll(runtime);
   const families = [library[family]];
-  const model = await library.loadModel({ config, weights, runtime, families } as never);
+  const model = await library.loadModel({ config, weights, runtime, families });
   const learner: Trainable = new library.Trainable(model, { recompute });
   const optimizer = new library.AdamW(learner, {
     learningRate: library.linearWarmup(library.cosine(0.01, { steps: 40 }), { steps: 10 }),

@@ -70,7 +70,8 @@ function runOnThreads(
 ): void {
   // Whole cache lines, so that no two threads write to the same one.
   const scratchBytes = Math.ceil(work.scratchBytes / ALIGNMENT) * ALIGNMENT;
-  const scratch = linearMemory.allocate(scratchBytes * threads.count);
+  // A work without scratch cannot fail: steps of optimisers count on it.
+  const scratch = scratchBytes && linearMemory.allocate(scratchBytes * threads.count);
   try {
     threads.run(kernels, work, scratch, scratchBytes, from, to);
   } finally {

@@ -75,7 +75,7 @@ export type OutputGradients = TensorLike | Readonly<Record<string, TensorLike | 
  * @example
  * ```js
  * const { logits, record } = learner.forward({ inputIds: [[5, 6, 7]] });
- * const { gradient } = crossEntropy(logits, [[6, 7, 8]]);
+ * const { gradient } = crossEntropy(logits, [6, 7, 8]);
  * learner.backward(record, { logits: gradient });
  * record.dispose();
  * record.disposed; // true
@@ -217,15 +217,15 @@ export class InputGradients extends Disposable {
  * A model or a layer that learns. It works on the very weights of the model, which goes on to be usable beside it; what it adds are
  * gradients, as much memory as the parameters that are trained.
  *
- * Backward adds to the gradients: several calls accumulate, until `zeroGradients`. A backward that was aborted has added some of
- * them: set them to zero and begin anew.
+ * Backward adds to the gradients: several calls accumulate, until `zeroGradients`. A backward that was aborted, or ran
+ * out of memory, may have added some of them: set them to zero and begin anew. Parameters change in an optimiser's step only.
  *
  * @example
  * ```js
  * const learner = new Trainable(gpt2, { frozen: /wte|wpe/ });
  * const optimizer = new AdamW(learner, { learningRate: 1e-3 });
  * const output = learner.forward({ inputIds: [[5, 6, 7]] });
- * const { loss, gradient } = crossEntropy(output.logits, [[6, 7, 8]]);
+ * const { loss, gradient } = crossEntropy(output.logits, [6, 7, 8]);
  * learner.backward(output.record, { logits: gradient });
  * output.dispose();
  * gradient.dispose();
@@ -312,7 +312,8 @@ export class Trainable extends Disposable implements TrainableParameters {
    *
    * @param gradients of the loss by each output, of its shape; those that are not named are zero
    * @returns gradients of a layer's inputs
-   * @throws AttentionError INVALID_ARGUMENT, INVALID_SHAPE, DISPOSED, OUT_OF_MEMORY, before anything is written
+   * @throws AttentionError INVALID_ARGUMENT, INVALID_SHAPE, INVALID_DTYPE, DISPOSED, before anything is written; OUT_OF_MEMORY, after
+   *   which some gradients may have been added
    */
   backward(record: TrainingRecord, gradients: OutputGradients): InputGradients {
     return callNow(trainingBackwardOperation, [this, record, gradients], {});

@@ -157,7 +157,7 @@ const block = (
   make: (runtime) =>
     new TransformerBlock(runtime, {
       ...{ embedDim: 12, numHeads: 4, headDim: 5, feedForwardDim: 19, ...more },
-    }) as unknown as TestedLayer,
+    }),
   inputs: { x: [2, 7, 12], ...(more.crossAttention && { context: [2, 5, 12] }) },
   options,
 });
@@ -169,8 +169,7 @@ const attention = (
   options: ForwardOptions = {},
 ): Case => ({
   title: `MultiHeadAttention, ${title}`,
-  make: (runtime) =>
-    new MultiHeadAttention(runtime, { embedDim: 12, numHeads: 4, ...more }) as unknown as TestedLayer,
+  make: (runtime) => new MultiHeadAttention(runtime, { embedDim: 12, numHeads: 4, ...more }),
   inputs: { x: [2, 6, 12], ...inputs },
   options,
 });
@@ -236,7 +235,7 @@ const CASES: readonly Case[] = [
     make: (runtime) =>
       new Transformer(runtime, {
         ...{ numLayers: 3, embedDim: 12, numHeads: 4, headDim: 5, feedForwardDim: 19, causal: true },
-      }) as unknown as TestedLayer,
+      }),
     inputs: { x: [2, 7, 12] },
   },
   {
@@ -244,7 +243,7 @@ const CASES: readonly Case[] = [
     make: (runtime) =>
       new Transformer(runtime, {
         ...{ numLayers: 2, embedDim: 12, numHeads: 4, feedForwardDim: 19, crossAttention: true, norm: 'rms' },
-      }) as unknown as TestedLayer,
+      }),
     inputs: { x: [2, 4, 12], context: [2, 6, 12] },
     options: { contextLengths: [6, 3] },
   },

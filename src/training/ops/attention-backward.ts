@@ -29,7 +29,7 @@ const backwardBlock = /* @__PURE__ */ new ParameterBlock(backwardParameters);
 export interface AttentionUpstream {
   /** [batch, heads, queries, valueHeadDim], or as many axes as the output has. */
   readonly output: TensorLike;
-  /** [batch, heads, queries]: what flows into the log-sum-exp. Default nothing. */
+  /** What flows into the log-sum-exp, [batch, heads, queries]. Default nothing. */
   readonly logSumExp?: TensorLike | undefined;
 }
 
