@@ -103,7 +103,11 @@ function kernelsOf(sources, entry) {
     const overTiles = scratch === 'scratch' && /From$/.test(from) && /To$/.test(to);
     const float = parameters.find((parameter) => /^f(32|64)$/.test(parameter.type?.getText(source)));
     if (overTiles && float)
-      throw failure(source, float, `${name} runs on threads, which hand over integers: it takes a pointer to a float`);
+      throw failure(
+        source,
+        float,
+        `${name} runs on threads, which hand over integers: it takes a pointer to a float`,
+      );
     return {
       name,
       names,

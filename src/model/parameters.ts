@@ -33,29 +33,12 @@ export interface Table {
 }
 
 /** Where one tensor of a checkpoint, or some of its output features, belongs. */
-interface Slot {
+export interface Slot {
   readonly source: Source;
   /** Elements of the tensor that follow each other, or the rows and columns of a packed matrix. */
   readonly target:
     | { readonly kind: 'floats'; readonly tensor: Tensor<'float32'>; readonly from: number }
     | { readonly kind: 'matrix'; readonly weights: LinearWeights; readonly firstOut: number };
-}
-
-/** @internal Where a tensor, or a part of it, lies. */
-export interface ParameterPlace {
-  readonly name: string;
-  readonly source: Source;
-  readonly tensor: Tensor<'float32'>;
-  /** The first float of it, and how many there are. */
-  readonly from: number;
-  readonly count: number;
-  /** Of packed matrices: output features, of all of the matrix, which fills up its last panel. */
-  readonly matrix?: {
-    readonly firstOut: number;
-    readonly rows: number;
-    readonly inFeatures: number;
-    readonly outFeatures: number;
-  };
 }
 
 /** What a checkpoint says of a tensor. */
@@ -162,29 +145,9 @@ export class Parameters {
     return [...this.#dtypes.keys()];
   }
 
-  /** @internal What lies where. */
-  *places(): Generator<ParameterPlace, void, undefined> {
-    for (const [name, slots] of this.#slots) {
-      for (const { source, target } of slots) {
-        const rows = rowsOfSource(source);
-        if (target.kind === 'floats') {
-          const whole = source.rows === undefined && source.from === undefined;
-          const count = whole ? sizeOf(source.shape) : rows;
-          yield { name, source, tensor: target.tensor, from: target.from, count };
-        } else {
-          const { weights, firstOut } = target;
-          const { packed: tensor, inFeatures, outFeatures } = weights;
-          yield {
-            name,
-            source,
-            tensor,
-            from: firstOut * inFeatures,
-            count: rows * inFeatures,
-            matrix: { firstOut, rows, inFeatures, outFeatures },
-          };
-        }
-      }
-    }
+  /** @internal What lies where, by the names of tensors. */
+  get slots(): ReadonlyMap<string, readonly Slot[]> {
+    return this.#slots;
   }
 
   /** @internal What they lie in, each once. */

@@ -55,12 +55,7 @@ export class Binder {
   readonly #adapting: Adapting | undefined;
   #sites = 0;
 
-  constructor(
-    parameters: Store,
-    gradients: Store,
-    frozen: (name: string) => boolean,
-    adapting?: Adapting | undefined,
-  ) {
+  constructor(parameters: Store, gradients: Store, frozen: (name: string) => boolean, adapting?: Adapting) {
     this.#parameters = parameters;
     this.#gradients = gradients;
     this.#frozen = frozen;

@@ -109,7 +109,7 @@ export class TrainedModel implements TrainedNetwork {
     const passed = runTokens(tape, stack, tokens, { hidden, length: flow.length, kept: flow.kept });
     return {
       ...lastState(passed),
-      encoderLastHiddenState: lastState(encoded).lastHiddenState!,
+      encoderLastHiddenState: lastState(encoded).lastHiddenState,
       ...this.#finish(passed, this.#heads, tokens),
     };
   }

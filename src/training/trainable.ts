@@ -33,7 +33,7 @@ import { TrainedMultiHeadAttention } from './layers/multi-head-attention.js';
 import { TrainedLayer, TrainedModel } from './networks.js';
 import type { TrainableParameter, TrainableParameters } from './parameter.js';
 import { Backward, Pool, Tape } from './tape.js';
-import { trainedParameters } from './trained-parameters.js';
+import { placesIn, trainedParameters } from './trained-parameters.js';
 
 /** Options of `Trainable`. */
 export interface TrainableOptions {
@@ -279,7 +279,7 @@ export class Trainable extends Disposable implements TrainableParameters {
         throw invalidArgument('adapters.match', 'what matches the weights of a linear layer', adapters.match);
       const added = [...this.#adapters.values()].flatMap(({ adapter }) => adapter.parameters);
       this.parameters = [...trainedParameters(this.#gradients, binder), ...added];
-      const learnt = [...this.#gradients.places()].filter(({ source }) => binder.learns(source));
+      const learnt = placesIn(this.#gradients).filter(({ source }) => binder.learns(source));
       this.parameterNames = [...new Set(learnt.map(({ name }) => name)), ...added.map(({ name }) => name)];
     } catch (error) {
       this.#gradients.dispose();
@@ -491,7 +491,7 @@ function named(gradients: OutputGradients, { outputs }: Ran): Record<string, Ten
     );
   if ('data' in gradients) return { output: gradients as TensorLike };
   const given: Record<string, TensorLike> = {};
-  for (const [name, tensor] of Object.entries(gradients)) {
+  for (const [name, tensor] of Object.entries(gradients as Record<string, TensorLike | undefined>)) {
     if (tensor === undefined) continue;
     if (!Object.hasOwn(outputs, name))
       throw invalidArgument('gradients', `names among ${Object.keys(outputs).join(', ')}`, name);

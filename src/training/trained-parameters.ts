@@ -8,9 +8,51 @@ import { PANEL } from '../../build/kernels.js';
 import { AttentionError } from '../runtime/errors.js';
 import { sizeOf } from '../runtime/layout.js';
 import type { Tensor } from '../runtime/tensor.js';
-import type { ParameterPlace, Parameters } from '../model/parameters.js';
+import type { Source } from '../model/description.js';
+import { rowsOfSource } from '../model/parameters.js';
+import type { Parameters } from '../model/parameters.js';
 import type { Binder } from './bound.js';
 import type { TrainableParameter } from './parameter.js';
+
+/** Where a tensor, or a part of it, lies. */
+export interface ParameterPlace {
+  readonly name: string;
+  readonly source: Source;
+  readonly tensor: Tensor<'float32'>;
+  /** The first float of it, and how many there are. */
+  readonly from: number;
+  readonly count: number;
+  /** Of packed matrices: output features, of all of the matrix, which fills up its last panel. */
+  readonly matrix?: {
+    readonly firstOut: number;
+    readonly rows: number;
+    readonly inFeatures: number;
+    readonly outFeatures: number;
+  };
+}
+
+/** What lies where. */
+export function placesIn(parameters: Parameters): ParameterPlace[] {
+  return [...parameters.slots].flatMap(([name, slots]) =>
+    slots.map(({ source, target }) => {
+      const rows = rowsOfSource(source);
+      if (target.kind === 'floats') {
+        const whole = source.rows === undefined && source.from === undefined;
+        return {
+          name,
+          source,
+          tensor: target.tensor,
+          from: target.from,
+          count: whole ? sizeOf(source.shape) : rows,
+        };
+      }
+      const { weights, firstOut } = target;
+      const { packed: tensor, inFeatures, outFeatures } = weights;
+      const matrix = { firstOut, rows, inFeatures, outFeatures };
+      return { name, source, tensor, from: firstOut * inFeatures, count: rows * inFeatures, matrix };
+    }),
+  );
+}
 
 /** A run of floats, and the tensors it is of. */
 interface Run {
@@ -28,7 +70,7 @@ interface Run {
  * @throws AttentionError UNSUPPORTED where a frozen tensor cannot be told apart from one that is trained, or a tensor is held twice
  */
 export function trainedParameters(gradients: Parameters, binder: Binder): TrainableParameter[] {
-  const places = [...gradients.places()];
+  const places = placesIn(gradients);
   const frozen = new Set(places.filter(({ source }) => !binder.learns(source)).map(nameOf));
   checkOnce(places);
   return runsOf(places)

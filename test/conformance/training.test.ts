@@ -57,7 +57,7 @@ function train(learner: Trainable, optimizer: AdamW, expected: TrainingCase, mod
   const tasks = tasksOf(model, expected);
   const inputs = withoutLabels(expected.inputs);
   for (const [step, wanted] of expected.losses.entries()) {
-    const output = learner.forward(inputs as never);
+    const output = learner.forward(inputs);
     const { loss, gradients } = lossOf(output, tasks);
     if (!(Math.abs(loss - wanted) <= 1e-4 + 1e-4 * wanted))
       wrong.push(`loss ${step} is ${loss} in place of ${wanted}`);

@@ -210,13 +210,13 @@ function learnerOutput(
 /** A parameter and its gradient as they lie in memory. */
 function addressesOf(
   runtime: Runtime,
-  { address, gradientAddress, count }: Trainable['parameters'][number],
+  parameter: Trainable['parameters'][number],
 ): [Float32Array, Float32Array][] {
   const scope = { use: <Held>(held: Held) => held };
   const { buffer } = (runtime as unknown as { linearMemory: { buffer: ArrayBuffer } }).linearMemory;
   return [
-    [address(scope as never), gradientAddress(scope as never)].map(
-      (at) => new Float32Array(buffer, at, count),
+    [parameter.address(scope as never), parameter.gradientAddress(scope as never)].map(
+      (at) => new Float32Array(buffer, at, parameter.count),
     ) as [Float32Array, Float32Array],
   ];
 }

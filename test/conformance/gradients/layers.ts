@@ -6,7 +6,7 @@ import { TransformerBlock } from 'wasm-attention/model';
 import type { TransformerBlockOptions } from 'wasm-attention/model';
 import { Trainable } from 'wasm-attention/training';
 import type { TrainingForwardOptions } from 'wasm-attention/training';
-import type { GradientCase, GradientOperation, GradientTensor, GradientTensors } from '../gradient-cases.js';
+import type { GradientCase, GradientOperation, GradientTensor } from '../gradient-cases.js';
 
 type Outputs = Record<string, ArrayLike<number>>;
 
@@ -131,7 +131,7 @@ function block(
   const parameters: Record<string, TensorLike> = {};
   /** By which names gradients are asked for. */
   const gradients: Record<string, readonly string[]> = {};
-  for (const [name, tensor] of Object.entries(inputs as GradientTensors)) {
+  for (const [name, tensor] of Object.entries(inputs)) {
     const [, module = '', rest = ''] = /^(\w+)\.(.*)$/.exec(name) ?? [];
     const attends = MODULES[module as keyof typeof MODULES];
     const own = simple[module as keyof typeof simple];
