@@ -7,7 +7,7 @@
 export { training } from './pack.js';
 
 export { InputGradients, Trainable, TrainingOutput, TrainingRecord } from './trainable.js';
-export type { OutputGradients, TrainableOptions } from './trainable.js';
+export type { NamedValues, OutputGradients, TrainableOptions } from './trainable.js';
 export type { Network, TrainingForwardOptions, TrainingInputs } from './network.js';
 export { trainableTensors } from './parameter.js';
 export type { TensorParameter, TrainableParameter, TrainableParameters } from './parameter.js';

@@ -57,6 +57,12 @@ const FORWARD_NAMES = {
   causal: 1,
 } satisfies NamesOf<TrainingForwardOptions>;
 
+/** Values of a parameter or of its gradient. */
+export interface NamedValues {
+  readonly data: Float32Array;
+  readonly shape: readonly number[];
+}
+
 /** Gradients by names of outputs; that of a layer's one output by itself. */
 export type OutputGradients = TensorLike | Readonly<Record<string, TensorLike | undefined>>;
 
@@ -317,14 +323,30 @@ export class Trainable extends Disposable implements TrainableParameters {
     for (const tensor of this.#gradients.tensors) tensor.data.fill(0);
   }
 
-  /** The gradient of a parameter, in the shape that the checkpoint has. A copy. */
-  gradient(name: string): { readonly data: Float32Array; readonly shape: readonly number[] } {
+  /**
+   * The gradient of a parameter, in the shape that the checkpoint has. A copy.
+   *
+   * @throws AttentionError INVALID_ARGUMENT of a name that is not trained, DISPOSED
+   */
+  gradient(name: string): NamedValues {
     this.check();
     if (!this.parameterNames.includes(name))
       throw invalidArgument('name', 'the name of a parameter that is trained: see parameterNames', name);
-    const { shape } = this.#gradients.entry(name);
-    const bytes = this.#gradients.read(name, 0, sizeOf(shape), 'F32');
-    return { data: new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4), shape };
+    return valuesOf(this.#gradients, name);
+  }
+
+  /**
+   * A parameter as it is now, frozen or not, in the shape that the checkpoint has. A copy, which `load` of the layer takes, and
+   * `writeSafetensors` with a `dtype` beside it; models have `save`.
+   *
+   * @throws AttentionError INVALID_ARGUMENT of a name that the network does not have, DISPOSED
+   */
+  value(name: string): NamedValues {
+    this.check();
+    checkUsable(this.network);
+    if (!this.#parameters.names.includes(name))
+      throw invalidArgument('name', 'the name of a parameter of the network', name);
+    return valuesOf(this.#parameters, name);
   }
 
   /** Frees the gradients; the network stays. Safe to repeat. */
@@ -397,6 +419,12 @@ export class Trainable extends Disposable implements TrainableParameters {
     this.runtime.check();
     if (this.#disposed) throw new AttentionError({ code: 'DISPOSED', message: 'the Trainable was disposed' });
   }
+}
+
+function valuesOf(parameters: Parameters, name: string): NamedValues {
+  const { shape } = parameters.entry(name);
+  const bytes = parameters.read(name, 0, sizeOf(shape), 'F32');
+  return { data: new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4), shape };
 }
 
 function checkUsable(network: Network): void {
