@@ -7,7 +7,7 @@
 export { training } from './pack.js';
 
 export { InputGradients, Trainable, TrainingOutput, TrainingRecord } from './trainable.js';
-export type { OutputGradients, TrainableOptions } from './trainable.js';
+export type { NamedValues, OutputGradients, TrainableOptions } from './trainable.js';
 export type { Network, TrainingDropout, TrainingForwardOptions, TrainingInputs } from './network.js';
 export type { AdapterOptions } from './adapters.js';
 export { trainableTensors } from './parameter.js';

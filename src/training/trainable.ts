@@ -66,6 +66,12 @@ const FORWARD_NAMES = {
   dropout: 1,
 } satisfies NamesOf<TrainingForwardOptions>;
 
+/** Values of a parameter or of its gradient. */
+export interface NamedValues {
+  readonly data: Float32Array;
+  readonly shape: readonly number[];
+}
+
 /** Gradients by names of outputs; that of a layer's one output by itself. */
 export type OutputGradients = TensorLike | Readonly<Record<string, TensorLike | undefined>>;
 
@@ -335,8 +341,12 @@ export class Trainable extends Disposable implements TrainableParameters {
     for (const { adapter } of this.#adapters.values()) adapter.zeroGradients();
   }
 
-  /** The gradient of a parameter, in the shape that the checkpoint has. A copy. */
-  gradient(name: string): { readonly data: Float32Array; readonly shape: readonly number[] } {
+  /**
+   * The gradient of a parameter, in the shape that the checkpoint has. A copy.
+   *
+   * @throws AttentionError INVALID_ARGUMENT of a name that is not trained, DISPOSED
+   */
+  gradient(name: string): NamedValues {
     this.check();
     if (!this.parameterNames.includes(name))
       throw invalidArgument('name', 'the name of a parameter that is trained: see parameterNames', name);
@@ -344,9 +354,21 @@ export class Trainable extends Disposable implements TrainableParameters {
       const found = adapter.gradient(name);
       if (found) return found;
     }
-    const { shape } = this.#gradients.entry(name);
-    const bytes = this.#gradients.read(name, 0, sizeOf(shape), 'F32');
-    return { data: new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4), shape };
+    return valuesOf(this.#gradients, name);
+  }
+
+  /**
+   * A parameter as it is now, frozen or not, in the shape that the checkpoint has. A copy, which `load` of the layer takes, and
+   * `writeSafetensors` with a `dtype` beside it; models have `save`.
+   *
+   * @throws AttentionError INVALID_ARGUMENT of a name that the network does not have, DISPOSED
+   */
+  value(name: string): NamedValues {
+    this.check();
+    checkUsable(this.network);
+    if (!this.#parameters.names.includes(name))
+      throw invalidArgument('name', 'the name of a parameter of the network', name);
+    return valuesOf(this.#parameters, name);
   }
 
   /**
@@ -450,6 +472,12 @@ export class Trainable extends Disposable implements TrainableParameters {
     this.runtime.check();
     if (this.#disposed) throw new AttentionError({ code: 'DISPOSED', message: 'the Trainable was disposed' });
   }
+}
+
+function valuesOf(parameters: Parameters, name: string): NamedValues {
+  const { shape } = parameters.entry(name);
+  const bytes = parameters.read(name, 0, sizeOf(shape), 'F32');
+  return { data: new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4), shape };
 }
 
 function checkUsable(network: Network): void {

@@ -267,6 +267,75 @@ function zerosFor(layer: LayerNorm | FeedForward | TransformerBlock) {
   );
 }
 
+describe('values', () => {
+  const random = new Random(12);
+  const drawn = ({ shape }: { shape: readonly number[] }) => ({
+    data: Float32Array.from({ length: shape.reduce((size, side) => size * side, 1) }, () => random.normal()),
+    shape,
+  });
+  const zeros = (...shape: number[]) => ({ data: new Float32Array(0), shape });
+
+  it.each(['TransformerBlock', 'MultiHeadAttention'])(
+    'of a %s are those that were loaded, until a step',
+    async (kind) => {
+      const make = () =>
+        kind === 'TransformerBlock'
+          ? new TransformerBlock(runtime, { embedDim: 12, numHeads: 2, feedForwardDim: 10 })
+          : new MultiHeadAttention(runtime, { embedDim: 12, numHeads: 2, headDim: 5, kdim: 7 });
+      const layer = make();
+      const shapes =
+        layer instanceof TransformerBlock
+          ? zerosFor(layer)
+          : {
+              ...{
+                'q_proj.weight': zeros(10, 12),
+                'k_proj.weight': zeros(10, 7),
+                'v_proj.weight': zeros(10, 12),
+              },
+              ...{ 'q_proj.bias': zeros(10), 'k_proj.bias': zeros(10), 'v_proj.bias': zeros(10) },
+              ...{ 'out_proj.weight': zeros(12, 10), 'out_proj.bias': zeros(12) },
+            };
+      const tensors = Object.fromEntries(Object.entries(shapes).map(([name, of]) => [name, drawn(of)]));
+      layer.load(tensors);
+      const learner = new Trainable(layer, { frozen: /bias/ });
+      for (const [name, { data, shape }] of Object.entries(tensors)) {
+        expect(learner.value(name).shape, name).toEqual(shape);
+        expect(hex(learner.value(name).data), name).toBe(hex(data));
+      }
+      const x = drawn({ shape: [2, 4, 12] });
+      const options =
+        kind === 'TransformerBlock'
+          ? {}
+          : { context: drawn({ shape: [2, 3, 7] }), valueContext: drawn({ shape: [2, 3, 12] }) };
+      const { output, record } = learner.forward(x, options);
+      learner.backward(record, output).dispose();
+      for (const held of [output, record]) held.dispose();
+      const optimizer = new AdamW(learner, { learningRate: 0.1, weightDecay: 0 });
+      optimizer.step();
+      const learnt = Object.fromEntries(Object.keys(tensors).map((name) => [name, learner.value(name)]));
+      for (const [name, { data }] of Object.entries(learnt)) {
+        if (/bias/.test(name)) expect(hex(data)).toBe(hex(tensors[name]!.data));
+        else expect(hex(data), name).not.toBe(hex(tensors[name]!.data));
+      }
+      // Another layer that loads them is the same.
+      const other = make();
+      other.load(learnt);
+      const bits = [layer, other].map((each) => {
+        const result = each.forward(x, options);
+        const seen = hex(result.output.toFloat32Array());
+        result.dispose();
+        return seen;
+      });
+      expect(bits[1]).toBe(bits[0]);
+      expect(await failureOf(() => learner.value('nothing'))).toMatchObject({
+        ...{ code: 'INVALID_ARGUMENT', argument: 'name' },
+      });
+      for (const held of [optimizer, learner, layer, other]) held.dispose();
+      expect((await failureOf(() => learner.value('out_proj.weight'))).code).toBe('DISPOSED');
+    },
+  );
+});
+
 describe('frozen parameters', () => {
   it('stay as they are, and have no gradient', () =>
     withLearner(
