@@ -528,7 +528,7 @@ function named(gradients: OutputGradients, { outputs }: Ran): Record<string, Ten
   return given;
 }
 
-export const trainingForwardOperation: Operation<
+const trainingForwardOperation: Operation<
   [trainable: Trainable, inputs: TrainingInputs],
   TrainingForwardOptions,
   TrainingOutput
@@ -539,7 +539,7 @@ export const trainingForwardOperation: Operation<
   run: (scope, [trainable, inputs], options) => trainable.runForward(scope, inputs, options),
 };
 
-export const trainingBackwardOperation: Operation<
+const trainingBackwardOperation: Operation<
   [trainable: Trainable, record: TrainingRecord, gradients: OutputGradients],
   object,
   InputGradients

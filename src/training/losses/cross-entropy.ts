@@ -94,7 +94,7 @@ export interface CrossEntropyResult {
   readonly perToken?: Tensor<'float32'>;
 }
 
-export const crossEntropyOperation: Operation<
+const crossEntropyOperation: Operation<
   [logits: TensorLike, labels: Indices],
   CrossEntropyOptions,
   CrossEntropyResult

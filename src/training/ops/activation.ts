@@ -129,7 +129,7 @@ function placeOf(scope: CallScope, tensor: Tensor): Rows {
   return { address, rowBytes: channels * 4, rows: channels && size / channels };
 }
 
-export const activationBackwardOperation: Operation<
+const activationBackwardOperation: Operation<
   [input: TensorLike, upstream: TensorLike],
   ActivationBackwardOptions,
   Tensor<'float32'>
@@ -156,7 +156,7 @@ export interface GatedGradients {
   readonly up: Tensor<'float32'>;
 }
 
-export const gatedActivationBackwardOperation: Operation<
+const gatedActivationBackwardOperation: Operation<
   [gate: TensorLike, up: TensorLike, upstream: TensorLike],
   ActivationBackwardOptions,
   GatedGradients

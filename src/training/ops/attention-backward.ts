@@ -121,7 +121,7 @@ const INPUT_NAMES = {
   temperature: 1,
 } satisfies Record<AttentionInputName, 1>;
 
-export const attentionBackwardOperation: Operation<
+const attentionBackwardOperation: Operation<
   [record: AttentionRecord, upstream: AttentionUpstream],
   AttentionBackwardOptions,
   AttentionGradients

@@ -33,7 +33,7 @@ export interface DroppedAttentionOptions<
   readonly seed: number;
 }
 
-export const droppedAttentionOperation: Operation<
+const droppedAttentionOperation: Operation<
   [query: TensorLike, key: TensorLike, value: TensorLike],
   DroppedAttentionOptions,
   AttentionResult

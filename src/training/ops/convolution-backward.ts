@@ -78,7 +78,7 @@ export interface ConvolutionBackwardOptions<
 
 const NAMES = ['input', 'weight', 'bias'] as const;
 
-export const convolutionBackwardOperation: Operation<
+const convolutionBackwardOperation: Operation<
   [input: TensorLike, weights: LinearWeights, gradient: TensorLike],
   ConvolutionBackwardOptions,
   Record<LinearGradientName, Tensor<'float32'>>

@@ -83,7 +83,7 @@ export interface DropoutOptions {
   readonly runtime?: Runtime | undefined;
 }
 
-export const dropoutOperation: Operation<[input: TensorLike], DropoutOptions, Tensor<'float32'>> = {
+const dropoutOperation: Operation<[input: TensorLike], DropoutOptions, Tensor<'float32'>> = {
   inputs: ['input'],
   options: { rate: 1, seed: 1, site: 1, runtime: 1 } satisfies NamesOf<DropoutOptions>,
   run(scope, [input], { rate, seed, site = 0 }) {

@@ -51,7 +51,7 @@ export interface EmbeddingBackwardOptions {
   readonly runtime?: Runtime | undefined;
 }
 
-export const embeddingBackwardOperation: Operation<
+const embeddingBackwardOperation: Operation<
   [ids: Indices, rows: number, gradient: TensorLike],
   EmbeddingBackwardOptions,
   Tensor<'float32'>

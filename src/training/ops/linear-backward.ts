@@ -161,7 +161,7 @@ export interface LinearBackwardOptions<Name extends LinearGradientName = LinearG
 
 const NAMES = ['input', 'weight', 'bias'] as const;
 
-export const linearBackwardOperation: Operation<
+const linearBackwardOperation: Operation<
   [input: TensorLike, weights: LinearWeights, gradient: TensorLike],
   LinearBackwardOptions,
   Record<LinearGradientName, Tensor<'float32'>>

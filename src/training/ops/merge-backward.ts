@@ -60,7 +60,7 @@ export class MergedGradients extends Disposable {
   }
 }
 
-export const mergeBackwardOperation: Operation<
+const mergeBackwardOperation: Operation<
   [parts: readonly PartialAttention[], merged: PartialAttention, upstream: AttentionUpstream],
   MergeBackwardOptions,
   MergedGradients

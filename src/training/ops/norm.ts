@@ -107,14 +107,14 @@ type NormBackwardOperation<Options extends object, Result> = Operation<
   Result
 >;
 
-export const layerNormBackwardOperation: NormBackwardOperation<LayerNormBackwardOptions, LayerNormGradients> =
+const layerNormBackwardOperation: NormBackwardOperation<LayerNormBackwardOptions, LayerNormGradients> =
   {
     inputs: ['input', 'upstream'],
     options: { weight: 1, epsilon: 1, runtime: 1 } satisfies NamesOf<LayerNormBackwardOptions>,
     run: (scope, inputs, options) => gradientsOf(scope, 'layer', inputs, { epsilon: 1e-5, ...options }),
   };
 
-export const rmsNormBackwardOperation: NormBackwardOperation<RmsNormBackwardOptions, RmsNormGradients> = {
+const rmsNormBackwardOperation: NormBackwardOperation<RmsNormBackwardOptions, RmsNormGradients> = {
   inputs: ['input', 'upstream'],
   options: { weight: 1, epsilon: 1, unitOffset: 1, runtime: 1 } satisfies NamesOf<RmsNormBackwardOptions>,
   run(scope, inputs, options) {
@@ -123,7 +123,7 @@ export const rmsNormBackwardOperation: NormBackwardOperation<RmsNormBackwardOpti
   },
 };
 
-export const normalizeBackwardOperation: NormBackwardOperation<
+const normalizeBackwardOperation: NormBackwardOperation<
   NormalizeBackwardOptions,
   Tensor<'float32'>
 > = {

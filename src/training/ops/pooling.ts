@@ -57,7 +57,7 @@ export function partsOfMeans(weights: Float32Array | undefined, batch: number, l
 }
 
 /** @internal Parts of single tokens, one of each sequence. */
-export function partsOfTokens(places: readonly number[], length: number): Float32Array {
+function partsOfTokens(places: readonly number[], length: number): Float32Array {
   const parts = new Float32Array(places.length * length);
   places.forEach((place, b) => (parts[b * length + place] = 1));
   return parts;

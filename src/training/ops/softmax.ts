@@ -13,7 +13,7 @@ import type { Tensor } from '../../runtime/tensor.js';
 import { matching } from './matching.js';
 
 /** @internal dx of y = softmax(x), rows of so many floats; dx may be dy or y. */
-export function runSoftmaxBackward(
+function runSoftmaxBackward(
   scope: CallScope,
   y: Rows,
   dy: Omit<Rows, 'rows'>,
