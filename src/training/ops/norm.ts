@@ -107,12 +107,11 @@ type NormBackwardOperation<Options extends object, Result> = Operation<
   Result
 >;
 
-const layerNormBackwardOperation: NormBackwardOperation<LayerNormBackwardOptions, LayerNormGradients> =
-  {
-    inputs: ['input', 'upstream'],
-    options: { weight: 1, epsilon: 1, runtime: 1 } satisfies NamesOf<LayerNormBackwardOptions>,
-    run: (scope, inputs, options) => gradientsOf(scope, 'layer', inputs, { epsilon: 1e-5, ...options }),
-  };
+const layerNormBackwardOperation: NormBackwardOperation<LayerNormBackwardOptions, LayerNormGradients> = {
+  inputs: ['input', 'upstream'],
+  options: { weight: 1, epsilon: 1, runtime: 1 } satisfies NamesOf<LayerNormBackwardOptions>,
+  run: (scope, inputs, options) => gradientsOf(scope, 'layer', inputs, { epsilon: 1e-5, ...options }),
+};
 
 const rmsNormBackwardOperation: NormBackwardOperation<RmsNormBackwardOptions, RmsNormGradients> = {
   inputs: ['input', 'upstream'],
@@ -123,10 +122,7 @@ const rmsNormBackwardOperation: NormBackwardOperation<RmsNormBackwardOptions, Rm
   },
 };
 
-const normalizeBackwardOperation: NormBackwardOperation<
-  NormalizeBackwardOptions,
-  Tensor<'float32'>
-> = {
+const normalizeBackwardOperation: NormBackwardOperation<NormalizeBackwardOptions, Tensor<'float32'>> = {
   inputs: ['input', 'upstream'],
   options: { epsilon: 1, runtime: 1 } satisfies NamesOf<NormalizeBackwardOptions>,
   run: (scope, inputs, options) => gradientsOf(scope, 'l2', inputs, { epsilon: 1e-12, ...options }).input,
