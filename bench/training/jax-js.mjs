@@ -23,10 +23,7 @@ function logitsOf(jax, { layers, width, heads }, weights, words, batch, length) 
   const { nn, numpy: np } = jax;
   const rows = batch * length;
   const norm = (/** @type {any} */ x, /** @type {string} */ name) =>
-    nn
-      .standardize(x, -1, { epsilon: 1e-5 })
-      .mul(weights[`${name}.weight`])
-      .add(weights[`${name}.bias`]);
+    nn.standardize(x, -1, { epsilon: 1e-5 }).mul(weights[`${name}.weight`]).add(weights[`${name}.bias`]);
   const linear = (/** @type {any} */ x, /** @type {string} */ name) =>
     np.matmul(x, weights[`${name}.weight`]).add(weights[`${name}.bias`]);
   const table = weights['wte.weight'];

@@ -8,7 +8,9 @@ let registered = false;
 
 export async function registerGradients() {
   if (registered) return;
-  const entry = createRequire(import.meta.url).resolve('@tensorflow/tfjs-core/dist/register_all_gradients.js');
+  const entry = createRequire(import.meta.url).resolve(
+    '@tensorflow/tfjs-core/dist/register_all_gradients.js',
+  );
   const { outputFiles } = await build({
     entryPoints: [entry],
     bundle: true,

@@ -52,7 +52,8 @@ export function openTraining(tf, { files, ids, labels, batch, length }) {
     names.map((name) => [name, tf.variable(tf.tensor(files.tensor(name).data, files.tensor(name).shape))]),
   );
   const product = makeProduct(tf);
-  const hot = (/** @type {Int32Array} */ list) => tf.cast(tf.oneHot(tf.tensor1d(list, 'int32'), vocabulary), 'float32');
+  const hot = (/** @type {Int32Array} */ list) =>
+    tf.cast(tf.oneHot(tf.tensor1d(list, 'int32'), vocabulary), 'float32');
   const [words, targets] = [ids, labels].map((list) => tf.tidy(() => hot(list)));
   const mask = tf.tensor2d(
     Float32Array.from({ length: length ** 2 }, (_, i) => (i % length > Math.floor(i / length) ? -1e9 : 0)),

@@ -69,7 +69,9 @@ export function namesOf({ layers }) {
   return [
     'wte.weight',
     'wpe.weight',
-    ...Array.from({ length: layers }, (_, layer) => parts.flatMap((part) => both(`h.${layer}.${part}`))).flat(),
+    ...Array.from({ length: layers }, (_, layer) =>
+      parts.flatMap((part) => both(`h.${layer}.${part}`)),
+    ).flat(),
     ...both('ln_f'),
   ];
 }
