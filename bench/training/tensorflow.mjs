@@ -49,7 +49,10 @@ export function openTraining(tf, { files, ids, labels, batch, length }) {
   const rows = batch * length;
   const names = namesOf(files.size);
   const weights = Object.fromEntries(
-    names.map((name) => [name, tf.variable(tf.tensor(files.tensor(name).data, files.tensor(name).shape))]),
+    names.map((name) => [
+      name,
+      tf.tidy(() => tf.variable(tf.tensor(files.tensor(name).data, files.tensor(name).shape))),
+    ]),
   );
   const product = makeProduct(tf);
   const hot = (/** @type {Int32Array} */ list) =>
