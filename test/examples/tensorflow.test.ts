@@ -90,7 +90,7 @@ bench.describe('attention in TensorFlow.js', () => {
         const [q, k, v] = inputs as [Numbers, Numbers, Numbers];
         expect(difference(ours(q, k, v), theirs(q, k, v))).toBeLessThan(1e-5);
         const gradients = [ours, theirs].map((attend) =>
-          tf.grads((a, b, c) => tf.sum(tf.mul(attend(a!, b!, c!), upstream)))(inputs),
+          tf.grads((a, b, c) => tf.sum(tf.mul(attend(a, b, c), upstream)))(inputs),
         );
         gradients[0]!.forEach((gradient, i) => {
           expect(Math.max(...gradient.dataSync().map(Math.abs))).toBeGreaterThan(0.01);
