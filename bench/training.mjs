@@ -287,7 +287,7 @@ async function measureProfile() {
 }
 
 function printProfile(profiles) {
-  console.log(`\nWhere a step's time goes, ms, the least of ${PROFILED}`);
+  console.log(`\nWhere a step's time goes, ms, the fastest of ${PROFILED}`);
   const parts = profiles.map(({ whole, entries }) => {
     const sums = new Map();
     for (const { part, milliseconds } of entries) sums.set(part, (sums.get(part) ?? 0) + milliseconds);
