@@ -93,13 +93,7 @@ export class Parameters {
     const known = this.#matrices.get(key);
     if (known) return known;
     const { inFeatures, outFeatures, parts } = description;
-    let rows = 0;
-    const placed = parts.map((part) => {
-      const firstOut = rows;
-      rows += rowsOfSource(part.weight);
-      return { ...part, firstOut };
-    });
-    const weights = this.fill(placed, this.#reserve(outFeatures, inFeatures));
+    const weights = this.fill(placedParts(description), this.#reserve(outFeatures, inFeatures));
     this.#matrices.set(key, weights);
     const [only] = parts;
     if (parts.length === 1 && only && isWhole(only.weight)) {
@@ -342,6 +336,16 @@ export class Parameters {
   }
 }
 
+/** Parts of a matrix, with the first output feature of each. */
+export function placedParts({ parts }: MatrixDescription) {
+  let rows = 0;
+  return parts.map((part) => {
+    const firstOut = rows;
+    rows += rowsOfSource(part.weight);
+    return { ...part, firstOut };
+  });
+}
+
 /** One error for all that does not fit. */
 function mismatch(argument: string, wrong: readonly string[]): AttentionError {
   const listed = wrong.length > 1 ? `\n  ${wrong.join('\n  ')}` : ` ${wrong[0]}`;
@@ -364,7 +368,7 @@ function featuresOf({ shape, transposed }: Source): number {
   return shape.length === 1 ? shape[0]! : transposed ? shape[1]! : shape[0]!;
 }
 
-function rowsOfSource(source: Source): number {
+export function rowsOfSource(source: Source): number {
   return source.rows ?? featuresOf(source) - (source.from ?? 0);
 }
 

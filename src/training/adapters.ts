@@ -124,6 +124,19 @@ export class LowRankAdapter extends Disposable {
     });
   }
 
+  /** @internal The gradient of one of both; undefined for another name. */
+  gradient(name: string): { readonly data: Float32Array; readonly shape: readonly number[] } | undefined {
+    const matrix = [this.#down, this.#up].find((one) => one.name === name);
+    if (!matrix) return undefined;
+    const { inFeatures, outFeatures } = matrix.weights;
+    return runInScope(this.runtime, (scope) => {
+      const tensor = scope.temporary([outFeatures, inFeatures]);
+      const packed = { inFeatures, outFeatures, packed: matrix.gradient };
+      unpackPiece(scope, packed, { address: tensor.address, dtype: 'F32' });
+      return { data: tensor.toFloat32Array(), shape: tensor.shape };
+    });
+  }
+
   /** Sets the gradients to zero. */
   zeroGradients(): void {
     for (const { gradient } of [this.#down, this.#up]) gradient.data.fill(0);
@@ -168,16 +181,17 @@ export class LowRankAdapter extends Disposable {
   }
 
   /**
-   * Adds the adapter's matrix, (alpha / rank) * B A, to weights: they then compute by themselves what they computed with it.
+   * Adds the adapter's matrix, (alpha / rank) * B A, to weights, or to some of their rows: they then compute by themselves what they
+   * computed with it. The adapter begins anew: B is zero.
    *
    * @throws AttentionError INVALID_ARGUMENT, INVALID_SHAPE, OUT_OF_MEMORY, DISPOSED, before anything is written
    */
-  merge(weights: LinearWeights): void {
+  merge(weights: LinearWeights, firstOut = 0): void {
     checkInstance('weights', weights, LinearWeights);
     const { rank, factor } = this;
     const { inFeatures } = this.#down.weights;
     const { outFeatures } = this.#up.weights;
-    if (weights.inFeatures !== inFeatures || weights.outFeatures !== outFeatures) {
+    if (weights.inFeatures !== inFeatures || weights.outFeatures < firstOut + outFeatures) {
       const shape = [weights.outFeatures, weights.inFeatures];
       throw shapeError('weights', describe([outFeatures, inFeatures]), shape);
     }
@@ -185,18 +199,21 @@ export class LowRankAdapter extends Disposable {
       // The sum over the ranks of columns of B times rows of A is what a gradient is: the sum over rows of dY times those of X. That
       // of a bias comes with it, and goes again.
       const packed = scope.use(weights.packed);
-      const bias = packed.data.slice(-Math.ceil(outFeatures / PANEL) * PANEL);
+      const bias = packed.data.slice(-Math.ceil(weights.outFeatures / PANEL) * PANEL);
       const rows = (width: number) => {
         const { address, data } = scope.temporary([rank, width]);
         data.fill(0);
         return { address, rowBytes: width * 4, rows: rank };
       };
-      const [x, columns, dy] = [rows(inFeatures), rows(outFeatures), rows(outFeatures)];
+      const [x, columns, dy] = [rows(inFeatures), rows(outFeatures), rows(weights.outFeatures)];
       unpackPiece(scope, this.#down.weights, { address: x.address, dtype: 'F32' });
       unpackPiece(scope, this.#up.weights, { address: columns.address, dtype: 'F32', transposed: true });
-      runAdd(scope, columns, dy, outFeatures, factor);
+      runAdd(scope, columns, { ...dy, address: dy.address + firstOut * 4 }, outFeatures, factor);
       runLinearBackward(scope, { x, weights, dy, gradient: packed.address });
-      scope.then(() => packed.data.set(bias, packed.size - bias.length));
+      scope.then(() => {
+        packed.data.set(bias, packed.size - bias.length);
+        this.#up.weights.packed.data.fill(0);
+      });
     });
   }
 

@@ -4,7 +4,7 @@ import type { LayerRotary } from '../ops/rotary/layer-rotary.js';
 import type { PlacedRotary, Positions } from '../ops/rotary/rotary.js';
 import type { CallScope } from '../runtime/call-scope.js';
 import type { KeptKeys } from '../model/pass.js';
-import type { Tape, Value } from './tape.js';
+import type { Tape, TapeDropout, Value } from './tape.js';
 
 /** Tokens of an encoder, for cross-attention. */
 export interface FlowContext {
@@ -26,22 +26,18 @@ export class Flow {
   /** What rotations read, by call: the way back is another one. */
   #placed = new WeakMap<CallScope, Map<LayerRotary, PlacedRotary>>();
 
-  constructor(
-    tape: Tape,
-    {
-      batch,
-      length,
-      positions,
-      kept,
-      context,
-    }: Pick<Flow, 'batch' | 'length' | 'positions' | 'kept' | 'context'>,
-  ) {
+  constructor(tape: Tape, more: Pick<Flow, 'batch' | 'length' | 'positions' | 'kept' | 'context'>) {
     this.tape = tape;
-    this.batch = batch;
-    this.length = length;
-    this.positions = positions;
-    this.kept = kept;
-    this.context = context;
+    this.batch = more.batch;
+    this.length = more.length;
+    this.positions = more.positions;
+    this.kept = more.kept;
+    this.context = more.context;
+  }
+
+  /** What is left out on the way. */
+  get dropout(): TapeDropout | undefined {
+    return this.tape.dropout;
   }
 
   get rows(): number {

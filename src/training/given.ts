@@ -1,13 +1,15 @@
 // What callers give, kept for the way back.
 
-import { shapeError } from '../runtime/errors.js';
+import { checkInteger, checkOptions } from '../runtime/checks.js';
+import { invalidArgument, shapeError } from '../runtime/errors.js';
 import { checkDataType } from '../runtime/inputs.js';
 import type { TensorLike } from '../runtime/inputs.js';
 import { isTensor } from '../runtime/tensor.js';
 import type { Tensor } from '../runtime/tensor.js';
-import type { Shaped } from './network.js';
+import { DROPOUT_NAMES } from './network.js';
+import type { Shaped, TrainingForwardOptions } from './network.js';
 import { valueOf } from './tape.js';
-import type { Tape } from './tape.js';
+import type { Tape, TapeDropout } from './tape.js';
 
 /** A copy of what was given, which lives as long as the tape. */
 export function kept(tape: Tape, argument: string, given: TensorLike): Tensor<'float32'> {
@@ -46,4 +48,17 @@ export function held<Given>(tape: Tape, given: Given): Given {
     return shared;
   };
   return shareOf(given) as Given;
+}
+
+/** What a call leaves out at random. */
+export function dropoutOf({ dropout }: TrainingForwardOptions): TapeDropout | undefined {
+  if (dropout === undefined) return undefined;
+  checkOptions(dropout, DROPOUT_NAMES, {}, 'dropout');
+  const { hidden = 0, attention = 0, seed } = dropout;
+  for (const [name, rate] of Object.entries({ hidden, attention })) {
+    if (!(typeof rate === 'number' && rate >= 0 && rate < 1))
+      throw invalidArgument(`dropout.${name}`, 'a number from 0 to below 1', rate);
+  }
+  checkInteger('dropout.seed', seed, 0, Number.MAX_SAFE_INTEGER);
+  return { hidden, attention, seed };
 }

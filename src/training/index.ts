@@ -8,7 +8,8 @@ export { training } from './pack.js';
 
 export { InputGradients, Trainable, TrainingOutput, TrainingRecord } from './trainable.js';
 export type { NamedValues, OutputGradients, TrainableOptions } from './trainable.js';
-export type { Network, TrainingForwardOptions, TrainingInputs } from './network.js';
+export type { Network, TrainingDropout, TrainingForwardOptions, TrainingInputs } from './network.js';
+export type { AdapterOptions } from './adapters.js';
 export { trainableTensors } from './parameter.js';
 export type { TensorParameter, TrainableParameter, TrainableParameters } from './parameter.js';
 

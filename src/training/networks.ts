@@ -25,6 +25,7 @@ import { Flow } from './flow.js';
 import { held, kept, rowsOf } from './given.js';
 import type { FlowContext } from './flow.js';
 import type { Ran, Shaped, TrainedNetwork, TrainingForwardOptions, TrainingInputs } from './network.js';
+import { drop } from './layers/dropout.js';
 import { TrainedFeedForward } from './layers/feed-forward.js';
 import { TrainedTokenEmbedding } from './layers/input.js';
 import { TrainedHead, TrainedSentence, toUnitLength } from './layers/head.js';
@@ -108,7 +109,7 @@ export class TrainedModel implements TrainedNetwork {
     const passed = runTokens(tape, stack, tokens, { hidden, length: flow.length, kept: flow.kept });
     return {
       ...lastState(passed),
-      encoderLastHiddenState: lastState(encoded).lastHiddenState!,
+      encoderLastHiddenState: lastState(encoded).lastHiddenState,
       ...this.#finish(passed, this.#heads, tokens),
     };
   }
@@ -279,7 +280,7 @@ function runTokens(tape: Tape, stack: TrainedStack, tokens: ReadTokens, context?
     kept: (scope) => keptKeys(scope, tokens),
     context,
   });
-  return { flow, hidden: stack.run(flow, stack.tokens!.run(tape, tokens)) };
+  return { flow, hidden: stack.run(flow, drop(flow, stack.tokens!.run(tape, tokens), stack.site)) };
 }
 
 function runPictures(tape: Tape, stack: TrainedStack, given: ModelInputs['pixelValues']): Passed {
@@ -305,7 +306,7 @@ function runBare(tape: Tape, stack: TrainedStack, x: Value, batch: number, lengt
     kept: (): KeptKeys => ({}),
     context: undefined,
   });
-  return { flow, hidden: stack.run(flow, x) };
+  return { flow, hidden: stack.run(flow, drop(flow, x, stack.site)) };
 }
 
 function readLengths(

@@ -52,18 +52,29 @@ function temporaryPool(scope: CallScope): Pool {
 /** How gradients come back through a step. */
 export type Back = (back: Backward) => void;
 
+/** Parts that are left out at random, the same ones for the same seed. */
+export interface TapeDropout {
+  /** Of what enters the first block, and of what sublayers give. */
+  readonly hidden: number;
+  /** Of weights of attention. */
+  readonly attention: number;
+  readonly seed: number;
+}
+
 /** One pass through layers, and what its way back needs. */
 export class Tape {
   readonly scope: CallScope;
   /** Memory of what nothing keeps. */
   readonly passing: Pool;
+  readonly dropout: TapeDropout | undefined;
   readonly #pool: Pool;
   readonly #steps: Back[] = [];
   readonly #taken: Tensor<'float32'>[] = [];
   readonly #kept: { dispose(): void }[] = [];
 
-  constructor(scope: CallScope, pool: Pool) {
+  constructor(scope: CallScope, pool: Pool, dropout?: TapeDropout) {
     this.scope = scope;
+    this.dropout = dropout;
     this.passing = temporaryPool(scope);
     this.#pool = pool;
   }

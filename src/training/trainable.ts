@@ -17,7 +17,10 @@ import { MultiHeadAttention } from '../layers/multi-head-attention.js';
 import { Layer } from '../model/layers/layer.js';
 import { Model } from '../model/model.js';
 import { Parameters } from '../model/parameters.js';
+import type { AdapterOptions } from './adapters.js';
 import { Binder } from './bound.js';
+import type { Adapting, BoundAdapter } from './bound.js';
+import { dropoutOf } from './given.js';
 import type {
   Network,
   Ran,
@@ -41,9 +44,14 @@ export interface TrainableOptions {
    * place of all. Default false.
    */
   readonly recompute?: boolean | undefined;
+  /**
+   * Low-rank adapters beside linear layers whose weights have names that match; everything else is frozen unless `frozen` says
+   * otherwise. See `adapterState` and `mergeAdapters`.
+   */
+  readonly adapters?: (AdapterOptions & { readonly match: RegExp | ((name: string) => boolean) }) | undefined;
 }
 
-const TRAINABLE_NAMES = { frozen: 1, recompute: 1 } satisfies NamesOf<TrainableOptions>;
+const TRAINABLE_NAMES = { frozen: 1, recompute: 1, adapters: 1 } satisfies NamesOf<TrainableOptions>;
 
 const FORWARD_NAMES = {
   context: 1,
@@ -55,11 +63,14 @@ const FORWARD_NAMES = {
   bias: 1,
   queryOffset: 1,
   causal: 1,
+  dropout: 1,
 } satisfies NamesOf<TrainingForwardOptions>;
 
 /** Values of a parameter or of its gradient. */
 export interface NamedValues {
+  /** In order of the shape. */
   readonly data: Float32Array;
+  /** As the checkpoint has it. */
   readonly shape: readonly number[];
 }
 
@@ -152,10 +163,13 @@ export class TrainingOutput extends Disposable {
   declare readonly distillationLogits: Tensor<'float32'>;
   /** Of a sentence encoder, [batch, channels]. */
   declare readonly sentenceEmbedding: Tensor<'float32'>;
-  /** Of a model of text and pictures, before and after they are brought to a length of one, [batch, channels]. */
+  /** Of a text, projected, [batch, channels] (CLIP). */
   declare readonly textFeatures: Tensor<'float32'>;
+  /** Of a text, of length one. */
   declare readonly textEmbeddings: Tensor<'float32'>;
+  /** Of a picture, projected, [batch, channels]. */
   declare readonly visionFeatures: Tensor<'float32'>;
+  /** Of a picture, of length one. */
   declare readonly visionEmbeddings: Tensor<'float32'>;
   /** Of pictures and texts together, [pictures, texts]; logits by texts are its transpose. */
   declare readonly logitsPerImage: Tensor<'float32'>;
@@ -244,6 +258,7 @@ export class Trainable extends Disposable implements TrainableParameters {
   readonly #parameters: Parameters;
   readonly #gradients: Parameters;
   readonly #trained: TrainedNetwork;
+  #adapters: ReadonlyMap<string, BoundAdapter> = new Map();
   #disposed = false;
 
   /** @throws AttentionError INVALID_ARGUMENT, OUT_OF_MEMORY, INVALID_STATE of a layer without weights */
@@ -253,7 +268,7 @@ export class Trainable extends Disposable implements TrainableParameters {
       throw invalidArgument('network', 'a Model or a layer', network);
     checkOptions(options, TRAINABLE_NAMES);
     checkUsable(network);
-    const { recompute = false } = options;
+    const { recompute = false, adapters } = options;
     const { runtime } = network;
     const parameters = network instanceof MultiHeadAttention ? new Parameters(runtime) : network.parameters;
     this.#parameters = parameters;
@@ -261,18 +276,25 @@ export class Trainable extends Disposable implements TrainableParameters {
     this.runtime = runtime;
     this.#gradients = new Parameters(runtime);
     try {
-      const binder = new Binder(parameters, this.#gradients, readFrozen(options.frozen));
+      const frozen =
+        options.frozen === undefined && adapters ? () => true : readMatch('frozen', options.frozen);
+      const binder = new Binder(parameters, this.#gradients, frozen, adapters && readAdapting(adapters));
+      this.#adapters = binder.adapters;
       this.#trained =
         network instanceof Model
           ? new TrainedModel(binder, network.description, network.built.sentence?.description, recompute)
           : network instanceof Layer
             ? new TrainedLayer(binder, network.description, recompute)
             : new TrainedMultiHeadAttention(binder, network);
-      this.parameters = trainedParameters(this.#gradients, binder);
+      if (adapters && this.#adapters.size === 0)
+        throw invalidArgument('adapters.match', 'what matches the weights of a linear layer', adapters.match);
+      const added = [...this.#adapters.values()].flatMap(({ adapter }) => adapter.parameters);
+      this.parameters = [...trainedParameters(this.#gradients, binder), ...added];
       const learnt = [...this.#gradients.places()].filter(({ source }) => binder.learns(source));
-      this.parameterNames = [...new Set(learnt.map(({ name }) => name))];
+      this.parameterNames = [...new Set(learnt.map(({ name }) => name)), ...added.map(({ name }) => name)];
     } catch (error) {
       this.#gradients.dispose();
+      for (const { adapter } of this.#adapters.values()) adapter.dispose();
       throw error;
     }
     this.zeroGradients();
@@ -321,6 +343,7 @@ export class Trainable extends Disposable implements TrainableParameters {
   zeroGradients(): void {
     this.check();
     for (const tensor of this.#gradients.tensors) tensor.data.fill(0);
+    for (const { adapter } of this.#adapters.values()) adapter.zeroGradients();
   }
 
   /**
@@ -332,12 +355,16 @@ export class Trainable extends Disposable implements TrainableParameters {
     this.check();
     if (!this.parameterNames.includes(name))
       throw invalidArgument('name', 'the name of a parameter that is trained: see parameterNames', name);
+    for (const { adapter } of this.#adapters.values()) {
+      const found = adapter.gradient(name);
+      if (found) return found;
+    }
     return valuesOf(this.#gradients, name);
   }
 
   /**
-   * A parameter as it is now, frozen or not, in the shape that the checkpoint has. A copy, which `load` of the layer takes, and
-   * `writeSafetensors` with a `dtype` beside it; models have `save`.
+   * A parameter as it is now, frozen or not, in the shape that the checkpoint has, without what adapters add. A copy, which `load` of
+   * the layer takes, and `writeSafetensors` with a `dtype` beside it; models have `save`.
    *
    * @throws AttentionError INVALID_ARGUMENT of a name that the network does not have, DISPOSED
    */
@@ -349,11 +376,42 @@ export class Trainable extends Disposable implements TrainableParameters {
     return valuesOf(this.#parameters, name);
   }
 
-  /** Frees the gradients; the network stays. Safe to repeat. */
+  /**
+   * The adapters' matrices by the names that PEFT gives them, such as 'model.layers.0.self_attn.q_proj.lora_A.weight', to be saved
+   * apart.
+   *
+   * @returns new tensors, which are the caller's
+   */
+  adapterState(): Readonly<Record<string, Tensor<'float32'>>> {
+    this.check();
+    return Object.assign({}, ...[...this.#adapters.values()].map(({ adapter }) => adapter.state())) as Record<
+      string,
+      Tensor<'float32'>
+    >;
+  }
+
+  /**
+   * Goes on from matrices of `adapterState`.
+   *
+   * @throws AttentionError INVALID_ARGUMENT (a name that is missing), INVALID_SHAPE, INVALID_DTYPE
+   */
+  loadAdapters(state: Readonly<Record<string, TensorLike>>): void {
+    this.check();
+    for (const { adapter } of this.#adapters.values()) adapter.load(state);
+  }
+
+  /** Adds the adapters to the weights that they stand beside: the network then gives by itself what it gave with them. They begin anew. */
+  mergeAdapters(): void {
+    this.check();
+    for (const { adapter, weights, firstOut } of this.#adapters.values()) adapter.merge(weights, firstOut);
+  }
+
+  /** Frees the gradients and the adapters; the network stays. Safe to repeat. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
     this.#gradients.dispose();
+    for (const { adapter } of this.#adapters.values()) adapter.dispose();
     this.#trained.dispose();
   }
 
@@ -366,7 +424,7 @@ export class Trainable extends Disposable implements TrainableParameters {
       memory.push(tensor);
       return tensor;
     });
-    const tape = new Tape(scope, pool);
+    const tape = new Tape(scope, pool, dropoutOf(options));
     const ran = this.#trained.run(tape, inputs, options, true);
     const record = scope.hand(new TrainingRecord(this, tape, ran, memory));
     const tensors = Object.entries(ran.outputs).map(([name, shaped]) => [
@@ -439,12 +497,21 @@ function view({ value, shape }: Shaped): Tensor<'float32'> {
   return value.tensor.withLayout(shape, strides);
 }
 
-function readFrozen(frozen: TrainableOptions['frozen']): (name: string) => boolean {
-  if (frozen === undefined) return () => false;
-  if (frozen instanceof RegExp)
-    return (name) => new RegExp(frozen.source, frozen.flags.replace(/[gy]/g, '')).test(name);
-  if (typeof frozen === 'function') return (name) => frozen(name);
-  throw invalidArgument('frozen', 'a regular expression or a function of the name', frozen);
+/** Whether names are meant. */
+function readMatch(argument: string, match: TrainableOptions['frozen']): (name: string) => boolean {
+  if (match === undefined) return () => false;
+  if (match instanceof RegExp) {
+    const expression = new RegExp(match.source, match.flags.replace(/[gy]/g, ''));
+    return (name) => expression.test(name);
+  }
+  if (typeof match === 'function') return (name) => match(name);
+  throw invalidArgument(argument, 'a regular expression or a function of the name', match);
+}
+
+function readAdapting({ match, ...options }: TrainableOptions['adapters'] & object): Adapting {
+  if (match === undefined)
+    throw invalidArgument('adapters.match', 'a regular expression or a function', match);
+  return { ...options, matches: readMatch('adapters.match', match) };
 }
 
 /** Gradients by the names of outputs. */
@@ -457,7 +524,7 @@ function named(gradients: OutputGradients, { outputs }: Ran): Record<string, Ten
     );
   if ('data' in gradients) return { output: gradients as TensorLike };
   const given: Record<string, TensorLike> = {};
-  for (const [name, tensor] of Object.entries(gradients)) {
+  for (const [name, tensor] of Object.entries(gradients as Record<string, TensorLike | undefined>)) {
     if (tensor === undefined) continue;
     if (!Object.hasOwn(outputs, name))
       throw invalidArgument('gradients', `names among ${Object.keys(outputs).join(', ')}`, name);

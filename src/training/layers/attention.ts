@@ -23,6 +23,7 @@ import type { KeptKeys } from '../../model/pass.js';
 import type { Binder, BoundVector } from '../bound.js';
 import type { Flow } from '../flow.js';
 import { runAttentionBackward } from '../ops/attention-backward.js';
+import { droppedForward } from '../ops/attention-dropout.js';
 import { rotateBackInPlace } from '../ops/rotary.js';
 import { zero } from '../tape.js';
 import type { Backward, Value } from '../tape.js';
@@ -93,12 +94,14 @@ export class TrainedScores {
   readonly keyValueHeads: number;
   readonly headDim: number;
   readonly #parts: ScoreParts;
+  readonly #site: number;
 
-  constructor(parts: ScoreParts) {
+  constructor(parts: ScoreParts, site: number) {
     this.heads = parts.heads;
     this.keyValueHeads = parts.keyValueHeads;
     this.headDim = parts.headDim;
     this.#parts = parts;
+    this.#site = site;
   }
 
   /** Whether attention itself has something to learn. */
@@ -174,7 +177,7 @@ export class TrainedScores {
    * @param more options of the call, which the way back asks for again
    */
   attend(
-    flow: Pick<Flow, 'tape' | 'batch' | 'length'>,
+    flow: Flow,
     { query, key, value }: { readonly query: Heads; readonly key: Heads; readonly value: Heads },
     trained: boolean,
     more: (scope: CallScope) => AttentionOptions,
@@ -190,7 +193,11 @@ export class TrainedScores {
     const output = split(merged.tensor, merged.channels);
     const planIn = (scope: CallScope) =>
       planAttention(scope, query.view, key.view, this.#options(more(scope)), 4);
-    runForward(
+    const dropout = flow.dropout?.attention
+      ? { rate: flow.dropout.attention, seed: flow.dropout.seed, site: this.#site }
+      : undefined;
+    const forward = dropout ? droppedForward(dropout) : runForward;
+    forward(
       tape.scope,
       planIn(tape.scope).parameters,
       placeTensor('value', value.view),
@@ -205,7 +212,12 @@ export class TrainedScores {
         value: { tensor: value.gradient(back) },
       };
       const plan = planIn(back.scope);
-      const flow = { output, dOutput: gradientTensor(back, merged, split), statistics: statistics.address };
+      const flow = {
+        output,
+        dOutput: gradientTensor(back, merged, split),
+        statistics: statistics.address,
+        dropout,
+      };
       const table = relativePositions?.table.gradient;
       if (!table) runAttentionBackward(back.scope, plan, value.view, flow, gradients);
       else {
@@ -280,7 +292,7 @@ export class TrainedSelfAttention {
   constructor(binder: Binder, description: SelfAttentionDescription, rotations: Rotations) {
     this.#projection = new TrainedLinear(binder.matrix(description.projection));
     this.#output = new TrainedLinear(binder.matrix(description.output));
-    this.#scores = new TrainedScores(partsOf(binder, description, rotations));
+    this.#scores = new TrainedScores(partsOf(binder, description, rotations), binder.site());
     this.#perHead = description.order === 'perHead';
   }
 
@@ -330,7 +342,7 @@ export class TrainedCrossAttention {
     this.#query = new TrainedLinear(binder.matrix(description.query));
     this.#keyValue = new TrainedLinear(binder.matrix(description.keyValue));
     this.#output = new TrainedLinear(binder.matrix(description.output));
-    this.#scores = new TrainedScores(partsOf(binder, description, rotations));
+    this.#scores = new TrainedScores(partsOf(binder, description, rotations), binder.site());
   }
 
   run(flow: Flow, x: Value, residual?: Value): Value {

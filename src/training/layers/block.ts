@@ -9,6 +9,7 @@ import { runColumnSums } from '../ops/column-sums.js';
 import { runAdd } from '../ops/add.js';
 import type { Tape, Value } from '../tape.js';
 import { TrainedCrossAttention, TrainedSelfAttention } from './attention.js';
+import { add, drop } from './dropout.js';
 import { TrainedFeedForward } from './feed-forward.js';
 import { bindNorm } from './norm.js';
 import type { TrainedNorm } from './norm.js';
@@ -20,6 +21,7 @@ class TrainedSublayer {
   readonly #after: TrainedNorm | undefined;
   readonly #scale: BoundVector | undefined;
   readonly #residualAfterNorm: boolean;
+  readonly #site: number;
 
   constructor(binder: Binder, placement: Placement) {
     this.before = bindNorm(binder, placement.before);
@@ -27,6 +29,7 @@ class TrainedSublayer {
     this.#after = bindNorm(binder, placement.after);
     this.#scale = binder.vector(placement.layerScale);
     this.#residualAfterNorm = placement.residualAfterNorm ?? false;
+    this.#site = binder.site();
   }
 
   /** What the layer is given. */
@@ -35,22 +38,25 @@ class TrainedSublayer {
   }
 
   /** after(x + scale * inner(layer(entered))). */
-  leave(tape: Tape, x: Value, entered: Value, layer: (entered: Value, residual?: Value) => Value): Value {
+  leave(flow: Flow, x: Value, entered: Value, layer: (entered: Value, residual?: Value) => Value): Value {
     const residual = this.#residualAfterNorm ? entered : x;
-    const sum = this.#sum(tape, residual, entered, layer);
+    const { tape } = flow;
+    const sum = this.#sum(flow, residual, entered, layer);
     return this.#after ? this.#after.run(tape, sum) : sum;
   }
 
   #sum(
-    tape: Tape,
+    flow: Flow,
     residual: Value,
     entered: Value,
     layer: (entered: Value, residual?: Value) => Value,
   ): Value {
-    if (!this.#inner && !this.#scale) return layer(entered, residual);
-    const branch = layer(entered);
+    const { tape, dropout } = flow;
+    const drops = dropout !== undefined && dropout.hidden > 0;
+    if (!this.#inner && !this.#scale && !drops) return layer(entered, residual);
+    const branch = drop(flow, layer(entered), this.#site);
     if (this.#scale) return addScaled(tape, branch, this.#scale, residual);
-    return this.#inner!.run(tape, branch, residual);
+    return this.#inner ? this.#inner.run(tape, branch, residual) : add(tape, branch, residual);
   }
 }
 
@@ -101,17 +107,17 @@ export class TrainedBlock {
     const after = this.#aroundFeedForward;
     // Of the same x as attention.
     const beside = !this.#parallel ? undefined : after?.before ? after.enter(tape, x) : entered;
-    let y = this.#aroundAttention.leave(tape, x, entered, (from, residual) =>
+    let y = this.#aroundAttention.leave(flow, x, entered, (from, residual) =>
       this.#attention.run(flow, from, residual),
     );
     if (this.#cross) {
       const around = this.#aroundCross!;
-      y = around.leave(tape, y, around.enter(tape, y), (from, residual) =>
+      y = around.leave(flow, y, around.enter(tape, y), (from, residual) =>
         this.#cross!.run(flow, from, residual),
       );
     }
     if (!after) return y;
-    return after.leave(tape, y, beside ?? after.enter(tape, y), (from, residual) =>
+    return after.leave(flow, y, beside ?? after.enter(tape, y), (from, residual) =>
       this.#feedForward!.run(tape, from, residual),
     );
   }

@@ -47,14 +47,17 @@ export class TrainedMultiHeadAttention implements TrainedNetwork {
       const placed = own.map(({ part, ...named }) => ({ ...named, firstOut: part.from }));
       this.#bound.set(weights, new TrainedLinear(binder.fill(placed, weights)));
     }
-    this.#scores = new TrainedScores({
-      heads: numHeads,
-      keyValueHeads: numKeyValueHeads,
-      headDim,
-      valueHeadDim,
-      options: scores,
-      rotary,
-    });
+    this.#scores = new TrainedScores(
+      {
+        heads: numHeads,
+        keyValueHeads: numKeyValueHeads,
+        headDim,
+        valueHeadDim,
+        options: scores,
+        rotary,
+      },
+      binder.site(),
+    );
   }
 
   run(tape: Tape, given: TrainingInputs, options: TrainingForwardOptions, wantsInput: boolean): Ran {

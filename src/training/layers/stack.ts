@@ -21,9 +21,12 @@ export class TrainedStack {
   readonly #blocks: TrainedBlocks;
   readonly #norm: TrainedNorm | undefined;
   readonly #projection: TrainedLinear | undefined;
+  /** Of what enters the first block, where elements are left out. */
+  readonly site: number;
 
   constructor(binder: Binder, description: StackDescription, recompute: boolean) {
     this.description = description;
+    this.site = binder.site();
     const { input } = description;
     if (input.kind === 'tokens') this.tokens = new TrainedTokenEmbedding(binder, input);
     else if (input.kind === 'patches') this.patches = new TrainedPatchEmbedding(binder, input);
@@ -75,7 +78,7 @@ function runAgain(block: TrainedBlock, flow: Flow, x: Value): Value {
   const { tape } = flow;
   const { scope } = tape;
   const compute = (back: Backward | undefined) => {
-    const inner = new Tape(back?.scope ?? scope, back?.pool ?? tape.passing);
+    const inner = new Tape(back?.scope ?? scope, back?.pool ?? tape.passing, tape.dropout);
     return { inner, result: block.run(flow.on(inner), x) };
   };
   const { inner, result } = compute(undefined);

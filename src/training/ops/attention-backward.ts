@@ -58,6 +58,7 @@ export interface AttentionBackwardOptions {
  *
  * @example
  * ```js
+ * await runtime.load(training);
  * const { output, record } = scaledDotProductAttention(q, k, v, { returnRecord: true });
  * const gradients = scaledDotProductAttentionBackward(record, { output });
  * gradients.query.shape; // [1, 2, 5, 4]
@@ -142,6 +143,7 @@ export const attentionBackwardOperation: Operation<
  *
  * @example
  * ```js
+ * await runtime.load(training);
  * const { output, record } = scaledDotProductAttention(q, k, v, { causal: true, returnRecord: true });
  * const gradients = scaledDotProductAttentionBackward(record, { output }); // of half the sum of squares
  * gradients.key.shape; // [1, 2, 5, 4]
@@ -161,6 +163,7 @@ export function scaledDotProductAttentionBackward(
  *
  * @example
  * ```js
+ * await runtime.load(training);
  * const { output, record } = scaledDotProductAttention(q, k, v, { returnRecord: true });
  * const { value } = await scaledDotProductAttentionBackwardAsync(record, { output }, { gradients: ['value'] });
  * value.shape; // [1, 2, 5, 4]

@@ -72,6 +72,7 @@ export function dropoutOf(record: AttentionRecord): Dropout | undefined {
  *
  * @example
  * ```js
+ * await runtime.load(training);
  * const { output, record } = droppedAttention(q, k, v, { dropout: 0.1, seed: 7, returnRecord: true });
  * scaledDotProductAttentionBackward(record, { output }).value.shape; // [1, 2, 5, 4]
  * ```
@@ -95,6 +96,7 @@ export function droppedAttention<
  *
  * @example
  * ```js
+ * await runtime.load(training);
  * const { output } = await droppedAttentionAsync(q, k, v, { dropout: 0.1, seed: 7, causal: true });
  * ```
  */

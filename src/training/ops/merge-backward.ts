@@ -34,6 +34,7 @@ export interface PartialGradient {
  *
  * @example
  * ```js
+ * await runtime.load(training);
  * const part = scaledDotProductAttention(q, k, v, { returnLogSumExp: true });
  * const merged = mergeAttention([part]);
  * const gradients = mergeAttentionBackward([part], merged, { output: merged.output });
@@ -87,6 +88,7 @@ export const mergeBackwardOperation: Operation<
  *
  * @example
  * ```js
+ * await runtime.load(training);
  * const parts = [scaledDotProductAttention(q, k, v, { returnLogSumExp: true, returnRecord: true })];
  * const merged = mergeAttention(parts);
  * const [upstream] = mergeAttentionBackward(parts, merged, { output: merged.output }).parts;
@@ -107,6 +109,7 @@ export function mergeAttentionBackward(
  *
  * @example
  * ```js
+ * await runtime.load(training);
  * const part = scaledDotProductAttention(q, k, v, { returnLogSumExp: true });
  * const merged = mergeAttention([part]);
  * const { parts } = await mergeAttentionBackwardAsync([part], merged, { output: merged.output });

@@ -14,10 +14,10 @@ import {
 
 interface Values {
   readonly data: Float32Array | Int32Array | Uint8Array;
-  readonly shape: readonly number[];
+  readonly dims: readonly number[];
 }
 
-/** What of a case a function reads: its tensors as arrays with shapes. */
+/** What of a case a function reads. */
 export interface ProductCase {
   readonly options: Readonly<Record<string, unknown>>;
   readonly inputs: Readonly<Record<string, Values>>;
@@ -39,10 +39,10 @@ function linearCase(runtime: Runtime, { inputs, upstream }: ProductCase): Output
 function embeddingCase(runtime: Runtime, { inputs, upstream }: ProductCase): Outputs {
   const table = floats(inputs.weight);
   const ids = inputs.ids as Values & { readonly data: Int32Array };
-  const gradient = runtime.tensor(floats(upstream.dout).data, upstream.dout!.shape);
+  const gradient = runtime.tensor(floats(upstream.dout).data, upstream.dout!.dims);
   return {
     out: embedding(ids, table, { runtime }).data,
-    dweight: embeddingBackward(ids, table.shape[0]!, gradient).data,
+    dweight: embeddingBackward(ids, table.dims[0]!, gradient).data,
   };
 }
 
@@ -62,9 +62,9 @@ interface OptimiserOptions {
 function optimiserCase(runtime: Runtime, { options, inputs, upstream }: ProductCase): Outputs {
   const given = options as unknown as OptimiserOptions;
   const tensors = Object.fromEntries(
-    Object.entries(inputs).map(([name, { data, shape }]) => [
+    Object.entries(inputs).map(([name, { data, dims }]) => [
       name,
-      { value: runtime.tensor(data as Float32Array, shape), gradient: runtime.empty(shape) },
+      { value: runtime.tensor(data as Float32Array, dims), gradient: runtime.empty(dims) },
     ]),
   );
   const trainable = trainableTensors(runtime, tensors);
@@ -76,7 +76,7 @@ function optimiserCase(runtime: Runtime, { options, inputs, upstream }: ProductC
       : new SGD(trainable, { ...common, momentum, nesterov });
   const outputs: Outputs = {};
   const norms: number[] = [];
-  const steps = Object.values(upstream)[0]!.shape[0]!;
+  const steps = Object.values(upstream)[0]!.dims[0]!;
   for (let step = 1; step <= steps; step++) {
     for (const [name, { gradient }] of Object.entries(tensors)) {
       const { data } = floats(upstream[`d${name}`]);
