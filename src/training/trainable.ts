@@ -48,7 +48,12 @@ export interface TrainableOptions {
    * Low-rank adapters beside linear layers whose weights have names that match; everything else is frozen unless `frozen` says
    * otherwise. See `adapterState` and `mergeAdapters`.
    */
-  readonly adapters?: (AdapterOptions & { readonly match: RegExp | ((name: string) => boolean) }) | undefined;
+  readonly adapters?:
+    | (AdapterOptions & {
+        /** Names of the weights that get one: an expression that they match, or a function of the name. */
+        readonly match: RegExp | ((name: string) => boolean);
+      })
+    | undefined;
 }
 
 const TRAINABLE_NAMES = { frozen: 1, recompute: 1, adapters: 1 } satisfies NamesOf<TrainableOptions>;
