@@ -176,7 +176,7 @@ interface Wanted {
 }
 
 /** Some columns of packed weights. */
-export interface Part {
+interface Part {
   readonly weights: LinearWeights;
   readonly from: number;
   readonly to: number;

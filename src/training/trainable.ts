@@ -48,7 +48,12 @@ export interface TrainableOptions {
    * Low-rank adapters beside linear layers whose weights have names that match; everything else is frozen unless `frozen` says
    * otherwise. See `adapterState` and `mergeAdapters`.
    */
-  readonly adapters?: (AdapterOptions & { readonly match: RegExp | ((name: string) => boolean) }) | undefined;
+  readonly adapters?:
+    | (AdapterOptions & {
+        /** Names of the weights that get one: an expression that they match, or a function of the name. */
+        readonly match: RegExp | ((name: string) => boolean);
+      })
+    | undefined;
 }
 
 const TRAINABLE_NAMES = { frozen: 1, recompute: 1, adapters: 1 } satisfies NamesOf<TrainableOptions>;
@@ -68,7 +73,9 @@ const FORWARD_NAMES = {
 
 /** Values of a parameter or of its gradient. */
 export interface NamedValues {
+  /** In order of the shape. */
   readonly data: Float32Array;
+  /** As the checkpoint has it. */
   readonly shape: readonly number[];
 }
 
@@ -161,10 +168,13 @@ export class TrainingOutput extends Disposable {
   declare readonly distillationLogits: Tensor<'float32'>;
   /** Of a sentence encoder, [batch, channels]. */
   declare readonly sentenceEmbedding: Tensor<'float32'>;
-  /** Of a model of text and pictures, before and after they are brought to a length of one, [batch, channels]. */
+  /** Of a text, projected, [batch, channels] (CLIP). */
   declare readonly textFeatures: Tensor<'float32'>;
+  /** Of a text, of length one. */
   declare readonly textEmbeddings: Tensor<'float32'>;
+  /** Of a picture, projected, [batch, channels]. */
   declare readonly visionFeatures: Tensor<'float32'>;
+  /** Of a picture, of length one. */
   declare readonly visionEmbeddings: Tensor<'float32'>;
   /** Of pictures and texts together, [pictures, texts]; logits by texts are its transpose. */
   declare readonly logitsPerImage: Tensor<'float32'>;
@@ -358,8 +368,8 @@ export class Trainable extends Disposable implements TrainableParameters {
   }
 
   /**
-   * A parameter as it is now, frozen or not, in the shape that the checkpoint has. A copy, which `load` of the layer takes, and
-   * `writeSafetensors` with a `dtype` beside it; models have `save`.
+   * A parameter as it is now, frozen or not, in the shape that the checkpoint has, without what adapters add. A copy, which `load` of
+   * the layer takes, and `writeSafetensors` with a `dtype` beside it; models have `save`.
    *
    * @throws AttentionError INVALID_ARGUMENT of a name that the network does not have, DISPOSED
    */

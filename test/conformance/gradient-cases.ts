@@ -12,7 +12,7 @@ export interface GradientTensor {
   readonly data: Float32Array | Int32Array | Uint8Array;
 }
 
-export type GradientTensors = Readonly<Record<string, GradientTensor>>;
+type GradientTensors = Readonly<Record<string, GradientTensor>>;
 
 export interface GradientCase {
   readonly name: string;

@@ -7,7 +7,13 @@ import { createWorkerRuntime as createModelRuntime } from 'wasm-attention/model-
 import { createWorkerRuntime } from 'wasm-attention/worker-runtime';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
-const sources = ['slim.ts', 'model/index.ts', 'worker/index.ts', 'worker/model/index.ts'];
+const sources = [
+  'slim.ts',
+  'model/index.ts',
+  'training/index.ts',
+  'worker/index.ts',
+  'worker/model/index.ts',
+];
 const program = ts.createProgram(
   sources.map((file) => `${root}src/${file}`),
   {
@@ -58,7 +64,9 @@ function asynchronous({ inputs, parameters, result }: Declared): Declared {
   const withOptions = parameters.map((text) =>
     text.startsWith('options') ? `${text.replace(' = {}', '')} & AsyncOptions` : text,
   );
-  return { inputs, parameters: withOptions, result: `Promise<${result}>` };
+  const has = parameters.some((text) => text.startsWith('options'));
+  const all = has ? withOptions : [...withOptions, 'options?: AsyncOptions'];
+  return { inputs, parameters: all, result: `Promise<${result}>` };
 }
 
 const named = (...files: string[]) =>
@@ -80,18 +88,28 @@ const membersOf = (symbol: ts.Symbol) =>
       .map((member) => [member.name, member]),
   );
 
+type Pair = [name: string, now: ts.Symbol, later: ts.Symbol];
+
 /** Every function and method that has an asynchronous form. */
-const pairs: [name: string, now: ts.Symbol, later: ts.Symbol][] = [];
-for (const [name, symbol] of here) {
-  const later = here.get(`${name}Async`);
-  if (later && name !== 'tidy') pairs.push([name, symbol, later]);
-  if (!(symbol.flags & ts.SymbolFlags.Class)) continue;
-  const members = membersOf(symbol);
-  for (const [method, member] of members) {
-    const later = members.get(`${method}Async`);
-    if (later) pairs.push([`${name}.${method}`, member, later]);
-  }
+function pairsAmong(symbols: ReadonlyMap<string, ts.Symbol>): Pair[] {
+  return [...symbols].flatMap(([name, symbol]): Pair[] => {
+    const later = symbols.get(`${name}Async`);
+    const own: Pair[] = later && name !== 'tidy' ? [[name, symbol, later]] : [];
+    if (!(symbol.flags & ts.SymbolFlags.Class)) return own;
+    const members = membersOf(symbol);
+    return own.concat(
+      [...members].flatMap(([method, member]): Pair[] => {
+        const later = members.get(`${method}Async`);
+        return later ? [[`${name}.${method}`, member, later]] : [];
+      }),
+    );
+  });
 }
+const pairs = pairsAmong(here);
+/** Updates take no more than a signal: they have no progress, and no result that could belong to a scope. */
+const UPDATES = ['clipGradients', 'AdamW.step', 'SGD.step', 'Optimizer.step'];
+/** Of training, which no worker runtime has. */
+const trained = pairsAmong(named('training/index.ts')).filter(([name]) => !UPDATES.includes(name));
 
 const runtimes = {
   WorkerRuntime: await createWorkerRuntime(),
@@ -109,13 +127,18 @@ describe('forms of an operation', () => {
       expect(names).toContain(name);
     }
     expect(pairs.length).toBeGreaterThanOrEqual(13 + 20);
+    expect(trained.map(([name]) => name)).toContain('Trainable.backward');
+    expect(trained.length).toBeGreaterThanOrEqual(18);
   });
 
-  it.each(pairs)('%s: the asynchronous one differs by its options and its promise alone', (_, now, later) => {
-    const expected = declaredForms(now).map(asynchronous);
-    expect(expected.length).toBeGreaterThan(0);
-    expect(declaredForms(later)).toEqual(expected);
-  });
+  it.each([...pairs, ...trained])(
+    '%s: the asynchronous one differs by its options and its promise alone',
+    (_, now, later) => {
+      const expected = declaredForms(now).map(asynchronous);
+      expect(expected.length).toBeGreaterThan(0);
+      expect(declaredForms(later)).toEqual(expected);
+    },
+  );
 
   it.each(pairs)('%s: the one in a worker takes the same inputs', (name, now) => {
     const [kind, method] = name.split('.') as [string, string | undefined];

@@ -8,7 +8,7 @@ import type { Build, Runtime, Tensor } from '../../src/slim.js';
 import { internalRuntime, threadedInternalRuntime } from './internals.js';
 
 /** What makes tensors in a scope; must not depend on anything but its arguments. */
-export type Body = (scope: CallScope, runtime: Runtime) => readonly Tensor[];
+type Body = (scope: CallScope, runtime: Runtime) => readonly Tensor[];
 
 export interface Ways {
   /** Bytes of what the body makes, after all ways were found to make the same. */

@@ -26,7 +26,9 @@ export interface CosineLossOptions extends LossOptions {
 
 /** Result of losses over pairs of rows. */
 export interface PairLossResult {
+  /** The mean over the rows. */
   readonly loss: number;
+  /** Of the loss by what was given, times the factor. */
   readonly gradients: {
     /** In the shape of the first input. */
     readonly input: Tensor<'float32'>;

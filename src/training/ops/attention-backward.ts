@@ -340,7 +340,7 @@ function clear(scope: CallScope, address: number, count: number): void {
 }
 
 /** @internal A gradient that a pass writes to where it lies, [batch, heads, length, dim] of any strides with a contiguous last axis. */
-export interface PlacedGradient {
+interface PlacedGradient {
   readonly tensor: PlacedTensor;
   /** Added to what is there. Default: written over it. */
   readonly adding?: boolean;
