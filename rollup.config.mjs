@@ -290,8 +290,8 @@ const copies = () => {
 
 /**
  * Which file a module goes to: entries, the builds of each pack and what is on demand to one of their own, all else to core. The
- * kernels are files of their own so that bundlers put their text before all code: amid code it compresses worse. What the model entry has
- * in common with training or with files on demand is in model-core.
+ * kernels are files of their own so that bundlers put their text before all code: amid code it compresses worse. All of the model entry
+ * but what loads the kernels is in model-core, where training and files on demand find it: two files of code compress worse than one.
  */
 const fileOf = (id, { getModuleInfo }) => {
   const path = relative('.', id);
@@ -309,7 +309,9 @@ const fileOf = (id, { getModuleInfo }) => {
     if (!second) return first ?? importers[0];
   }
   if (['slim', 'benchmark', 'cache', 'layer'].some((name) => importers.includes(name))) return 'core';
-  return importers.length > 1 ? 'model-core' : undefined;
+  // What loads the kernels stays with them.
+  const loads = ['src/model/load.ts', 'src/model/pack.ts'].includes(path);
+  return importers.length > 1 || (importers.includes('model') && !loads) ? 'model-core' : undefined;
 };
 
 /** Modules that a module imports, by whatever way but through those that are files of their own. */

@@ -66,7 +66,7 @@ const measured = {
   'a model of any family, kernels inside': {
     program: model('', ''),
     later: ['families/all'],
-    ceiling: 69.7,
+    ceiling: 69.3,
   },
   'beside it, what only some families need': {
     program: model('', ''),
@@ -84,7 +84,7 @@ const measured = {
     program: `export * from './model.mjs';\nexport * from './training.mjs';`,
     later: PARTS_OF_MODEL,
     beyond: WHOLE_MODEL,
-    ceiling: 47.5, // keeps it from growing: 20 is aimed at
+    ceiling: 41.5, // keeps it from growing: 20 is aimed at
   },
   '`simd.wasm`': { file: 'simd.wasm', ceiling: 14.0 },
   '`relaxed.wasm`': { file: 'relaxed.wasm', ceiling: 14.2 },

@@ -16,10 +16,10 @@ import { namedInputs, readTokens } from '../model/inputs.js';
 import type { ModelInputs, ReadTokens } from '../model/inputs.js';
 import type { PooledTokens } from '../model/heads.js';
 import type { LayerDescription } from '../model/layers/layer.js';
+import type { Model } from '../model/model.js';
 import type { KeptKeys } from '../model/pass.js';
 import { stacksOf } from '../model/parts.js';
 import { checkLength, IDS, keptKeys } from '../model/run.js';
-import type { SentenceDescription } from '../model/sentence.js';
 import type { Binder, BoundVector } from './bound.js';
 import { Flow } from './flow.js';
 import { held, kept, rowsOf } from './given.js';
@@ -46,21 +46,18 @@ export class TrainedModel implements TrainedNetwork {
   readonly #logitScale: BoundVector | undefined;
   readonly #stacks: readonly TrainedStack[];
 
-  constructor(
-    binder: Binder,
-    description: ModelDescription,
-    sentence: SentenceDescription | undefined,
-    recompute: boolean,
-  ) {
+  constructor(binder: Binder, { description, built, parts }: Model, recompute: boolean) {
     this.#description = description;
     const dual = description.kind === 'dual';
     this.#heads = (dual ? description.textHeads : description.heads).map(
       (head) => new TrainedHead(binder, head),
     );
     this.#visionHeads = dual ? description.visionHeads.map((head) => new TrainedHead(binder, head)) : [];
-    this.#sentence = sentence && new TrainedSentence(binder, sentence);
+    this.#sentence = built.sentence && new TrainedSentence(binder, built.sentence.description);
     this.#logitScale = dual ? binder.vector(description.logitScale) : undefined;
-    this.#stacks = stacksOf(description).map((stack) => new TrainedStack(binder, stack, recompute));
+    this.#stacks = stacksOf(description).map(
+      (stack) => new TrainedStack(binder, stack, recompute, parts.Rotary),
+    );
   }
 
   run(tape: Tape, inputs: TrainingInputs): Ran {
@@ -194,8 +191,8 @@ export class TrainedLayer implements TrainedNetwork {
 
   constructor(binder: Binder, description: LayerDescription, recompute: boolean) {
     this.#description = description;
-    const { blocks, feedForward, norm, input } = description;
-    this.#blocks = blocks && new TrainedBlocks(binder, blocks, recompute);
+    const { blocks, feedForward, norm, input, Rotary } = description;
+    this.#blocks = blocks && new TrainedBlocks(binder, blocks, recompute, Rotary);
     this.#feedForward = feedForward && new TrainedFeedForward(binder, feedForward);
     this.#norm = bindNorm(binder, norm);
     this.#input = input && new TrainedTokenEmbedding(binder, input);

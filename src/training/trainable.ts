@@ -7,15 +7,12 @@ import { checkInstance, checkOptions } from '../runtime/checks.js';
 import type { NamesOf } from '../runtime/checks.js';
 import { Disposable } from '../runtime/disposable.js';
 import { AttentionError, describe, invalidArgument, shapeError } from '../runtime/errors.js';
-import { checkDataType } from '../runtime/inputs.js';
+import { checkDataType, checkRuntime } from '../runtime/inputs.js';
 import type { TensorLike } from '../runtime/inputs.js';
 import { sameShape, sizeOf } from '../runtime/layout.js';
 import type { Operation } from '../runtime/operation.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
-import { MultiHeadAttention } from '../layers/multi-head-attention.js';
-import { Layer } from '../model/layers/layer.js';
-import { Model } from '../model/model.js';
 import { Parameters } from '../model/parameters.js';
 import type { AdapterOptions } from './adapters.js';
 import { Binder } from './bound.js';
@@ -269,13 +266,13 @@ export class Trainable extends Disposable implements TrainableParameters {
   /** @throws AttentionError INVALID_ARGUMENT, OUT_OF_MEMORY, INVALID_STATE of a layer without weights */
   constructor(network: Network, options: TrainableOptions = {}) {
     super();
-    if (!(network instanceof Model || network instanceof Layer || network instanceof MultiHeadAttention))
-      throw invalidArgument('network', 'a Model or a layer', network);
+    if (!isNetwork(network)) throw invalidArgument('network', 'a Model or a layer', network);
+    checkRuntime(network.runtime);
     checkOptions(options, TRAINABLE_NAMES);
     checkUsable(network);
     const { recompute = false, adapters } = options;
     const { runtime } = network;
-    const parameters = network instanceof MultiHeadAttention ? new Parameters(runtime) : network.parameters;
+    const parameters = 'layout' in network ? new Parameters(runtime) : network.parameters;
     this.#parameters = parameters;
     this.network = network;
     this.runtime = runtime;
@@ -286,11 +283,11 @@ export class Trainable extends Disposable implements TrainableParameters {
       const binder = new Binder(parameters, this.#gradients, frozen, adapters && readAdapting(adapters));
       this.#adapters = binder.adapters;
       this.#trained =
-        network instanceof Model
-          ? new TrainedModel(binder, network.description, network.built.sentence?.description, recompute)
-          : network instanceof Layer
-            ? new TrainedLayer(binder, network.description, recompute)
-            : new TrainedMultiHeadAttention(binder, network);
+        'built' in network
+          ? new TrainedModel(binder, network, recompute)
+          : 'layout' in network
+            ? new TrainedMultiHeadAttention(binder, network)
+            : new TrainedLayer(binder, network.description, recompute);
       if (adapters && this.#adapters.size === 0)
         throw invalidArgument('adapters.match', 'what matches the weights of a linear layer', adapters.match);
       const added = [...this.#adapters.values()].flatMap(({ adapter }) => adapter.parameters);
@@ -490,10 +487,17 @@ function valuesOf(parameters: Parameters, name: string): NamedValues {
   return { data: new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4), shape };
 }
 
+/** Models, layers and `MultiHeadAttention` are told by what they have: a program that trains one of them loads none of the others. */
+function isNetwork(given: unknown): boolean {
+  if (typeof given !== 'object' || given === null) return false;
+  return 'parts' in given || ('parameters' in given && 'description' in given);
+}
+
 function checkUsable(network: Network): void {
-  if (network instanceof Model) network.check();
-  else if (network instanceof Layer) network.checkLoaded();
-  else void network.parts; // throws
+  if ('built' in network) network.check();
+  else if ('layout' in network)
+    void network.parts; // throws
+  else network.checkLoaded();
 }
 
 /** What a caller sees of a value. */

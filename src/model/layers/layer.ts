@@ -13,6 +13,7 @@ import type {
   NormDescription,
   TokenInput,
 } from '../description.js';
+import type { LayerRotary } from '../../ops/rotary/layer-rotary.js';
 import { Parameters } from '../parameters.js';
 
 /** What a layer is made of: blocks and a norm after them, or one of the others alone. */
@@ -23,6 +24,8 @@ export interface LayerDescription {
   readonly feedForward?: FeedForwardDescription;
   readonly norm?: NormDescription;
   readonly input?: TokenInput;
+  /** Rotates what blocks say is rotated. */
+  readonly Rotary?: typeof LayerRotary;
 }
 
 /** A layer with parameters of its own, named by what they are. */

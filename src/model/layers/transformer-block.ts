@@ -265,7 +265,7 @@ export class TransformerBlock extends BlockLayer {
     this.blocks = this.reserve((parameters) => [
       new Block(parameters, block, this.rotations, CrossAttention),
     ]);
-    this.description = { channels: options.embedDim, blocks: [block] };
+    this.description = { channels: options.embedDim, blocks: [block], Rotary: LayerRotary };
   }
 }
 
@@ -314,6 +314,6 @@ export class Transformer extends BlockLayer {
       );
       if (last.norm) this.norm = new Norm(parameters, last.norm);
     });
-    this.description = { channels: embedDim, blocks, ...last };
+    this.description = { channels: embedDim, blocks, Rotary: LayerRotary, ...last };
   }
 }

@@ -2,7 +2,7 @@
 
 import type { StackDescription } from '../../model/description.js';
 import { Rotations } from '../../model/layers/attention.js';
-import { LayerRotary } from '../../ops/rotary/layer-rotary.js';
+import type { LayerRotary } from '../../ops/rotary/layer-rotary.js';
 import type { Binder } from '../bound.js';
 import type { Flow } from '../flow.js';
 import { Tape } from '../tape.js';
@@ -24,14 +24,19 @@ export class TrainedStack {
   /** Of what enters the first block, where elements are left out. */
   readonly site: number;
 
-  constructor(binder: Binder, description: StackDescription, recompute: boolean) {
+  constructor(
+    binder: Binder,
+    description: StackDescription,
+    recompute: boolean,
+    Rotary: typeof LayerRotary | undefined,
+  ) {
     this.description = description;
     this.site = binder.site();
     const { input } = description;
     if (input.kind === 'tokens') this.tokens = new TrainedTokenEmbedding(binder, input);
     else if (input.kind === 'patches') this.patches = new TrainedPatchEmbedding(binder, input);
     else this.frames = new TrainedFrameEmbedding(binder, input);
-    this.#blocks = new TrainedBlocks(binder, description.blocks, recompute);
+    this.#blocks = new TrainedBlocks(binder, description.blocks, recompute, Rotary);
     this.#norm = bindNorm(binder, description.norm);
     this.#projection = description.projection && new TrainedLinear(binder.matrix(description.projection));
   }
@@ -52,11 +57,17 @@ export class TrainedStack {
 /** Blocks one after the other. */
 export class TrainedBlocks {
   readonly #blocks: readonly TrainedBlock[];
-  readonly #rotations = new Rotations(LayerRotary);
+  readonly #rotations: Rotations;
   readonly #recompute: boolean;
 
   /** @param recompute keeps what enters each block, and computes the rest again on the way back */
-  constructor(binder: Binder, blocks: StackDescription['blocks'], recompute: boolean) {
+  constructor(
+    binder: Binder,
+    blocks: StackDescription['blocks'],
+    recompute: boolean,
+    Rotary: typeof LayerRotary | undefined,
+  ) {
+    this.#rotations = new Rotations(Rotary);
     this.#blocks = blocks.map((block) => new TrainedBlock(binder, block, this.#rotations));
     this.#recompute = recompute;
   }
