@@ -61,6 +61,12 @@ await eachInternalBuild('gradients of norms', (runtime) => {
         const [weightBefore, biasBefore] = [random.array(channels), random.array(channels)];
         const epsilon = Math.fround(one.epsilon);
         const inPlace = one.inPlace && !adding;
+        // Where a length meets the least one that is divided by there is a kink, which differences look across.
+        const lengths = Array.from({ length: rows * groups }, (_, run) => {
+          const start = Math.floor(run / groups) * stride + (run % groups) * channels;
+          return placeOf('l2', Array.from(x.subarray(start, start + channels)), 0).length;
+        });
+        fc.pre(kind !== 'l2' || lengths.every((length) => Math.abs(length - epsilon) > 1e-3));
         const made = runInScope(runtime, (scope) => {
           const [given, upstream, dx] = [x, dy, before].map((data) => scope.make([data.length]).set(data));
           const [dWeight, dBias] = [weightBefore, biasBefore].map((data) => scope.make([channels]).set(data));
