@@ -13,6 +13,13 @@ export type { AdapterOptions } from './adapters.js';
 export { trainableTensors } from './parameter.js';
 export type { TensorParameter, TrainableParameter, TrainableParameters } from './parameter.js';
 
+export { train, Training } from './train.js';
+export type { Loss, LossAndGradients, TrainingStep, TrainOptions } from './train.js';
+export type { Batch } from './batch.js';
+export { evaluate } from './evaluate.js';
+export type { EvaluateOptions, Evaluation } from './evaluate.js';
+export { Random } from './random.js';
+
 export { AdamW, Optimizer, SGD } from './optimizers.js';
 export type {
   AdamWOptions,

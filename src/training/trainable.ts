@@ -417,6 +417,17 @@ export class Trainable extends Disposable implements TrainableParameters {
     this.#trained.dispose();
   }
 
+  /** @internal Names of all parameters of the network, frozen ones too. */
+  get allNames(): readonly string[] {
+    return this.#parameters.names;
+  }
+
+  /** @internal Sets a parameter to values in the order of its shape in the checkpoint. */
+  write(name: string, { buffer, byteOffset, byteLength }: Float32Array): void {
+    const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+    this.#parameters.write({ name, dtype: 'F32', from: 0, bytes });
+  }
+
   /** @internal */
   runForward(scope: CallScope, inputs: TrainingInputs, options: TrainingForwardOptions): TrainingOutput {
     this.#hold(scope);
