@@ -37,6 +37,11 @@ export class Style {
     return this.color ? `\x1b[1m${text}\x1b[0m` : text;
   }
 
+  /** Text in one of the 256 colours. @param {string} text @param {number} color */
+  ink(text, color) {
+    return this.color ? `\x1b[38;5;${color}m${text}\x1b[0m` : text;
+  }
+
   /** Text of the input, within some columns. @param {string} text @param {number} columns */
   quote(text, columns) {
     return fit(this.#drawable(text), columns, this.ellipsis);
