@@ -230,6 +230,7 @@ const onDemand = {
   dual: 'src/model/dual.ts',
   folder: `src/checkpoints/folder.ts${COPY}`,
   generation: 'src/model/generation/generate.ts',
+  'initial-weights': 'src/training/initial/weights.ts',
   rotary: 'src/ops/rotary/layer-rotary.ts',
   saving: 'src/model/save.ts',
   sentence: 'src/model/sentence.ts',

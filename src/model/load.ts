@@ -14,8 +14,8 @@ import type { Runtime } from '../runtime/runtime.js';
 import type { RuntimeOptions } from '../runtime/runtime-options.js';
 import type { ThreadsOptions } from '../runtime/threads/threads.js';
 import { nextTurn } from '../platform/turns.js';
-import { ConfigReader, findFamily } from './config.js';
-import type { Family, GenerationDefaults, HeadDescription, ModelDescription } from './description.js';
+import { describer } from './describe.js';
+import type { Family, HeadDescription, ModelDescription } from './description.js';
 import { Head } from './heads.js';
 import { Stack } from './layers/stack.js';
 import { Model } from './model.js';
@@ -169,34 +169,22 @@ async function startThreads(options: ThreadsOptions) {
 /** Config and headers, and what the family makes of them. */
 async function planModel(options: LoadModelOptions): Promise<Plan> {
   checkOptions(options, LOAD_NAMES, {}, '');
-  const { signal, leftOver = 'error', ignoreSettings = [] } = options;
+  const { signal, leftOver = 'error', families, ignoreSettings } = options;
   if (signal !== undefined && typeof signal?.throwIfAborted !== 'function')
     throw invalidArgument('signal', 'an AbortSignal', signal);
   signal?.throwIfAborted();
   if (leftOver !== 'error' && leftOver !== 'ignore')
     throw invalidArgument('leftOver', "'error' or 'ignore'", leftOver);
   const { config, weights, modules, generationConfig } = await filesOf(options);
-  if (!Array.isArray(ignoreSettings) || ignoreSettings.some((name) => typeof name !== 'string'))
-    throw invalidArgument('ignoreSettings', 'a list of names', ignoreSettings);
-  const reader = new ConfigReader(config, ignoreSettings);
-  const families = options.families ?? (await import('./families/all.js')).allFamilies;
-  if (
-    !Array.isArray(families) ||
-    families.some((each: Partial<Family> | null) => typeof each?.describe !== 'function')
-  )
-    throw invalidArgument('families', 'a list of families', families);
-  const family = findFamily(reader, families);
+  const describe = await describer({ config, families, ignoreSettings, generationConfig });
   const sentence = modules && (await import('./sentence.js')).sentenceOf(modules);
   const opened = await openAll(weights, modules, options);
   try {
     const { tensors } = opened;
-    const described = family.describe(reader, {
+    const description = describe({
       has: (name) => tensors.has(name),
       shape: (name) => tensors.get(name)?.shape,
     });
-    reader.finish();
-    const generation = { ...described.generation, ...readGeneration(generationConfig) };
-    const description = { ...described, generation: generation as never };
     // Sizes are counted and tensors compared before any memory is asked for.
     const parts = await loadParts(description);
     const { parameters } = build({ description, sentence, parts }, undefined);
@@ -239,18 +227,6 @@ async function openAll(
 
 async function closeAll(checkpoints: Plan['checkpoints']): Promise<void> {
   for (const checkpoint of checkpoints.values()) await checkpoint.close();
-}
-
-/** Generation's own settings go over those of the config. */
-function readGeneration(settings: LoadModelOptions['generationConfig']): Partial<GenerationDefaults> {
-  if (settings === undefined) return {};
-  const reader = new ConfigReader(settings, [], 'generationConfig');
-  const endTokenIds = reader.integers('eos_token_id');
-  const [decoderStartId] = reader.integers('decoder_start_token_id');
-  return {
-    ...(endTokenIds.length > 0 && { endTokenIds }),
-    ...(decoderStartId !== undefined && { decoderStartId }),
-  };
 }
 
 async function filesOf(options: LoadModelOptions) {

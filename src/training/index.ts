@@ -10,6 +10,8 @@ export { InputGradients, Trainable, TrainingOutput, TrainingRecord } from './tra
 export type { NamedValues, OutputGradients, TrainableOptions } from './trainable.js';
 export type { Network, TrainingDropout, TrainingForwardOptions, TrainingInputs } from './network.js';
 export type { AdapterOptions } from './adapters.js';
+export { initialWeights } from './initial-weights.js';
+export type { InitialWeightsOptions } from './initial-weights.js';
 export { trainableTensors } from './parameter.js';
 export type { TensorParameter, TrainableParameter, TrainableParameters } from './parameter.js';
 

@@ -109,6 +109,8 @@ function isIdle(config: Config, path: string): boolean {
         !needsLength(config) &&
         !/^(bert|roberta|distilbert|albert|mpnet|opt|bart)$/.test(String(config['model_type']))
       );
+    case 'n_positions':
+      return config['position_embedding'] === 'rotary';
     case 'classifier_pooling':
       return !String(config['architectures']).endsWith('SequenceClassification');
     case 'decoder_bias':
@@ -247,6 +249,8 @@ const TITLES = [
     'gpt2: a scale by layer',
     'gpt2: another inner size, odd sizes',
     'gptj: usual',
+    'attention_only: usual',
+    'attention_only: rotary positions',
   ],
   ...[
     'gpt_neox: usual',

@@ -470,9 +470,11 @@ function llamaKin(config: Config, root: Module, inputs: RowInputs): Outputs {
   return { ...trace.outputs, ...decoderHead(config, root, x, inputs, head) };
 }
 
-/** GPT-2, GPT-J, GPT-NeoX, Phi, BLOOM, OPT: decoders with layer norms. */
+/** GPT-2, GPT-J, GPT-NeoX, Phi, BLOOM, OPT: decoders with layer norms; and GPT-2 without feed-forward layers. */
 function gptKin(config: Config, root: Module, inputs: RowInputs): Outputs {
-  const type: string = config['model_type'];
+  const attentionOnly = config['model_type'] === 'attention_only';
+  const type: string = attentionOnly ? 'gpt2' : config['model_type'];
+  const positionKind = attentionOnly ? (config['position_embedding'] ?? 'learned') : undefined;
   const get = (...names: string[]): any =>
     names.map((name) => config[name]).find((value) => value !== undefined && value !== null);
   const hasHead = /(LMHeadModel|ForCausalLM|Classification|QuestionAnswering)$/.test(
@@ -499,7 +501,7 @@ function gptKin(config: Config, root: Module, inputs: RowInputs): Outputs {
   const parts = config['layer_norm_elementwise_affine'] === false ? 'none' : 'both';
   const normBefore = config['do_layer_norm_before'] ?? true;
   const biases = config['enable_bias'] ?? true;
-  if (type === 'gpt2') {
+  if (type === 'gpt2' && (positionKind ?? 'learned') === 'learned') {
     const places = base.table('wpe.weight', config['n_positions'], width);
     x = add(
       x,
@@ -514,7 +516,8 @@ function gptKin(config: Config, root: Module, inputs: RowInputs): Outputs {
     if (embedded !== width) x = base.linear('project_in', x, width, false);
     x = add(x, rows);
   }
-  const share = get('rotary_pct', 'partial_rotary_factor') ?? (type === 'phi' ? 0.5 : 0.25);
+  const usualShare = attentionOnly ? 1 : type === 'phi' ? 0.5 : 0.25;
+  const share = get('rotary_pct', 'partial_rotary_factor') ?? usualShare;
   const rotated = type === 'gptj' ? config['rotary_dim'] : Math.trunc(dim * share);
   const theta: number = type === 'gptj' ? 10000 : (get('rotary_emb_base', 'rope_theta') ?? 10000);
   const angles = frequencies(
@@ -525,7 +528,7 @@ function gptKin(config: Config, root: Module, inputs: RowInputs): Outputs {
     length,
   );
   const turn = (rows: Rows, count: number): Rows =>
-    ['gptj', 'gpt_neox', 'phi'].includes(type)
+    ['gptj', 'gpt_neox', 'phi'].includes(type) || positionKind === 'rotary'
       ? rotate(rows, count, positions, angles, type === 'gptj')
       : rows;
   const slopes = alibiSlopes(heads);
@@ -603,7 +606,8 @@ function gptKin(config: Config, root: Module, inputs: RowInputs): Outputs {
         biases,
       );
     };
-    if (type === 'gptj' || type === 'phi') x = add(add(attention, feed(entered)), x);
+    if (attentionOnly) x = add(x, attention);
+    else if (type === 'gptj' || type === 'phi') x = add(add(attention, feed(entered)), x);
     else if (type === 'gpt_neox' && (config['use_parallel_residual'] ?? true))
       x = add(add(attention, feed(second(x))), x);
     else if (config['apply_residual_connection_post_layernorm']) {
@@ -1289,7 +1293,9 @@ const FAMILIES: Record<string, (config: Config, root: Module, inputs: RowInputs)
   ...Object.fromEntries(
     ['llama', 'mistral', 'qwen2', 'qwen3', 'olmo2', 'gemma2', 'gemma3_text'].map((type) => [type, llamaKin]),
   ),
-  ...Object.fromEntries(['gpt2', 'gptj', 'gpt_neox', 'phi', 'bloom', 'opt'].map((type) => [type, gptKin])),
+  ...Object.fromEntries(
+    ['gpt2', 'attention_only', 'gptj', 'gpt_neox', 'phi', 'bloom', 'opt'].map((type) => [type, gptKin]),
+  ),
   ...Object.fromEntries(['bert', 'roberta', 'distilbert', 'albert', 'mpnet'].map((type) => [type, bertKin])),
   ...Object.fromEntries(['vit', 'deit', 'dinov2'].map((type) => [type, vitKin])),
   modernbert: modernBert,

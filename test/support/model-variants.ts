@@ -83,6 +83,11 @@ const GPT2 = {
   activation_function: 'gelu_new',
   layer_norm_epsilon: 1e-5,
 };
+const ATTENTION_ONLY = {
+  model_type: 'attention_only',
+  architectures: ['AttentionOnlyForCausalLM'],
+  ...{ vocab_size: 51, n_embd: 20, n_head: 2, n_layer: 2, n_positions: 24, layer_norm_epsilon: 1e-5 },
+};
 const GPTJ = {
   ...GPT2,
   model_type: 'gptj',
@@ -420,6 +425,14 @@ const ALL: readonly (readonly [Config, Readonly<Record<string, Config>>])[] = [
       'no head': as('GPT2Model'),
       'sequence classification': as('GPT2ForSequenceClassification'),
       'token classification': as('GPT2ForTokenClassification'),
+    },
+  ],
+  [
+    ATTENTION_ONLY,
+    {
+      usual: {},
+      'rotary positions': { position_embedding: 'rotary', rope_theta: 500 },
+      'no positions, an untied head': { position_embedding: 'none', tie_word_embeddings: false },
     },
   ],
   [

@@ -13,6 +13,7 @@ import { distilbert } from './distilbert.js';
 import { albert } from './albert.js';
 import { modernbert } from './modernbert.js';
 import { gpt2 } from './gpt2.js';
+import { attentionOnly } from './attention-only.js';
 import { gptj } from './gptj.js';
 import { gptNeox } from './gpt-neox.js';
 import { bloom } from './bloom.js';
@@ -30,6 +31,7 @@ import { gemma2, gemma3 } from './gemma.js';
 /** All families there are. */
 export const allFamilies: readonly Family[] = [
   albert,
+  attentionOnly,
   bart,
   bert,
   bloom,

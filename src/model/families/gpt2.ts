@@ -64,7 +64,7 @@ export function skipSummary(config: ConfigReader): void {
   config.skip('summary_type', 'summary_use_proj', 'summary_activation', 'summary_proj_to_logits');
 }
 
-function transposed(
+export function transposed(
   tensors: Tensors,
   name: string,
   inFeatures: number,

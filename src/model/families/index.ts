@@ -1,6 +1,7 @@
 // Every family by a plain name. Touch: a new family is a line here and two in all.ts.
 
 export { albert } from './albert.js';
+export { attentionOnly } from './attention-only.js';
 export { bart } from './bart.js';
 export { bert } from './bert.js';
 export { bloom } from './bloom.js';
