@@ -12,7 +12,7 @@ const MOST_COLUMNS = 100;
 const PICTURES = 12;
 /** Lines in all where nobody looks. */
 const LINES = 20;
-/** Steps whose mean is the loss that is written out: a single batch says little. */
+/** Steps whose mean is written out. */
 const RECENT = 10;
 const EIGHTHS = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /** Bits of the dots of a braille character, from the top, left and right. */
@@ -38,7 +38,8 @@ export class Curve {
   #rows = 0;
   #columns = 0;
   #drawn = -Infinity;
-  #told = 0;
+  /** @type {number | undefined} */
+  #told;
   #start = performance.now();
 
   /**
@@ -114,23 +115,24 @@ export class Curve {
 
   #status({ label, bar }) {
     const { style } = this;
-    const { step, tokensPerSecond } = this.#taken.at(-1);
+    const { step } = this.#taken.at(-1);
     const measure = this.#measures.at(-1)?.value;
     const parts = [
       `step ${step}/${this.steps}`,
-      style.ink(`loss ${this.#recentLoss().toFixed(3)}`, INK.loss),
+      style.ink(`loss ${this.#recent('loss').toFixed(3)}`, INK.loss),
       ...(measure === undefined
         ? []
         : [style.ink(`${label} ${measure.toFixed(2)}`, measure > bar ? INK.reached : INK.measure)]),
-      `${Math.round(tokensPerSecond).toLocaleString('en')} tokens/s`,
+      `${Math.round(this.#recent('tokensPerSecond')).toLocaleString('en')} tokens/s`,
       step < this.steps ? `${duration(this.#secondsLeft())} left` : duration(this.#seconds()),
     ];
     return parts.join(style.unicode ? ' · ' : ', ');
   }
 
-  #recentLoss() {
+  /** The mean over the last steps: a single one says little. @param {'loss' | 'tokensPerSecond'} what */
+  #recent(what) {
     const recent = this.#taken.slice(-RECENT);
-    return recent.reduce((sum, { loss }) => sum + loss, 0) / recent.length;
+    return recent.reduce((sum, taken) => sum + taken[what], 0) / recent.length;
   }
 
   #seconds() {
@@ -154,12 +156,12 @@ export class Curve {
     this.#drawn = performance.now();
   }
 
-  /** A line for a log. @param {number} step */
+  /** A line for a log: of the first step, and LINES more. @param {number} step */
   #tell(step) {
-    if (this.#told === 0) this.stream.write(`${this.title}\n`);
+    if (this.#told === undefined) this.stream.write(`${this.title}\n`);
     const line = Math.floor((step * LINES) / this.steps);
-    if (line === this.#told && step > 1) return;
-    this.#told = Math.max(line, 1e-9);
+    if (line === this.#told) return;
+    this.#told = line;
     this.stream.write(`  ${this.#status(this.watch)}\n`);
   }
 }
@@ -192,7 +194,10 @@ function brailleLine(points, width, rows, top) {
   const cells = Array.from({ length: rows }, () => new Uint8Array(width));
   const heights = rows * 4;
   const yOf = (value) => Math.max(0, Math.min(heights - 1, Math.round((1 - value / top) * (heights - 1))));
-  const dot = (x, y) => (cells[y >> 2][x >> 1] |= DOTS[y & 3][x & 1]);
+  // Two dots thick: one is hardly seen.
+  const dot = (x, y) => {
+    for (const at of [y, Math.min(heights - 1, y + 1)]) cells[at >> 2][x >> 1] |= DOTS[at & 3][x & 1];
+  };
   points.forEach(({ column, value }, i) => {
     const y = yOf(value);
     const before = points[i - 1];

@@ -109,7 +109,7 @@ async function report(learner, task, model, { steps = task.steps, seed = task.se
     const isReached = value > bar;
     if (!isReached) below.push(name);
     const verdict = isReached ? style.ink('reached', INK.reached) : style.ink('not reached', INK.missed);
-    console.log(`  ${name.padEnd(52)} ${value.toFixed(4)}  > ${bar}  ${verdict}`);
+    console.log(`  ${name.padEnd(52)} ${value.toFixed(4)}  > ${String(bar).padEnd(5)} ${verdict}`);
   }
   const hash = await hashOfWeights(learner);
   console.log(`SHA-256 of the weights after ${steps} steps from seed ${seed}:\n  ${hash}`);
