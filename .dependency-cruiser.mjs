@@ -5,7 +5,7 @@
  * Imports of types count too: they are what a room knows of.
  */
 export const sources = [
-  ['training/'],
+  ['training/', 'measures/'],
   ['model/'],
   ['index.ts', 'benchmark/'],
   ['slim.ts'],

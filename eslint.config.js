@@ -33,7 +33,7 @@ const ENGINES_OWN = [
   ...['sinh', 'cosh', 'tanh', 'asinh', 'acosh', 'atanh', 'random'],
 ];
 const BITS =
-  'Engines differ in the last bit here, and what is trained has the same bits everywhere: use src/math (elementary, exponential, philox).';
+  'Engines differ in the last bit here, and what is trained or measured has the same bits everywhere: use src/math (elementary, exponential, philox).';
 
 export default defineConfig(
   // AssemblyScript's decorators are not TypeScript's; its own compiler checks those files.
@@ -53,7 +53,7 @@ export default defineConfig(
     },
   },
   {
-    files: ['src/training/**/*.ts'],
+    files: ['src/training/**/*.ts', 'src/measures/**/*.ts'],
     rules: {
       'no-restricted-properties': [
         'error',

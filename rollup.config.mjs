@@ -21,6 +21,7 @@ const banner = `/*! ${name} ${version}, ${license}; contains @assemblyscript/loa
 const entryOf = (pack) => (pack === 'attention' ? 'index' : pack);
 const entries = {
   slim: 'src/slim.ts',
+  measures: 'src/measures/index.ts',
   ...Object.fromEntries(
     Object.keys(packs).map((pack) => [
       entryOf(pack),

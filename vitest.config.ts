@@ -8,6 +8,7 @@ export default defineConfig({
     alias: Object.entries({
       'wasm-attention': 'index',
       'wasm-attention/benchmark': 'benchmark',
+      'wasm-attention/measures': 'measures',
       'wasm-attention/model': 'model',
       'wasm-attention/model-worker-runtime': 'model-worker-runtime',
       'wasm-attention/training': 'training',
@@ -27,7 +28,7 @@ export default defineConfig({
     expect: { poll: { timeout: 30_000 } },
     server: {
       deps: {
-        external: [/\/dist\/(benchmark|index|model|model-worker-runtime|slim|training|worker-runtime)\.mjs$/],
+        external: [/\/dist\/(benchmark|index|measures|model|model-worker-runtime|slim|training|worker-runtime)\.mjs$/],
       },
     }, // loaded by Node itself, untransformed
   },

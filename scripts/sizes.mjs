@@ -86,6 +86,12 @@ const measured = {
     beyond: WHOLE_MODEL,
     ceiling: 41.5, // keeps it from growing: 20 is aimed at
   },
+  '`measures` beside it': {
+    program: `export * from './model.mjs';\nexport * from './measures.mjs';`,
+    later: PARTS_OF_MODEL,
+    beyond: WHOLE_MODEL,
+    ceiling: 6.5,
+  },
   '`simd.wasm`': { file: 'simd.wasm', ceiling: 14.0 },
   '`relaxed.wasm`': { file: 'relaxed.wasm', ceiling: 14.2 },
 };

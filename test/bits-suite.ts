@@ -3,6 +3,8 @@
 // caller brings it, however it was loaded.
 
 import type { ScaledDotProductAttentionOptions, Tensor } from 'wasm-attention';
+import { measuresBits } from './bits-measures.js';
+import type { MeasuresLibrary } from './bits-measures.js';
 import { modelBits } from './bits-models.js';
 import { trainingBits } from './bits-training.js';
 import type { TrainingLibrary } from './bits-training.js';
@@ -18,7 +20,7 @@ export function hash(data: ArrayBufferView): string {
 }
 
 /** The hash of every result, by its name. */
-export async function bits(library: TrainingLibrary): Promise<Record<string, string>> {
+export async function bits(library: TrainingLibrary & MeasuresLibrary): Promise<Record<string, string>> {
   const {
     attentionEntropy,
     attentionWeights,
@@ -122,6 +124,7 @@ export async function bits(library: TrainingLibrary): Promise<Record<string, str
   runtime.dispose();
   await modelBits(library, random, record);
   await trainingBits(library, record);
+  await measuresBits(library, record);
   return hashes;
 }
 
@@ -142,10 +145,10 @@ export interface Outcome {
 /**
  * A layer on a runtime with two threads if it can have them, which then load another pack and use it; then the suite.
  *
- * @param library the package, and its entries `model`, `training` and `benchmark`
+ * @param library the package, and its entries `model`, `training`, `measures` and `benchmark`
  */
 export async function run(
-  library: TrainingLibrary & typeof import('wasm-attention/benchmark'),
+  library: TrainingLibrary & MeasuresLibrary & typeof import('wasm-attention/benchmark'),
 ): Promise<Outcome> {
   const start = performance.now();
   const runtime = await library.createRuntime({ threads: 2 });

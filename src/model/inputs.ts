@@ -75,7 +75,7 @@ export function namedInputs(inputs: unknown, allowed: readonly (keyof ModelInput
 }
 
 /** Integers of [batch, length]. */
-interface Grid {
+export interface Grid {
   readonly batch: number;
   readonly length: number;
   readonly values: Int32Array;
@@ -89,7 +89,8 @@ function isList(value: unknown): value is IntegerList {
   return ArrayBuffer.isView(value) || (Array.isArray(value) && typeof value[0] !== 'object');
 }
 
-function readGrid(argument: string, list: TokenList, ragged = false): Grid {
+/** @param ragged lists may have different lengths */
+export function readGrid(argument: string, list: TokenList, ragged = false): Grid {
   if (isList(list)) return ofRows(argument, [integers(argument, list, 0, LARGEST)], false);
   if (Array.isArray(list)) {
     const rows = list.map((row, i) => integers(`${argument}[${i}]`, row as IntegerList, 0, LARGEST));
@@ -171,7 +172,7 @@ export function readTokens(
 }
 
 /** Where padding is: after the tokens of each row, or anywhere. */
-function readPadding(
+export function readPadding(
   argument: string,
   mask: Int32Array | undefined,
   { batch, length, lengths }: Grid,

@@ -23,7 +23,7 @@ import type { Parameters } from './parameters.js';
 import type { Parts } from './parts.js';
 import type { SaveOptions } from './save.js';
 import { countsOf, IDS, runSignals, runTokens } from './run.js';
-import type { Ran } from './run.js';
+import type { Ran, WantedOfStack } from './run.js';
 import type { SentencePooling } from './sentence.js';
 
 /** Options of a call of a model. */
@@ -183,7 +183,11 @@ export class Model extends Disposable {
   }
 
   /** @internal `forward` as part of a call. */
-  run(scope: CallScope, inputs: ModelInputs, options: ModelForwardOptions): ModelOutput {
+  run(
+    scope: CallScope,
+    inputs: ModelInputs,
+    options: ModelForwardOptions & Pick<WantedOfStack, 'interveneIn'>,
+  ): ModelOutput {
     this.check();
     const { logits } = options;
     if (logits !== undefined && logits !== 'all' && logits !== 'last' && logits !== 'none')

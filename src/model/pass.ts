@@ -37,10 +37,20 @@ export interface Context extends KeptKeys {
   readonly cached?: KeyValueCache | undefined;
 }
 
-/** What a caller may want to see of each attention. */
+/** Changes an attention on its way: ablations (measures/ablation.ts). */
+export interface Intervention {
+  /** Which keys queries see. */
+  keep(kept: KeptKeys): KeptKeys;
+  /** What heads gave, [batch, length, heads * headDim], is changed in place before the output projection reads it. */
+  change(pass: Pass, merged: Tensor<'float32'>): void;
+}
+
+/** What a caller may want to see of each attention, or change. */
 export interface Wanted {
   readonly returnRecord?: boolean | undefined;
   readonly returnWeights?: boolean | undefined;
+  /** In the attention of a block, that over the context if it is `cross`. */
+  readonly intervene?: ((layer: number, cross?: boolean) => Intervention | undefined) | undefined;
 }
 
 export interface Seen {

@@ -12,9 +12,10 @@ import type { StackOutput } from './output.js';
 import { Pass } from './pass.js';
 import type { CachedKeys, Context, KeptKeys, Rows, Wanted } from './pass.js';
 
-/** What a caller may want to see of a stack. */
-export interface WantedOfStack extends Wanted {
+/** What a caller may want to see of a stack, or change. */
+export interface WantedOfStack extends Omit<Wanted, 'intervene'> {
   readonly returnHiddenStates?: boolean | undefined;
+  readonly interveneIn?: ((stack: Stack) => Wanted['intervene']) | undefined;
 }
 
 /** A call of a stack over tokens. */
@@ -65,7 +66,7 @@ export function runTokens(scope: CallScope, stack: Stack, call: TokenCall): Ran 
   const pass = new Pass(
     scope,
     { batch, length, positions: tokens.rotations },
-    { wanted: seenOf(wanted), kept, cached, context },
+    { wanted: seenOf(stack, wanted), kept, cached, context },
   );
   return runStack(pass, stack, wanted, (x) => stack.tokens!.run(scope, tokens, x));
 }
@@ -97,12 +98,12 @@ export function runSignals(scope: CallScope, stack: Stack, inputs: ModelInputs, 
   checkDataType(argument, tensor, 'float32');
   const [batch = 0] = tensor.shape;
   const length = signals.lengthOf(tensor);
-  const pass = new Pass(scope, { batch, length, positions: [] }, { wanted: seenOf(options) });
+  const pass = new Pass(scope, { batch, length, positions: [] }, { wanted: seenOf(stack, options) });
   return runStack(pass, stack, options, (x) => signals.run(scope, tensor, x));
 }
 
-function seenOf({ returnRecord, returnWeights }: Wanted = {}): Wanted {
-  return { returnRecord, returnWeights };
+function seenOf(stack: Stack, { returnRecord, returnWeights, interveneIn }: WantedOfStack = {}): Wanted {
+  return { returnRecord, returnWeights, intervene: interveneIn?.(stack) };
 }
 
 /** Input, blocks and last norm, with what was seen on the way. */

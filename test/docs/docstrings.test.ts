@@ -18,6 +18,7 @@ const ENTRIES = {
   'wasm-attention': 'src/index.ts',
   'wasm-attention/slim': 'src/slim.ts',
   'wasm-attention/benchmark': 'src/benchmark/index.ts',
+  'wasm-attention/measures': 'src/measures/index.ts',
   'wasm-attention/model': 'src/model/index.ts',
   'wasm-attention/training': 'src/training/index.ts',
   'wasm-attention/worker-runtime': 'src/worker/index.ts',
@@ -83,8 +84,13 @@ const LEARNER = `
   const gpt2 = await loadModel({ config, weights, runtime });
   const learner = new entry.Trainable(gpt2);
 `;
+const MEASURED = `
+  import { loadModel } from 'wasm-attention/model';
+  const gpt2 = await loadModel({ config, weights, runtime });
+`;
 const MORE: Readonly<Record<string, string>> = {
   'wasm-attention/model': FILES + MODELS,
+  'wasm-attention/measures': FILES.replace("read('bert')", "read('gpt2')") + MEASURED,
   'wasm-attention/model-worker-runtime': FILES.replace("read('bert')", "read('gpt2')"),
   'wasm-attention/training': FILES.replace("read('bert')", "read('gpt2')") + LEARNER,
 };

@@ -9,14 +9,15 @@ import { run } from './processes.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** How a program gets the library, and its entries with other packs, by the name of the entry. */
+/** How a program gets the library, and its other entries, by the name of the entry. */
 const DIST = './node_modules/wasm-attention/dist';
-const joined = `const library = { ...main, ...second, ...third, ...fourth };\n`;
+const joined = `const library = { ...main, ...second, ...third, ...fourth, ...fifth };\n`;
 const slim = (simd, secondSimd) => `const library = {
   ...slim,
   ...second,
   ...third,
   ...fourth,
+  ...fifth,
   createRuntime: (options) => slim.createRuntime({ ...options, wasm: { simd: ${simd} } }),
   benchmark: { name: 'benchmark', wasm: { simd: ${secondSimd} } },
 };\n`;
@@ -25,26 +26,31 @@ export const LIBRARY = {
 import * as second from 'wasm-attention/benchmark';
 import * as third from 'wasm-attention/model';
 import * as fourth from 'wasm-attention/training';
+import * as fifth from 'wasm-attention/measures';
 ${joined}`,
   require: `const main = require('wasm-attention');
 const second = require('wasm-attention/benchmark');
 const third = require('wasm-attention/model');
 const fourth = require('wasm-attention/training');
+const fifth = require('wasm-attention/measures');
 ${joined}`,
   file: `import * as main from '${DIST}/index.mjs';
 import * as second from '${DIST}/benchmark.mjs';
 import * as third from '${DIST}/model.mjs';
 import * as fourth from '${DIST}/training.mjs';
+import * as fifth from '${DIST}/measures.mjs';
 ${joined}`,
   slimFile: `import * as slim from '${DIST}/slim.mjs';
 import * as second from '${DIST}/benchmark.mjs';
 import * as third from '${DIST}/model.mjs';
 import * as fourth from '${DIST}/training.mjs';
+import * as fifth from '${DIST}/measures.mjs';
 ${slim(`new URL('${DIST}/simd.wasm', import.meta.url)`, `new URL('${DIST}/benchmark-simd.wasm', import.meta.url)`)}`,
   slimImport: `import * as slim from 'wasm-attention/slim';
 import * as second from 'wasm-attention/benchmark';
 import * as third from 'wasm-attention/model';
 import * as fourth from 'wasm-attention/training';
+import * as fifth from 'wasm-attention/measures';
 import simd from 'wasm-attention/simd.wasm';
 import secondSimd from 'wasm-attention/benchmark-simd.wasm';
 ${slim('simd', 'secondSimd')}`,

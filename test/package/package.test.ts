@@ -45,7 +45,10 @@ it('holds what users need and nothing else', () => {
       ...docs,
       ...['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'],
       ...ofEach(
-        ['benchmark', 'core', 'index', 'model', 'model-worker-runtime', 'slim', 'training', 'worker-runtime'],
+        [
+          ...['benchmark', 'core', 'index', 'measures', 'model', 'model-worker-runtime', 'slim', 'training'],
+          'worker-runtime',
+        ],
         ['mjs', 'cjs', 'd.mts', 'd.cts'],
       ),
       ...ofEach(
@@ -75,9 +78,9 @@ it('holds what users need and nothing else', () => {
         ]),
         ['wasm'],
       ),
-      ...['benchmark', 'model', 'model-worker-runtime', 'slim', 'training', 'worker-runtime'].map(
-        (folder) => `${folder}/package.json`,
-      ),
+      ...[
+        ...['benchmark', 'measures', 'model', 'model-worker-runtime', 'slim', 'training', 'worker-runtime'],
+      ].map((folder) => `${folder}/package.json`),
     ].sort(),
   );
 });

@@ -9,6 +9,7 @@ import { createWorkerRuntime } from 'wasm-attention/worker-runtime';
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const sources = [
   'slim.ts',
+  'measures/index.ts',
   'model/index.ts',
   'training/index.ts',
   'worker/index.ts',

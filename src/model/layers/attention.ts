@@ -138,20 +138,23 @@ export class SelfAttention {
     const value = splitHeads(product, keyValueHeads, headDim, valueFrom, step);
     const merged = pass.keptRows('merged', heads * headDim);
     const wanted = { ...pass.wanted, output: splitHeads(merged, heads, headDim, 0) };
+    const intervention = pass.wanted.intervene?.(layer);
+    const kept = optionsOf(intervention?.keep(pass.kept) ?? pass.kept);
     const placed = rotary && pass.rotation(rotary);
     if (placed) rotary.rotate(scope, query, placed);
     if (cached) {
       const { cache, counts } = cached;
       const rotation = placed && rotary.ofRows(placed);
       cache.appendRows(scope, layer, key, value, { counts, rotary: rotation });
-      const { mask } = optionsOf(pass.kept);
+      const { mask } = kept;
       const options = { ...this.#cacheOptions, ...(mask && { mask }), ...wanted };
       keep(pass.self, cache.attendRows(scope, layer, query, counts, options));
     } else {
       if (placed) rotary.rotate(scope, key, placed);
-      const options = { ...this.#scores.options, ...optionsOf(pass.kept) };
+      const options = { ...this.#scores.options, ...kept };
       keep(pass.self, runPlan(scope, planAttention(scope, query, key, options, 4), value, wanted));
     }
+    intervention?.change(pass, merged);
     const from = { address: merged.address, rowBytes: heads * headDim * 4, rows: batch * length };
     runFusedLinear(scope, from, this.#output, whole(this.#output), y, residual);
   }

@@ -40,16 +40,19 @@ export class CrossAttention {
     const merged = pass.keptRows('crossMerged', width);
     const wanted = { ...pass.wanted, output: splitHeads(merged, heads, headDim, 0) };
     const options = { ...this.#scores.options, causal: false };
+    const intervention = pass.wanted.intervene?.(layer, true);
+    const kept = optionsOf(intervention?.keep(context) ?? context);
     if (context.cached) {
       const counts = new Int32Array(pass.batch).fill(pass.length);
-      const mask = context.mask && { mask: context.mask };
-      const asked = { ...options, ...mask, ...wanted };
+      const { mask } = kept;
+      const asked = { ...options, ...(mask && { mask }), ...wanted };
       keep(pass.cross, context.cached.attendRows(scope, layer, query, counts, asked));
     } else {
       const [key, value] = this.#keysAndValues(pass, context);
-      const plan = planAttention(scope, query, key, { ...options, ...optionsOf(context) }, 4);
+      const plan = planAttention(scope, query, key, { ...options, ...kept }, 4);
       keep(pass.cross, runPlan(scope, plan, value, wanted));
     }
+    intervention?.change(pass, merged);
     const from = { address: merged.address, rowBytes: width * 4, rows: x.rows };
     runFusedLinear(scope, from, this.#output, whole(this.#output), y, residual);
   }
