@@ -238,6 +238,7 @@ const onDemand = {
   shards: `src/checkpoints/shards.ts${COPY}`,
   signals: 'src/model/layers/signals.ts',
   threads: 'src/runtime/threads/threads.ts',
+  'training-checkpoint': 'src/training/training-checkpoint.ts',
 };
 
 /** Modules of core and of the model entry that import some of those, and are apart so that others do not. */

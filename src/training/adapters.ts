@@ -34,6 +34,8 @@ import type { Tensor } from '../runtime/tensor.js';
 import { runAdd } from './ops/add.js';
 import { runLinearBackward } from './ops/linear-backward.js';
 import type { GradientRows } from './ops/linear-backward.js';
+import { keptIn } from './kept-values.js';
+import type { KeptValues } from './kept-values.js';
 import type { TrainableParameter } from './parameter.js';
 
 /** What low-rank adapters are made with. */
@@ -135,6 +137,13 @@ export class LowRankAdapter extends Disposable {
       unpackPiece(scope, packed, { address: tensor.address, dtype: 'F32' });
       return { data: tensor.toFloat32Array(), shape: tensor.shape };
     });
+  }
+
+  /** @internal Both matrices, for a checkpoint. */
+  get kept(): KeptValues[] {
+    return [this.#down, this.#up].map(({ name, weights: { inFeatures, outFeatures, packed } }) =>
+      keptIn(this.runtime, name, { shape: [outFeatures, inFeatures], kind: 'panels' }, packed),
+    );
   }
 
   /** Sets the gradients to zero. */

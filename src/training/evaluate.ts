@@ -1,12 +1,17 @@
 // How well a network does on texts that it is not trained with.
 
-import { checkOptions } from '../runtime/checks.js';
+import { argmaxAsync } from '../ops/rows/argmax.js';
+import { checkAsyncOptions } from '../runtime/call.js';
+import { checkInteger, checkOptions } from '../runtime/checks.js';
+import type { NamesOf } from '../runtime/checks.js';
 import { AttentionError, invalidArgument } from '../runtime/errors.js';
 import type { Tensor } from '../runtime/tensor.js';
-import { crossEntropyAsync } from './losses/cross-entropy.js';
+import type { ModelInputs } from '../model/inputs.js';
+import type { Model } from '../model/model.js';
+import { checkBatch, countOf, IGNORED, labelsOf } from './batch.js';
 import type { Batch } from './batch.js';
-import { labelsOf } from './batch.js';
-import type { Network } from './network.js';
+import { crossEntropyAsync } from './losses/cross-entropy.js';
+import { training as pack } from './pack.js';
 import { Trainable } from './trainable.js';
 
 /** Options of `evaluate`. */
@@ -23,75 +28,72 @@ export interface Evaluation {
   readonly loss: number;
   /** The part of the labels that count for which the largest logit is the label's. */
   readonly accuracy: number;
-  /** How many labels count. */
-  readonly count: number;
+  /** Labels that count. */
+  readonly tokens: number;
 }
 
+const EVALUATE_NAMES = { ignoreIndex: 1, signal: 1 } satisfies NamesOf<EvaluateOptions>;
+
 /**
- * Loss and accuracy over batches, without gradients and without dropout. Needs the kernels of `wasm-attention/training`.
+ * Loss and accuracy over batches, without gradients and without dropout, in slices between turns of the event loop.
  *
  * @param network a model with logits, or a `Trainable` of one, whose adapters then count
  * @param batches as `data` of `train` gives them
- * @throws AttentionError as `forward` and `crossEntropy` do
+ * @throws AttentionError INVALID_ARGUMENT, UNSUPPORTED of a model without logits, and what `forward` and `crossEntropy` throw
  *
  * @example
  * ```js
- * await runtime.load(training);
- * const { loss, accuracy } = await evaluate(gpt2, [{ inputs: { inputIds: [[5, 6, 7]] }, labels: [6, 7, 8] }]);
+ * const batches = [{ inputs: { inputIds: [[5, 6, 7]] }, labels: [[6, 7, -100]] }];
+ * const { loss, accuracy, tokens } = await evaluate(gpt2, batches);
  * loss > 0 && accuracy <= 1; // true
+ * tokens; // 2
  * ```
  */
 export async function evaluate(
-  network: Network | Trainable,
+  network: Model | Trainable,
   batches: Iterable<Batch> | AsyncIterable<Batch>,
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
-  checkOptions(options, { ignoreIndex: 1, signal: 1 });
-  const { ignoreIndex = -100, signal } = options;
-  if (!(network instanceof Trainable) && !('built' in network))
+  checkOptions(options, EVALUATE_NAMES);
+  checkAsyncOptions(options);
+  const { ignoreIndex = IGNORED, signal } = options;
+  checkInteger('ignoreIndex', ignoreIndex, -(2 ** 31), 2 ** 31 - 1);
+  const isModel = typeof network === 'object' && network !== null && 'built' in network;
+  if (!isModel && !(network instanceof Trainable))
     throw invalidArgument('network', 'a Model, or a Trainable', network);
-  const passing = signal && { signal };
-  let [sum, right, count] = [0, 0, 0];
+  if (
+    typeof batches !== 'object' ||
+    batches === null ||
+    !(Symbol.iterator in batches || Symbol.asyncIterator in batches)
+  )
+    throw invalidArgument('batches', 'a list of batches, or another iterable', batches);
+  await network.runtime.load(pack);
+  let [loss, right, tokens] = [0, 0, 0];
   for await (const batch of batches) {
+    checkBatch('batch', batch);
+    const labels = labelsOf(batch, ignoreIndex);
     const output =
       network instanceof Trainable
-        ? await network.forwardAsync(batch.inputs, { ...batch.options, ...passing })
-        : await network.forwardAsync(batch.inputs as never, { ...passing });
+        ? await network.forwardAsync(batch.inputs, { ...batch.options, signal })
+        : await network.forwardAsync(batch.inputs as ModelInputs, { signal });
     try {
-      const logits = (output as { logits?: Tensor<'float32'> }).logits;
+      const { logits } = output as { readonly logits?: Tensor<'float32'> };
       if (!logits)
         throw new AttentionError({
           code: 'UNSUPPORTED',
           argument: 'network',
           expected: 'a model with logits',
         });
-      const labels = labelsOf(batch);
-      const found = await crossEntropyAsync(logits, labels, {
-        ...{ ignoreIndex, reduction: 'sum', returnGradient: false },
-        ...passing,
-      });
-      sum += found.loss;
-      count += found.count;
-      right += countRight(logits, labels, ignoreIndex);
+      const asked = { ignoreIndex, reduction: 'sum', returnGradient: false, signal } as const;
+      loss += (await crossEntropyAsync(logits, labels, asked)).loss;
+      tokens += countOf(labels, ignoreIndex);
+      const best = await argmaxAsync(logits, { signal });
+      best.data.forEach((label, row) => (right += label === labels[row] && label !== ignoreIndex ? 1 : 0));
+      best.dispose();
     } finally {
       output.dispose();
     }
   }
-  return { loss: count === 0 ? 0 : sum / count, accuracy: count === 0 ? 0 : right / count, count };
-}
-
-/** Labels that count and have the largest logit; of equal ones the first. */
-function countRight(logits: Tensor<'float32'>, labels: ArrayLike<number>, ignoreIndex: number): number {
-  const { data } = logits;
-  const classes = logits.shape.at(-1)!;
-  let right = 0;
-  for (let row = 0; row < labels.length; row++) {
-    const label = labels[row]!;
-    if (label === ignoreIndex) continue;
-    let best = 0;
-    for (let index = 1; index < classes; index++)
-      if (data[row * classes + index]! > data[row * classes + best]!) best = index;
-    if (best === label) right++;
-  }
-  return right;
+  const share = 1 / Math.max(1, tokens);
+  return { loss: loss * share, accuracy: right * share, tokens };
 }

@@ -8,7 +8,7 @@ import type { NamesOf } from '../runtime/checks.js';
 export interface InitialWeightsOptions {
   /** What a config.json holds: sizes, and with `architectures` what the model is for. */
   readonly config: unknown;
-  /** An integer from 0 to 2^32 - 1. */
+  /** An integer from 0 to 2^53 - 1. */
   readonly seed: number;
   /** The families that the program knows. Default: all, which bundlers keep in a file of their own. */
   readonly families?: readonly Family[] | undefined;
@@ -52,7 +52,7 @@ const NAMES = {
  */
 export async function initialWeights(options: InitialWeightsOptions): Promise<Uint8Array> {
   checkOptions(options, NAMES, {}, '');
-  checkInteger('seed', options.seed, 0, 2 ** 32 - 1);
+  checkInteger('seed', options.seed, 0, Number.MAX_SAFE_INTEGER);
   const { makeWeights } = await import('./initial/weights.js');
   return makeWeights(options);
 }

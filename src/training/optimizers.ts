@@ -22,6 +22,8 @@ import { ParameterBlock } from '../runtime/parameters.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Tensor } from '../runtime/tensor.js';
 import type { Work } from '../runtime/tiles.js';
+import { keptIn } from './kept-values.js';
+import type { KeptValues } from './kept-values.js';
 import { checkTrainable } from './parameter.js';
 import type { TrainableParameters, TrainableParameter } from './parameter.js';
 import { checkRate, scheduleOf } from './schedules.js';
@@ -89,8 +91,13 @@ interface Step {
 export abstract class Optimizer extends Disposable {
   /** Where the parameters are. */
   readonly runtime: Runtime;
+  /** @internal Which optimiser it is, whatever a bundler makes of the name of its class. */
+  abstract readonly kind: 'AdamW' | 'SGD';
   readonly #slots: readonly Slot[];
+  /** Parameters that no group matches. */
+  readonly #others: Group;
   #steps = 0;
+  #learningRate: number | undefined;
   #busy = false;
   #disposed = false;
 
@@ -98,7 +105,8 @@ export abstract class Optimizer extends Disposable {
   protected constructor(trainable: TrainableParameters, options: OptimizerOptions, names: readonly string[]) {
     super();
     checkTrainable(trainable);
-    const groupOf = readGroups(options);
+    const { groupOf, others } = readGroups(options);
+    this.#others = others;
     const { runtime, parameters } = trainable;
     checkNames(parameters);
     this.runtime = runtime;
@@ -114,6 +122,11 @@ export abstract class Optimizer extends Disposable {
   /** Steps taken so far. */
   get steps(): number {
     return this.#steps;
+  }
+
+  /** That of the last step, for parameters that no group matches; undefined before the first. */
+  get learningRate(): number | undefined {
+    return this.#learningRate;
   }
 
   /**
@@ -142,9 +155,14 @@ export abstract class Optimizer extends Disposable {
     this.#begin(scope);
     const number = this.#steps + 1;
     const rates = new Map<Group, number>();
-    const works = this.#slots.map(({ parameter, group, memory }) => {
+    const rateOf = (group: Group) => {
       const learningRate = rates.get(group) ?? checkRate('learningRate', group.rate(number));
       rates.set(group, learningRate);
+      return learningRate;
+    };
+    const usual = rateOf(this.#others);
+    const works = this.#slots.map(({ parameter, group, memory }) => {
+      const learningRate = rateOf(group);
       return this.work(scope, {
         values: parameter.address(scope),
         gradients: parameter.gradientAddress(scope),
@@ -154,7 +172,10 @@ export abstract class Optimizer extends Disposable {
       });
     });
     for (const work of works) scope.run(work);
-    scope.then(() => (this.#steps = number));
+    scope.then(() => {
+      this.#steps = number;
+      this.#learningRate = usual;
+    });
   }
 
   /** @internal What one step does to one parameter. */
@@ -223,6 +244,22 @@ export abstract class Optimizer extends Disposable {
     );
   }
 
+  /** @internal The same as `state`, one array after the other, for a checkpoint. */
+  get kept(): KeptValues[] {
+    const step: KeptValues = {
+      name: 'step',
+      shape: [1],
+      read: () => Float32Array.of(this.#steps),
+      write: ([steps]) => (this.#steps = steps!),
+    };
+    const remembered = this.#slots.flatMap(({ parameter, memory }) =>
+      [...memory].map(([name, tensor]) =>
+        keptIn(this.runtime, `${parameter.name}.${name}`, parameter, tensor),
+      ),
+    );
+    return [step, ...remembered];
+  }
+
   /** Names, shapes and places of what is remembered; of matrices how they are packed. */
   *#remembered(scope: CallScope) {
     for (const { parameter, memory } of this.#slots) {
@@ -286,7 +323,7 @@ function checkNames(parameters: readonly TrainableParameter[]): void {
   }
 }
 
-/** Finds the group of a parameter. */
+/** Finds the group of a parameter, and that of parameters which no group matches. */
 function readGroups({ learningRate = 0.001, weightDecay = 0, groups = [] }: OptimizerOptions) {
   const others: Group = {
     rate: scheduleOf('learningRate', learningRate),
@@ -305,7 +342,8 @@ function readGroups({ learningRate = 0.001, weightDecay = 0, groups = [] }: Opti
       weightDecay: checkRate(`${argument}.weightDecay`, group.weightDecay ?? weightDecay),
     };
   });
-  return (name: string): Group => known.find(({ matches }) => matches(name)) ?? others;
+  const groupOf = (name: string): Group => known.find(({ matches }) => matches(name)) ?? others;
+  return { groupOf, others };
 }
 
 const GROUP_NAMES = { match: 1, learningRate: 1, weightDecay: 1 } satisfies NamesOf<ParameterGroup>;
@@ -365,6 +403,8 @@ const adamWBlock = /* @__PURE__ */ new ParameterBlock(adamWParameters);
  * ```
  */
 export class AdamW extends Optimizer {
+  /** @internal */
+  readonly kind = 'AdamW';
   readonly #betas: readonly [number, number];
   readonly #epsilon: number;
 
@@ -446,6 +486,8 @@ const sgdBlock = /* @__PURE__ */ new ParameterBlock(sgdParameters);
  * ```
  */
 export class SGD extends Optimizer {
+  /** @internal */
+  readonly kind = 'SGD';
   readonly #momentum: number;
   readonly #nesterov: boolean;
 

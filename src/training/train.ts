@@ -1,34 +1,40 @@
 // The loop of a training: batches, forward and back, clipping, updates, step by step; with checkpoints from which it goes on as if it
-// had never stopped. Touch: the order of things in a step. What a checkpoint holds is in training-checkpoint.ts.
+// had never stopped. Touch: the order of things in a step, which decides the bits. What a checkpoint holds is in training-checkpoint.ts,
+// what a batch is in batch.ts.
+//
+//   data -> zero gradients -> forward, loss, backward of each batch -> norm, clipping -> update -> the step counts
+//
+// Parameters change in the update only, which goes to its end: whatever fails or is aborted before leaves them as they were.
 
-import { checkInteger, checkOptions } from '../runtime/checks.js';
+import { checkAsyncOptions } from '../runtime/call.js';
+import { checkInteger, checkObject, checkOptions } from '../runtime/checks.js';
 import type { NamesOf } from '../runtime/checks.js';
 import { Disposable } from '../runtime/disposable.js';
 import { AttentionError, invalidArgument } from '../runtime/errors.js';
-import type { Tensor } from '../runtime/tensor.js';
+import { isTensor } from '../runtime/tensor.js';
 import type { FileSource } from '../checkpoints/source.js';
-import { labelsOf, tokensIn } from './batch.js';
+import { countOf, labelsOf, readBatches, tokensIn } from './batch.js';
 import type { Batch } from './batch.js';
 import { clipGradientsAsync } from './clip.js';
 import { crossEntropyAsync } from './losses/cross-entropy.js';
+import { dropoutOf } from './given.js';
 import type { Network, TrainingDropout } from './network.js';
-import { AdamW } from './optimizers.js';
-import type { Optimizer } from './optimizers.js';
+import { AdamW, Optimizer } from './optimizers.js';
 import { training as pack } from './pack.js';
 import { Random } from './random.js';
+import { scheduleOf } from './schedules.js';
 import type { Schedule } from './schedules.js';
 import { Trainable } from './trainable.js';
 import type { OutputGradients, TrainingOutput } from './trainable.js';
-import { readCheckpoint, writeCheckpoint } from './training-checkpoint.js';
 
-/** The loss of one's own: its value and its gradient by the outputs, which are disposed after use. */
+/** A loss of one's own: its value and its gradients by the outputs. Tensors among these are disposed after use. */
 export type Loss = (output: TrainingOutput, batch: Batch) => LossAndGradients | Promise<LossAndGradients>;
 
 /** What a loss gives. */
 export interface LossAndGradients {
   /** The value, to be made small. */
   readonly loss: number;
-  /** Its gradients by the names of outputs. */
+  /** Its gradients by the names of outputs; of a layer's one output by itself. */
   readonly gradients: OutputGradients;
 }
 
@@ -36,7 +42,11 @@ export interface LossAndGradients {
 export interface TrainOptions {
   /** What learns; a `Trainable` where something is frozen, recomputed or adapted. */
   readonly model: Network | Trainable;
-  /** The batch of a step, of which the first is 1; several batches are one step together. A function of its arguments. */
+  /**
+   * The batch of a step, of which the first is 1, or several, which make one step together: each counts by its labels; losses of
+   * one's own are added up. What it returns should depend on its arguments only; then a training that was stopped goes on with the
+   * same bits.
+   */
   readonly data: (
     step: number,
     random: Random,
@@ -45,19 +55,19 @@ export interface TrainOptions {
   readonly steps: number;
   /** Of the random numbers of data and dropout: an integer from 0 to 2^53 - 1. Default 0. */
   readonly seed?: number | undefined;
-  /** A number, or a function of the step. Default 0.001. */
+  /** Of AdamW as PyTorch has it: a number, or a function of the step. Default 0.001. An `optimizer` has its own. */
   readonly learningRate?: number | Schedule | undefined;
-  /** Default AdamW as PyTorch has it. */
+  /** Makes another optimiser, or one with groups; the training disposes it. */
   readonly optimizer?: ((learner: Trainable) => Optimizer) | undefined;
   /** Gradients with a larger norm are scaled down to it. Default 1; Infinity leaves them alone. */
   readonly maxNorm?: number | undefined;
   /** Default the cross entropy of logits and labels, over all labels that are not -100. */
   readonly loss?: Loss | undefined;
-  /** Parts that are left out at random. Default none. */
+  /** Parts that are left out at random, others in each step: a function of seed and step. Default none. */
   readonly dropout?: Omit<TrainingDropout, 'seed'> | undefined;
-  /** A checkpoint to go on from: bytes, a Blob, an address. */
+  /** A checkpoint to go on from, made with the same model, seed and kind of optimiser: bytes, a Blob, an address. */
   readonly resume?: FileSource | undefined;
-  /** Ends the training between two steps or in the middle of one; parameters then are those of the last whole step. */
+  /** Ends the training within milliseconds, also in the middle of a step; parameters then are those of the last whole step. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -83,6 +93,8 @@ export interface TrainingStep {
   readonly loss: number;
   /** Of all gradients together, before clipping. */
   readonly gradientNorm: number;
+  /** Of the update, for parameters that no group of the optimiser matches. */
+  readonly learningRate: number;
   /** Tokens that were read. */
   readonly tokens: number;
   /** By the wall clock, over the whole step. */
@@ -129,24 +141,21 @@ export class Training extends Disposable implements AsyncIterable<TrainingStep> 
   readonly learner: Trainable;
   readonly #options: TrainOptions;
   readonly #ownsLearner: boolean;
+  /** Once it has begun: with the kernels there, and the checkpoint read. */
+  #begun: Promise<Optimizer> | undefined;
   #optimizer: Optimizer | undefined;
   #step = 0;
-  #busy = false;
+  #iterated = false;
+  #stepping = false;
+  /** Settles when checkpoints that are being made have read what they hold. */
+  #reading: Promise<unknown> = Promise.resolve();
   #disposed = false;
 
   /** @internal */
   constructor(options: TrainOptions) {
     super();
-    checkOptions(options, TRAIN_NAMES, {}, '');
-    const { model, data, steps, seed = 0, optimizer, loss, maxNorm = 1 } = options;
-    if (typeof data !== 'function') throw invalidArgument('data', 'a function of the step', data);
-    checkInteger('steps', steps, 0, Number.MAX_SAFE_INTEGER);
-    checkInteger('seed', seed, 0, Number.MAX_SAFE_INTEGER);
-    for (const [name, value] of Object.entries({ optimizer, loss }))
-      if (value !== undefined && typeof value !== 'function')
-        throw invalidArgument(name, 'a function', value);
-    if (!(typeof maxNorm === 'number' && maxNorm > 0))
-      throw invalidArgument('maxNorm', 'a number above 0', maxNorm);
+    checkTrainOptions(options);
+    const { model } = options;
     this.#options = options;
     this.#ownsLearner = !(model instanceof Trainable);
     this.learner = model instanceof Trainable ? model : new Trainable(model);
@@ -157,31 +166,58 @@ export class Training extends Disposable implements AsyncIterable<TrainingStep> 
     return this.#step;
   }
 
+  /** What changes the parameters; undefined before the first step. */
+  get optimizer(): Optimizer | undefined {
+    return this.#optimizer;
+  }
+
   /** Takes the steps that are left. */
   async *[Symbol.asyncIterator](): AsyncGenerator<TrainingStep, void, undefined> {
-    if (this.#busy)
-      throw new AttentionError({ code: 'INVALID_STATE', message: 'the training is under way already' });
-    this.#busy = true;
+    if (this.#iterated) throw invalidState('the training is under way already');
+    this.#iterated = true;
     try {
-      await this.#begin();
-      while (this.#step < this.#options.steps) yield await this.#take();
+      const optimizer = await this.#begin();
+      while (this.#step < this.#options.steps) {
+        await this.#reading;
+        this.#check();
+        this.#stepping = true;
+        let taken: TrainingStep;
+        try {
+          taken = await this.#take(optimizer);
+        } finally {
+          this.#stepping = false;
+        }
+        yield taken;
+      }
     } finally {
-      this.#busy = false;
+      this.#iterated = false;
     }
   }
 
   /**
-   * All that is needed to go on elsewhere: a safetensors file with the weights, what the optimiser remembers, step and seed.
+   * All that is needed to go on elsewhere: a safetensors file with the weights under their names, what the optimiser remembers under
+   * `optimizer.`, adapters under `adapters.`, step and seed in its metadata. `loadModel` reads the weights with `leftOver: 'ignore'`.
    *
-   * @throws AttentionError INVALID_STATE in the middle of a step
+   * @throws AttentionError INVALID_STATE in the middle of a step, DISPOSED, OUT_OF_MEMORY
    */
   async checkpoint(): Promise<Uint8Array> {
-    await this.#begin();
+    const optimizer = await this.#begin();
+    if (this.#stepping) throw invalidState('the training is in the middle of a step');
     const { seed = 0 } = this.#options;
-    return writeCheckpoint(this.learner, this.#optimizer!, { step: this.#step, seed });
+    const { learner } = this;
+    const step = this.#step;
+    const writing = import('./training-checkpoint.js').then(({ writeCheckpoint }) =>
+      writeCheckpoint({ learner, optimizer, seed }, step),
+    );
+    const before = this.#reading;
+    this.#reading = writing.then(
+      () => before,
+      () => before,
+    );
+    return writing;
   }
 
-  /** Frees gradients and what the optimiser remembers; the network stays. Safe to repeat. */
+  /** Frees gradients and what the optimiser remembers; the network stays. Ends a step under way. Safe to repeat. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
@@ -189,63 +225,86 @@ export class Training extends Disposable implements AsyncIterable<TrainingStep> 
     if (this.#ownsLearner) this.learner.dispose();
   }
 
-  /** Kernels, the optimiser, and the checkpoint to go on from. */
-  async #begin(): Promise<void> {
+  #check(): void {
+    this.#options.signal?.throwIfAborted();
     if (this.#disposed) throw new AttentionError({ code: 'DISPOSED', message: 'the training was disposed' });
-    if (this.#optimizer) return;
-    const { optimizer, learningRate, resume, seed = 0, signal } = this.#options;
-    signal?.throwIfAborted();
-    await this.learner.runtime.load(pack);
-    const made = optimizer
-      ? optimizer(this.learner)
-      : new AdamW(this.learner, learningRate === undefined ? {} : { learningRate });
-    try {
-      if (resume !== undefined)
-        this.#step = await readCheckpoint(resume, this.learner, made, { seed, signal });
-    } catch (error) {
-      made.dispose();
-      throw error;
-    }
-    this.#optimizer = made;
   }
 
-  async #take(): Promise<TrainingStep> {
+  /** Kernels, the optimiser, and the checkpoint to go on from: once, but again after a failure. */
+  #begin(): Promise<Optimizer> {
+    if (this.#disposed) this.#begun = undefined;
+    return (this.#begun ??= this.#prepare().catch((error: unknown) => {
+      this.#begun = undefined;
+      throw error;
+    }));
+  }
+
+  async #prepare(): Promise<Optimizer> {
+    const { learner } = this;
+    const { learningRate, resume, seed = 0, signal } = this.#options;
+    this.#check();
+    await learner.runtime.load(pack);
+    this.#check();
+    const make = this.#options.optimizer ?? (() => new AdamW(learner, { learningRate }));
+    const optimizer = make(learner);
+    if (!(optimizer instanceof Optimizer))
+      throw invalidArgument('optimizer', 'a function that makes an Optimizer', optimizer);
+    try {
+      if (resume !== undefined) {
+        const { readCheckpoint } = await import('./training-checkpoint.js');
+        this.#step = await readCheckpoint(resume, { learner, optimizer, seed }, () => this.#check(), signal);
+      }
+      this.#check();
+    } catch (error) {
+      optimizer.dispose();
+      throw error;
+    }
+    return (this.#optimizer = optimizer);
+  }
+
+  async #take(optimizer: Optimizer): Promise<TrainingStep> {
     const { data, seed = 0, maxNorm = 1, signal } = this.#options;
+    const { learner } = this;
     const step = this.#step + 1;
     const start = performance.now();
-    signal?.throwIfAborted();
-    const given = await data(step, new Random(seed, step));
-    const batches: readonly Batch[] = Array.isArray(given) ? (given as readonly Batch[]) : [given as Batch];
-    if (batches.length === 0) throw invalidArgument('data', 'a batch, or several', given);
-    this.learner.zeroGradients();
+    const batches = readBatches(await untilAborted(data(step, new Random(seed, step)), signal));
+    this.#check();
+    learner.zeroGradients();
     const loss = await this.#learn(step, batches);
-    const gradientNorm = await clipGradientsAsync(this.learner, maxNorm, { signal });
-    if (!Number.isFinite(gradientNorm)) throw this.#notFinite(step, 'gradient');
-    await this.#optimizer!.stepAsync({ signal });
+    const gradientNorm = await clipGradientsAsync(learner, maxNorm, { signal });
+    if (!Number.isFinite(gradientNorm)) throw this.#notFinite(step, 'norm of the gradients');
+    this.#check();
+    await optimizer.stepAsync();
     this.#step = step;
     const tokens = batches.reduce((sum, batch) => sum + tokensIn(batch), 0);
     const tokensPerSecond = (tokens / (performance.now() - start)) * 1000;
-    return { step, loss, gradientNorm, tokens, tokensPerSecond };
+    return { step, loss, gradientNorm, learningRate: optimizer.learningRate!, tokens, tokensPerSecond };
   }
 
-  /** Forward and back over all batches of a step; their mean loss. */
+  /** Forward and back over all batches of a step; their loss together. */
   async #learn(step: number, batches: readonly Batch[]): Promise<number> {
     const { loss: own, dropout, seed = 0, signal } = this.#options;
-    const total = own ? batches.length : batches.reduce((sum, batch) => sum + countOf(batch), 0);
+    const { learner } = this;
+    const labels = own ? [] : batches.map((batch) => labelsOf(batch));
+    const counted = labels.reduce((sum, each) => sum + countOf(each), 0);
     let sum = 0;
     for (const [index, batch] of batches.entries()) {
-      const output = await this.learner.forwardAsync(batch.inputs, {
+      const output = await learner.forwardAsync(batch.inputs, {
         ...batch.options,
         ...(dropout && { dropout: { ...dropout, seed: new Random(seed, step).integer(2 ** 32) + index } }),
-        ...(signal && { signal }),
+        signal,
       });
       let gradients: OutputGradients | undefined;
       try {
-        const found = own ? await own(output, batch) : await this.#crossEntropy(output, batch, total);
+        const found = own
+          ? await untilAborted(own(output, batch), signal, (late) => disposeAll(late?.gradients))
+          : await crossEntropyOf(output, labels[index]!, 1 / Math.max(1, counted), signal);
+        checkObject('loss()', found, 'an object with loss and gradients');
         gradients = found.gradients;
+        if (typeof found.loss !== 'number') throw invalidArgument('loss().loss', 'a number', found.loss);
         if (!Number.isFinite(found.loss)) throw this.#notFinite(step, 'loss', output);
-        sum += own ? found.loss / total : found.loss;
-        (await this.learner.backwardAsync(output.record, gradients, (signal && { signal }) ?? {})).dispose();
+        sum += found.loss;
+        (await learner.backwardAsync(output.record, gradients, { signal })).dispose();
       } finally {
         disposeAll(gradients);
         output.dispose();
@@ -254,43 +313,95 @@ export class Training extends Disposable implements AsyncIterable<TrainingStep> 
     return sum;
   }
 
-  async #crossEntropy(output: TrainingOutput, batch: Batch, total: number): Promise<LossAndGradients> {
-    const { signal } = this.#options;
-    const factor = 1 / Math.max(1, total);
-    const { loss, gradient } = await crossEntropyAsync(output.logits, labelsOf(batch), {
-      ...{ reduction: 'sum', factor },
-      ...(signal && { signal }),
-    });
-    return { loss: loss * factor, gradients: { logits: gradient! } };
-  }
-
-  /** Which tensor is the first that holds NaN or infinity: parameters come before what is computed from them. */
+  /** Names the first tensor that holds NaN or infinity: parameters come before what is computed from them. */
   #notFinite(step: number, what: string, output?: TrainingOutput): AttentionError {
     const { learner } = this;
-    const isBad = (values: Float32Array) => values.some((value) => !Number.isFinite(value));
-    const parameter = learner.parameterNames.find((name) => isBad(learner.value(name).data));
-    const outputs = Object.entries(output ?? {}) as [string, Tensor<'float32'>][];
-    const bad =
-      parameter ??
-      outputs.find(([name, tensor]) => name !== 'record' && isBad(tensor.data))?.[0] ??
-      learner.parameterNames.find((name) => isBad(learner.gradient(name).data));
+    const isBad = (values: Float32Array) => !values.every(Number.isFinite);
+    const parameter = learner.kept.find((kept) => isBad(kept.read()))?.name;
+    const adapter = learner.keptAdapters.find((kept) => isBad(kept.read()))?.name;
+    const ofOutput = Object.entries(output ?? {}).find(
+      ([, tensor]) => isTensor(tensor) && isBad(tensor.toFloat32Array()),
+    )?.[0];
+    const gradient = () => learner.parameterNames.find((name) => isBad(learner.gradient(name).data));
+    const bad = parameter ?? adapter ?? ofOutput ?? gradient();
+    const kind = bad === ofOutput ? 'output' : bad === (parameter ?? adapter) ? 'parameter' : 'gradient of';
     return new AttentionError({
       code: 'INVALID_STATE',
       argument: bad ?? what,
-      message: `step ${step}: the ${what} is not finite${bad === undefined ? '' : `; ${bad} holds NaN or infinity`}`,
+      message:
+        `step ${step}: the ${what} is not finite` +
+        (bad === undefined ? '' : `; the ${kind} ${bad} holds NaN or infinity`),
     });
   }
 }
 
-/** Labels that count. */
-function countOf(batch: Batch): number {
-  let count = 0;
-  for (const label of labelsOf(batch)) if (label !== -100) count++;
-  return count;
+function checkTrainOptions(options: TrainOptions): void {
+  checkOptions(options, TRAIN_NAMES, {}, '');
+  const { data, steps, seed = 0, optimizer, learningRate, loss, maxNorm = 1, dropout } = options;
+  if (typeof data !== 'function') throw invalidArgument('data', 'a function of the step', data);
+  checkInteger('steps', steps, 0, Number.MAX_SAFE_INTEGER);
+  checkInteger('seed', seed, 0, Number.MAX_SAFE_INTEGER);
+  for (const [name, value] of Object.entries({ optimizer, loss }))
+    if (value !== undefined && typeof value !== 'function') throw invalidArgument(name, 'a function', value);
+  if (learningRate !== undefined) {
+    scheduleOf('learningRate', learningRate);
+    if (optimizer)
+      throw invalidArgument('learningRate', 'nothing beside an optimizer, which has its own', learningRate);
+  }
+  if (!(typeof maxNorm === 'number' && maxNorm > 0))
+    throw invalidArgument('maxNorm', 'a number above 0', maxNorm);
+  if (dropout !== undefined) {
+    checkOptions(dropout, { hidden: 1, attention: 1 } satisfies NamesOf<typeof dropout>, {}, 'dropout');
+    dropoutOf({ dropout: { ...dropout, seed: 0 } });
+  }
+  checkAsyncOptions(options);
+}
+
+const invalidState = (message: string) => new AttentionError({ code: 'INVALID_STATE', message });
+
+/** The cross entropy of the logits, a share of each label's. */
+async function crossEntropyOf(
+  { logits }: TrainingOutput,
+  labels: Int32Array,
+  factor: number,
+  signal: AbortSignal | undefined,
+): Promise<LossAndGradients> {
+  if (!logits) throw invalidArgument('loss', 'a function, where the network has no logits', undefined);
+  const options = { reduction: 'sum', factor, signal } as const;
+  const { loss, gradient } = await crossEntropyAsync(logits, labels, options);
+  return { loss: loss * factor, gradients: { logits: gradient! } };
+}
+
+/**
+ * What callers' code gives, unless the signal comes first.
+ *
+ * @param discard what comes too late
+ */
+async function untilAborted<Given>(
+  given: Given | Promise<Given>,
+  signal: AbortSignal | undefined,
+  discard: (late: Given) => void = () => {},
+): Promise<Given> {
+  if (!signal || !(given instanceof Promise)) return given;
+  let abort = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- a signal's reason may be anything
+    abort = () => reject(signal.reason);
+  });
+  signal.addEventListener('abort', abort);
+  try {
+    signal.throwIfAborted();
+    return await Promise.race([given, aborted]);
+  } catch (error) {
+    if (signal.aborted) given.then(discard, () => {});
+    throw error;
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
 }
 
 function disposeAll(gradients: OutputGradients | undefined): void {
-  if (gradients === undefined) return;
+  if (typeof gradients !== 'object' || gradients === null) return;
   const tensors = 'data' in gradients ? [gradients] : Object.values(gradients);
-  for (const tensor of tensors) (tensor as Partial<Tensor> | undefined)?.dispose?.();
+  for (const tensor of tensors) if (isTensor(tensor)) tensor.dispose();
 }

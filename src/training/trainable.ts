@@ -28,6 +28,7 @@ import type {
 } from './network.js';
 import { TrainedMultiHeadAttention } from './layers/multi-head-attention.js';
 import { TrainedLayer, TrainedModel } from './networks.js';
+import type { KeptValues } from './kept-values.js';
 import type { TrainableParameter, TrainableParameters } from './parameter.js';
 import { Backward, Pool, Tape } from './tape.js';
 import { placesIn, trainedParameters } from './trained-parameters.js';
@@ -417,15 +418,25 @@ export class Trainable extends Disposable implements TrainableParameters {
     this.#trained.dispose();
   }
 
-  /** @internal Names of all parameters of the network, frozen ones too. */
-  get allNames(): readonly string[] {
-    return this.#parameters.names;
+  /** @internal All parameters of the network, frozen ones too, for a checkpoint. */
+  get kept(): KeptValues[] {
+    this.check();
+    const parameters = this.#parameters;
+    return parameters.names.map((name) => ({
+      name,
+      shape: parameters.entry(name).shape,
+      read: () => valuesOf(parameters, name).data,
+      write: ({ buffer, byteOffset, byteLength }) =>
+        parameters.write({
+          ...{ name, dtype: 'F32', from: 0 },
+          bytes: new Uint8Array(buffer, byteOffset, byteLength),
+        }),
+    }));
   }
 
-  /** @internal Sets a parameter to values in the order of its shape in the checkpoint. */
-  write(name: string, { buffer, byteOffset, byteLength }: Float32Array): void {
-    const bytes = new Uint8Array(buffer, byteOffset, byteLength);
-    this.#parameters.write({ name, dtype: 'F32', from: 0, bytes });
+  /** @internal The adapters' matrices, for a checkpoint. */
+  get keptAdapters(): KeptValues[] {
+    return [...this.#adapters.values()].flatMap(({ adapter }) => adapter.kept);
   }
 
   /** @internal */

@@ -47,7 +47,7 @@ async function* valuesOf({ source, beginning }: BegunTensor, seed: number): Asyn
   const columns = sizeOf(shape.slice(1));
   for (let from = 0; from < size; from += PIECE) {
     const piece = new Float32Array(Math.min(PIECE, size - from));
-    fillNormal(piece, deviation, { key: [seed, STREAM], stream: hashesOf(name), from });
+    fillNormal(piece, deviation, { key: keyOf(seed), stream: hashesOf(name), from });
     if (zeroRow !== undefined)
       piece.fill(0, clamp(zeroRow * columns - from), clamp((zeroRow + 1) * columns - from));
     yield piece;
@@ -77,6 +77,9 @@ function sinusoids(rows: number, channels: number): Float32Array {
   }
   return table;
 }
+
+/** Both words of a seed. */
+const keyOf = (seed: number): [number, number] => [seed >>> 0, (Math.floor(seed / 2 ** 32) ^ STREAM) >>> 0];
 
 /** Two words of a name (FNV-1a, with two beginnings), so that hardly two names have both. */
 function hashesOf(name: string): [number, number] {
