@@ -1,0 +1,88 @@
+// A small GPT-2 learns to write like a book: model, settings, measures, and the text that it writes at the end. Runs in pages too.
+
+import { gpt2 } from 'wasm-attention/model';
+import { AdamW, cosine, evaluate, linearWarmup } from 'wasm-attention/training';
+
+import { BATCH, config, LENGTH } from './config.mjs';
+import { allWindows, randomWindows, splitBook } from './data.mjs';
+import { learnMerges, Tokenizer } from './tokenizer.mjs';
+
+/** @typedef {import('wasm-attention/model').Model} Model @typedef {import('./book.mjs').Chapter} Chapter */
+
+const STEPS = 1200;
+const WARMUP = 50;
+
+/** Of AdamW. Biases and norms do not decay. */
+export const OPTIMIZER = {
+  learningRate: linearWarmup(cosine(3e-3, { steps: STEPS - WARMUP, least: 1.5e-4 }), { steps: WARMUP }),
+  betas: /** @type {const} */ ([0.9, 0.99]),
+  epsilon: 1e-8,
+  weightDecay: 0.1,
+  groups: [{ match: /bias|ln_/, weightDecay: 0 }],
+};
+
+/** How the model is asked for the next token: of the likely ones, and always the same. */
+const SAMPLING = { temperature: 0.8, topP: 0.95, seed: 1 };
+const WRITTEN = 300;
+const PROMPT = 'Call me Ishmael.';
+
+/**
+ * @param {readonly Chapter[]} book
+ * @returns {import('../tasks.mjs').Task & { tokenizer: Tokenizer, heldOut: ReturnType<typeof allWindows> }}
+ */
+export function makeTask(book) {
+  const { learnt, heldOut } = splitBook(book);
+  const tokenizer = new Tokenizer(learnMerges(learnt, config.vocab_size));
+  const [tokens, unseen] = [learnt, heldOut].map((text) => Int32Array.from(tokenizer.encode(text)));
+  const sizes = { batch: BATCH, length: LENGTH };
+  const batches = allWindows(unseen, sizes);
+  /** Of a character of what is held out, in bits. */
+  const bitsOf = (/** @type {number} */ loss) => (loss / Math.LN2) * (unseen.length / heldOut.length);
+  return {
+    name: 'text',
+    title: `Text: a decoder learns to write like Moby Dick (${tokens.length.toLocaleString('en')} tokens of it)`,
+    config,
+    families: [gpt2],
+    seed: 1,
+    steps: STEPS,
+    settings: { optimizer: (learner) => new AdamW(learner, OPTIMIZER) },
+    data: (_step, random) => randomWindows(tokens, random, sizes),
+    watch: {
+      label: 'told rightly',
+      bar: 0.3,
+      every: 25,
+      value: async (model) => (await evaluate(model, batches.slice(0, 1))).accuracy,
+    },
+    async measure(model) {
+      const { loss, accuracy } = await evaluate(model, batches);
+      return {
+        'share of tokens told rightly, chapters held out': { value: accuracy, bar: 0.3 },
+        'nats a token, chapters held out': { value: loss, bar: 4, isLess: true },
+        'bits a character, chapters held out': { value: bitsOf(loss), bar: 2.2, isLess: true },
+      };
+    },
+    async *write(model, prompt = PROMPT) {
+      const options = { ...SAMPLING, maxNewTokens: WRITTEN, contextEnd: 'slide', stopTokens: [] };
+      yield prompt;
+      const inputIds = [tokenizer.encode(prompt).slice(-LENGTH)];
+      yield* textOf(model.generate({ inputIds }, options), tokenizer);
+    },
+    hashes: {},
+    tokenizer,
+    heldOut: batches,
+  };
+}
+
+/** Whole characters as soon as they are there. @param {AsyncIterable<{ tokens: readonly number[] }>} steps @param {Tokenizer} tokenizer */
+async function* textOf(steps, tokenizer) {
+  /** @type {number[]} */
+  let waiting = [];
+  for await (const { tokens } of steps) {
+    waiting.push(tokens[0]);
+    const text = tokenizer.decode(waiting);
+    if (text.endsWith('\ufffd') && waiting.length < 4) continue;
+    yield text;
+    waiting = [];
+  }
+  if (waiting.length > 0) yield tokenizer.decode(waiting);
+}
