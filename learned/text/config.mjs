@@ -8,7 +8,7 @@ export const BATCH = 8;
 export const config = {
   model_type: 'gpt2',
   architectures: ['GPT2LMHeadModel'],
-  vocab_size: 1024,
+  vocab_size: 2048,
   n_positions: LENGTH,
   n_embd: 128,
   n_head: 4,
