@@ -9,7 +9,7 @@ import { learnMerges, Tokenizer } from './tokenizer.mjs';
 
 /** @typedef {import('wasm-attention/model').Model} Model @typedef {import('./book.mjs').Chapter} Chapter */
 
-const STEPS = 1200;
+const STEPS = 1000;
 const WARMUP = 50;
 
 /** Of AdamW. Biases and norms do not decay. */
@@ -62,7 +62,9 @@ export function makeTask(book) {
       };
     },
     async *write(model, prompt = PROMPT) {
-      const options = { ...SAMPLING, maxNewTokens: WRITTEN, contextEnd: 'slide', stopTokens: [] };
+      // A short text makes fewer tokens than the model has.
+      const onLogits = (/** @type {Float32Array} */ logits) => logits.fill(-Infinity, tokenizer.size);
+      const options = { ...SAMPLING, maxNewTokens: WRITTEN, contextEnd: 'slide', stopTokens: [], onLogits };
       yield prompt;
       const inputIds = [tokenizer.encode(prompt).slice(-LENGTH)];
       yield* textOf(model.generate({ inputIds }, options), tokenizer);
