@@ -1,9 +1,10 @@
 // `npm run bench:training`: a step of training (forward, loss, backward, clipping, AdamW) of a small decoder, beside jax-js and
-// TensorFlow.js doing the same step with the same data, one thread; then attention's way back alone. All that is compared takes
+// TensorFlow.js doing the same step with the same data, one thread; the same of the model of learned/text, whose steps `train` takes
+// here; then attention's way back alone. All that is compared takes
 // turns in one process; figures are medians of the rounds, and the least beside them.
 //
 //   -- --rounds N          rounds (7)
-//   -- --only REGEX        of: step, attention, memory, profile, and of the attentions' labels
+//   -- --only REGEX        of: step, text, attention, memory, profile, and of the attentions' labels
 //   -- --builds A,B        of this library (relaxed,simd)
 //   -- --threads N         also with so many threads, beside one
 //   -- --no-peers          this library alone
@@ -26,8 +27,8 @@ import {
   openAttention,
   scratchOf,
 } from './training/attention.mjs';
-import { openRuntime, openTraining, profile } from './training/ours.mjs';
-import { DECODER, flopOf, makeTask, OPTIMIZER } from './training/workloads.mjs';
+import { openLoop, openRuntime, openTraining, profile } from './training/ours.mjs';
+import { DECODER, flopOf, makeTask, OPTIMIZER, TEXT } from './training/workloads.mjs';
 
 /** Steps over which losses are compared, and how far apart they may be. */
 const COMPARED = 5;
@@ -133,10 +134,14 @@ async function firstLosses(training) {
   return losses;
 }
 
-async function measureStep() {
-  const task = makeTask(DECODER);
-  const flop = flopOf(DECODER);
-  const tokens = DECODER.batch * DECODER.length;
+/**
+ * @param {import('./training/workloads.mjs').TrainingWorkload} workload
+ * @param {typeof openTraining | typeof openLoop} open
+ */
+async function measureStep(workload, open) {
+  const task = makeTask(workload);
+  const flop = flopOf(workload);
+  const tokens = workload.batch * workload.length;
   const candidates = [];
   const counts = threads > 1 ? [1, threads] : [1];
   for (const [build, count] of builds.flatMap((build) =>
@@ -144,7 +149,7 @@ async function measureStep() {
   )) {
     const runtime = await openRuntime(build, count);
     const before = runtime.memory;
-    const training = await openTraining(runtime, task);
+    const training = await open(runtime, task);
     const limit = count === 1 ? () => peakOf(runtime) : undefined;
     const measured = turn(training.step, flop, limit);
     const memory = () => grown(runtime, before);
@@ -190,7 +195,7 @@ async function measureStep() {
     runtime?.dispose();
   }
   const versions = Object.fromEntries(peers.map(({ name, version }) => [name, version]));
-  return { label: DECODER.label, flop, optimizer: OPTIMIZER, versions, entries };
+  return { label: workload.label, flop, optimizer: OPTIMIZER, versions, entries };
 }
 
 function printStep({ label, flop, entries }) {
@@ -330,10 +335,12 @@ const save = () => {
   };
   writeFileSync(options.json, `${JSON.stringify(file, null, 1)}\n`);
 };
-if (only.test('step')) {
-  measured.step = await measureStep();
-  Object.assign(facts.versions, measured.step.versions);
-  printStep(measured.step);
+const STEPS = /** @type {const} */ ({ step: [DECODER, openTraining], text: [TEXT, openLoop] });
+for (const [name, [workload, open]] of Object.entries(STEPS)) {
+  if (!only.test(name)) continue;
+  measured[name] = await measureStep(workload, open);
+  Object.assign(facts.versions, measured[name].versions);
+  printStep(measured[name]);
   save();
 }
 if (only.test('profile')) {

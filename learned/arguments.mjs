@@ -22,6 +22,7 @@ made as it goes, and shows the loss while it falls.
   --threads N        1 to 256, or auto (default 1); the weights are the same
   --checkpoint FILE  where to leave a checkpoint at the end, and on Ctrl-C
   --resume FILE      go on from a checkpoint
+  --prompt TEXT      what the text that 'text' writes at the end begins with
   --no-color         no colours, as NO_COLOR=1 and pipes have it
   -h, --help         this text`;
 
@@ -39,6 +40,7 @@ export class UsageError extends Error {}
  * @property {number | 'auto'} threads
  * @property {string | undefined} checkpoint
  * @property {string | undefined} resume
+ * @property {string | undefined} prompt
  * @property {boolean} color  false: none, whatever the terminal can do
  */
 
@@ -56,6 +58,9 @@ export function parseArguments(args) {
     throw new UsageError('what is on record is of the seed of the task: no --seed with --check or --save');
   if (values.steps !== undefined && values.save)
     throw new UsageError('what is kept has learnt to the end: no --steps with --save');
+  if (values.prompt === '') throw new UsageError('--prompt takes some text');
+  if (values.prompt !== undefined && !names.includes('text'))
+    throw new UsageError('--prompt is for text: the other models do not write');
   return {
     help,
     names,
@@ -66,6 +71,7 @@ export function parseArguments(args) {
     threads: values.threads === 'auto' ? 'auto' : integer('--threads', values.threads ?? '1', 1, 256),
     checkpoint: values.checkpoint,
     resume: values.resume,
+    prompt: values.prompt,
     color: !values['no-color'],
   };
 }
@@ -87,6 +93,7 @@ function parse(args) {
           threads: text,
           checkpoint: text,
           resume: text,
+          prompt: text,
         },
         ...{ 'no-color': flag, help: { ...flag, short: 'h' } },
       },

@@ -78,6 +78,7 @@ async function learn(task, options, style) {
       return !options.check;
     }
     const isRight = await report(training.learner, task, model, options, style);
+    if (task.write) await show(task.write(model, options.prompt));
     if (options.save) await save(task, model);
     return isRight;
   } finally {
@@ -90,7 +91,7 @@ async function learn(task, options, style) {
 async function watch(training, task, model, curve) {
   for await (const taken of training) {
     const isDue = taken.step % task.watch.every === 0 || taken.step === 1;
-    curve.add(taken, isDue ? task.watch.value(model) : undefined);
+    curve.add(taken, isDue ? await task.watch.value(model) : undefined);
     await new Promise(setImmediate); // Ctrl-C is heard between two steps
     if (stopping.aborted) break;
   }
@@ -105,11 +106,13 @@ async function report(learner, task, model, { steps = task.steps, seed = task.se
   console.log(`\n${countOfWeights(learner).toLocaleString('en')} weights`);
   const isWhole = steps >= task.steps;
   const below = [];
-  for (const [name, { value, bar }] of Object.entries(await task.measure(model))) {
-    const isReached = value > bar;
+  for (const [name, { value, bar, isLess = false }] of Object.entries(await task.measure(model))) {
+    const isReached = isLess ? value < bar : value > bar;
     if (!isReached) below.push(name);
     const verdict = isReached ? style.ink('reached', INK.reached) : style.ink('not reached', INK.missed);
-    console.log(`  ${name.padEnd(52)} ${value.toFixed(4)}  > ${String(bar).padEnd(5)} ${verdict}`);
+    console.log(
+      `  ${name.padEnd(52)} ${value.toFixed(4)}  ${isLess ? '<' : '>'} ${String(bar).padEnd(5)} ${verdict}`,
+    );
   }
   const hash = await hashOfWeights(learner);
   console.log(`SHA-256 of the weights after ${steps} steps from seed ${seed}:\n  ${hash}`);
@@ -118,6 +121,13 @@ async function report(learner, task, model, { steps = task.steps, seed = task.se
   if (isSame) console.log('  as on record');
   else console.log(`  on record is ${task.hashes[steps]}`);
   return isSame && (!isWhole || below.length === 0);
+}
+
+/** What a model writes, as it comes. @param {AsyncIterable<string>} pieces */
+async function show(pieces) {
+  console.log();
+  for await (const piece of pieces) process.stdout.write(piece);
+  console.log('\n');
 }
 
 /** Weights and config, as `loadModel({ folder })` reads them. @param {Task} task */

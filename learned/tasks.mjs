@@ -5,12 +5,13 @@
  * @typedef {object} Measure
  * @property {number} value
  * @property {number} bar  what it has to exceed
+ * @property {boolean} [isLess]  it has to stay below the bar
  *
  * @typedef {object} Watch  the one measure that is taken again and again while the model learns
  * @property {string} label
  * @property {number} bar
  * @property {number} every  steps from one to the next
- * @property {(model: import('wasm-attention/model').Model) => number} value  from 0 to 1; small work
+ * @property {(model: import('wasm-attention/model').Model) => number | Promise<number>} value  from 0 to 1; small work
  *
  * @typedef {object} Task
  * @property {string} name  of the folder
@@ -23,10 +24,19 @@
  * @property {(step: number, random: object) => { inputs: object, labels: Int32Array | number[][] }} data  a batch
  * @property {Watch} watch
  * @property {(model: import('wasm-attention/model').Model) => Record<string, Measure> | Promise<Record<string, Measure>>} measure
+ * @property {(model: import('wasm-attention/model').Model, prompt?: string) => AsyncIterable<string>} [write]  of a model of texts: what comes
+ *   after a prompt, the prompt first
  * @property {Readonly<Record<number, string>>} hashes  of the weights after so many steps from `seed` (see weights.mjs)
  */
 
 /** @type {Readonly<Record<string, () => Promise<Task>>>} */
 export const tasks = {
   induction: async () => (await import('./induction/task.mjs')).task,
+  text: async () => {
+    const [{ readBook }, { makeTask }] = await Promise.all([
+      import('./text/book.mjs'),
+      import('./text/task.mjs'),
+    ]);
+    return makeTask(readBook());
+  },
 };

@@ -1,9 +1,9 @@
-// A step of training through this library, and where its time goes.
+// A step of training through this library, by itself or taken by `train`, and where its time goes.
 
 import { createRuntime } from '../../dist/index.mjs';
 import { benchmark } from '../../dist/benchmark.mjs';
 import { loadModel, model as kernels } from '../../dist/model.mjs';
-import { AdamW, clipGradients, crossEntropy, Trainable, training } from '../../dist/training.mjs';
+import { AdamW, clipGradients, crossEntropy, train, Trainable, training } from '../../dist/training.mjs';
 import { OPTIMIZER } from './workloads.mjs';
 
 /** @param {string} build @param {number} [threads] */
@@ -55,6 +55,33 @@ export async function openTraining(runtime, { files, ids, labels, batch, length 
     dispose() {
       optimizer.dispose();
       learner.dispose();
+      model.dispose();
+    },
+  };
+}
+
+/**
+ * The same steps, taken by `train`: in slices between turns of the event loop, its checks and random numbers included.
+ *
+ * @param {any} runtime
+ * @param {import('./workloads.mjs').Task} task
+ */
+export async function openLoop(runtime, { files, ids, labels, batch, length }) {
+  const model = await loadModel({ config: files.config, weights: files.file, runtime });
+  const { maxNorm, ...rates } = OPTIMIZER;
+  const loop = train({
+    ...{ model, maxNorm, steps: Number.MAX_SAFE_INTEGER },
+    data: () => ({ inputs: { inputIds: { data: ids, shape: [batch, length] } }, labels }),
+    optimizer: (learner) => new AdamW(learner, rates),
+  });
+  const steps = loop[Symbol.asyncIterator]();
+  return {
+    async step() {
+      const { value } = await steps.next();
+      return value.loss;
+    },
+    dispose() {
+      loop.dispose();
       model.dispose();
     },
   };

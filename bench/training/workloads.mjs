@@ -1,6 +1,7 @@
 // What a step of training is: the model, its data, its optimiser, and the floating-point operations that count. All that is compared
 // does this very step.
 
+import { BATCH, config, LENGTH } from '../../learned/text/config.mjs';
 import { makeModelFiles, Random } from '../models/checkpoint.mjs';
 
 /**
@@ -17,6 +18,22 @@ export const DECODER = {
   size: { family: 'gpt2', layers: 4, width: 256, heads: 8, inner: 1024, vocabulary: 512, positions: 256 },
   batch: 8,
   length: 256,
+};
+
+/** The model of `npm run train -- text`, and its batches. @type {TrainingWorkload} */
+export const TEXT = {
+  label: `the decoder of learned/text, ${config.n_layer} layers, d=${config.n_embd}, h=${config.n_head}, feed-forward ${config.n_inner}, vocabulary ${config.vocab_size}, n=${LENGTH}, batch ${BATCH}`,
+  size: {
+    family: 'gpt2',
+    layers: config.n_layer,
+    width: config.n_embd,
+    heads: config.n_head,
+    inner: config.n_inner,
+    vocabulary: config.vocab_size,
+    positions: LENGTH,
+  },
+  batch: BATCH,
+  length: LENGTH,
 };
 
 /** Of AdamW, for all parameters, and of clipping by the norm of all gradients together. */

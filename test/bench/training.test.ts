@@ -7,7 +7,7 @@ import { model as kernels } from 'wasm-attention/model';
 import { training } from 'wasm-attention/training';
 import type { Size } from '../../bench/models/checkpoint.mjs';
 import { backwardFlop, LONG_ATTENTION, openAttention, scratchOf } from '../../bench/training/attention.mjs';
-import { clockKernels, openTraining } from '../../bench/training/ours.mjs';
+import { clockKernels, openLoop, openTraining } from '../../bench/training/ours.mjs';
 import { DECODER, flopOf, makeTask, namesOf } from '../../bench/training/workloads.mjs';
 import { needs } from '../support/needs.js';
 
@@ -60,6 +60,18 @@ test('each token is the label of the one before it', () => {
 test('the loss begins near that of a guess, and falls at each step', () => {
   expect(Math.abs(losses[0]! - Math.log(size.vocabulary))).toBeLessThan(1);
   for (let step = 1; step < STEPS; step++) expect(losses[step]).toBeLessThan(losses[step - 1]!);
+});
+
+test('`train` takes the same step', async () => {
+  const own = await createRuntime({ packs: [kernels, training] });
+  const { used } = own.memory;
+  const opened = await openLoop(own, task);
+  const found = [];
+  for (let step = 0; step < STEPS; step++) found.push(await opened.step());
+  expect(apart(found)).toBeLessThan(1e-6);
+  opened.dispose();
+  expect(own.memory.used).toBe(used);
+  own.dispose();
 });
 
 test('recomputation and clocks around kernels change nothing, and the clocks see all parts', async () => {
