@@ -7,7 +7,10 @@ import { ablate, ablateAsync, ablationEffects, ablationEffectsAsync } from 'wasm
 import type { Ablation, AblationEffectsOptions } from 'wasm-attention/measures';
 import { loadModel } from 'wasm-attention/model';
 import type { Model, ModelInputs, ModelOutput } from 'wasm-attention/model';
+import { initialWeights } from 'wasm-attention/training';
+import { Random } from '../reference/random.js';
 import { smallModel } from '../support/small-models.js';
+import type { SmallModel } from '../support/small-models.js';
 
 const MODELS = {
   gpt2: 'gpt2: usual',
@@ -17,9 +20,39 @@ const MODELS = {
   albert: 'albert: no head',
   t5: 't5: usual',
   bart: 'bart: usual',
+  clip: 'clip',
 } as const;
 
 type Name = keyof typeof MODELS;
+
+/** Sizes of a model of text and pictures: four patches. */
+const CLIP = {
+  ...{ model_type: 'clip', architectures: ['CLIPModel'], projection_dim: 12 },
+  text_config: {
+    ...{ model_type: 'clip_text_model', hidden_size: 16, intermediate_size: 24, num_attention_heads: 2 },
+    ...{ num_hidden_layers: 2, vocab_size: 30, max_position_embeddings: 12, eos_token_id: 29 },
+  },
+  vision_config: {
+    ...{ model_type: 'clip_vision_model', hidden_size: 20, intermediate_size: 24, num_attention_heads: 4 },
+    ...{ num_hidden_layers: 2, image_size: 8, patch_size: 4 },
+  },
+};
+
+/** Config, weights and inputs of a model. */
+async function modelFiles(name: Name): Promise<SmallModel> {
+  if (name !== 'clip') return smallModel(MODELS[name]);
+  const random = new Random(4);
+  const weights = (await initialWeights({ config: CLIP, seed: 4 })) as Uint8Array<ArrayBuffer>;
+  const pixelValues = { data: random.array(2 * 3 * 64, 'normal'), shape: [2, 3, 8, 8] };
+  const given = {
+    inputIds: [
+      [5, 6, 7, 29],
+      [8, 29],
+    ],
+    pixelValues,
+  };
+  return { config: CLIP, weights, inputs: given as never };
+}
 
 let runtime: Runtime;
 const models = {} as Record<Name, Model>;
@@ -27,7 +60,7 @@ const inputs = {} as Record<Name, ModelInputs>;
 beforeAll(async () => {
   runtime = await createRuntime({ build: 'simd' });
   for (const name of Object.keys(MODELS) as Name[]) {
-    const { config, weights, inputs: given } = smallModel(MODELS[name]);
+    const { config, weights, inputs: given } = await modelFiles(name);
     models[name] = await loadModel({ config, weights, runtime });
     inputs[name] = given;
   }
@@ -82,7 +115,7 @@ async function withoutColumns(
   place: { attention?: never; layer: number; head: number },
   more: (columns: number[][]) => number[] = (columns) => columns.map(() => 0),
 ): Promise<Model> {
-  const { config, weights } = smallModel(MODELS[name]);
+  const { config, weights } = await modelFiles(name);
   const model = await loadModel({ config, weights, runtime });
   const { output, headDim } = describedAttention(model, place);
   const [part] = output.parts;
@@ -130,6 +163,8 @@ const HEADS: readonly (readonly [
   ['t5', { attention: 'decoder', layer: 0, head: 0 }],
   ['t5', { attention: 'encoder', layer: 1, head: 0 }],
   ['bart', { attention: 'cross', layer: 0, head: 1 }],
+  ['clip', { layer: 1, head: 1 }],
+  ['clip', { attention: 'vision', layer: 0, head: 3 }],
 ];
 
 describe('a head that is taken out', () => {
