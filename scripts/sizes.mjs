@@ -84,7 +84,7 @@ const measured = {
     program: `export * from './model.mjs';\nexport * from './training.mjs';`,
     later: PARTS_OF_MODEL,
     beyond: WHOLE_MODEL,
-    ceiling: 41.5, // keeps it from growing: 20 is aimed at
+    ceiling: 44.6, // keeps it from growing: 20 is aimed at
   },
   '`measures` beside it': {
     program: `export * from './model.mjs';\nexport * from './measures.mjs';`,

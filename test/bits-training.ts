@@ -1,5 +1,5 @@
 // Training for the suite of bits: fifty steps of AdamW on a small decoder like GPT-2 and on a small encoder like BERT, from weights of
-// integers alone; what is compared are all parameters afterwards. Only types are imported from the package, and nothing of Node: it
+// integers alone; and the loop, from random weights, over random data with dropout; what is compared are all parameters afterwards. Only types are imported from the package, and nothing of Node: it
 // runs in pages and in workers too.
 
 import type { Runtime } from 'wasm-attention';
@@ -177,6 +177,53 @@ export async function train(
   return Uint8Array.from(parts);
 }
 
+/** Attention alone with rotary positions, from a seed. */
+const CONFIG = {
+  ...{ model_type: 'attention_only', vocab_size: 29, n_embd: WIDTH, n_head: 4, n_layer: 2 },
+  position_embedding: 'rotary',
+};
+
+/** The checkpoint after eight steps of the loop, and how well the model does then; stopped on the way, and not. */
+export async function loop(
+  library: TrainingLibrary,
+  { threads = 1, stops = [] }: { readonly threads?: number; readonly stops?: readonly number[] } = {},
+): Promise<Uint8Array> {
+  const runtime = await library.createRuntime({ build: 'simd', threads });
+  const families = [library.attentionOnly];
+  let resume: Uint8Array | undefined;
+  let numbers: number[] = [];
+  for (const stop of [...stops, 8]) {
+    const weights = await library.initialWeights({ config: CONFIG, families, seed: resume ? 2 : 1 });
+    const model = await library.loadModel({ config: CONFIG, weights, families, runtime });
+    const training = library.train({
+      ...{
+        model,
+        steps: 8,
+        seed: 2 ** 40 + 3,
+        resume,
+        maxNorm: 0.5,
+        dropout: { hidden: 0.1, attention: 0.1 },
+      },
+      learningRate: library.linearWarmup(library.cosine(0.03, { steps: 6 }), { steps: 2 }),
+      data(_, random) {
+        const inputIds = [21, 13].map((length) => Array.from({ length }, () => random.integer(29)));
+        return { inputs: { inputIds }, labels: inputIds.map((ids) => random.shuffle(ids)) };
+      },
+    });
+    if (threads > 1) shareAll(runtime);
+    for await (const { step } of training) if (step === stop) break;
+    resume = await training.checkpoint();
+    const labels = [1, 2, 3, 4];
+    const { loss, accuracy } = await library.evaluate(model, [{ inputs: { inputIds: labels }, labels }]);
+    numbers = [loss, accuracy];
+    training.dispose();
+    model.dispose();
+  }
+  runtime.dispose();
+  const measured = new Uint8Array(Float64Array.from(numbers).buffer);
+  return Uint8Array.from([...resume!, ...measured]);
+}
+
 /** Records what training gives. */
 export async function trainingBits(
   library: TrainingLibrary,
@@ -184,4 +231,5 @@ export async function trainingBits(
 ): Promise<void> {
   for (const [name, example] of Object.entries(TRAINED))
     record(`training, ${name}`, { data: await train(library, example) });
+  record('training, loop', { data: await loop(library) });
 }

@@ -407,6 +407,8 @@ export class AdamW extends Optimizer {
   readonly kind = 'AdamW';
   readonly #betas: readonly [number, number];
   readonly #epsilon: number;
+  /** What is missing from the means at a step, which is the same for all parameters. */
+  #corrections = { number: 0, mean: 1, square: 1 };
 
   /**
    * @param trainable what has parameters: see `trainableTensors`
@@ -426,6 +428,7 @@ export class AdamW extends Optimizer {
   protected work(scope: CallScope, step: Step): Work {
     const { values, gradients, count, memory, learningRate, weightDecay, number } = step;
     const [ofMean, ofSquare] = this.#betas;
+    const corrections = this.#correctionsAt(number);
     const parameters = scope.allocate(adamWBlock.bytes);
     adamWBlock.write(scope.runtime.linearMemory, parameters, [
       {
@@ -436,8 +439,8 @@ export class AdamW extends Optimizer {
         meanShare: 1 - ofMean,
         squaresKept: ofSquare,
         squareShare: 1 - ofSquare,
-        stepSize: learningRate / (1 - power(ofMean, number)),
-        rootFactor: 1 / Math.sqrt(1 - power(ofSquare, number)),
+        stepSize: learningRate / corrections.mean,
+        rootFactor: 1 / Math.sqrt(corrections.square),
         epsilon: this.#epsilon,
       },
     ]);
@@ -449,6 +452,14 @@ export class AdamW extends Optimizer {
       scratchBytes: 0,
       cost: 60 * count,
     };
+  }
+
+  #correctionsAt(number: number) {
+    if (this.#corrections.number !== number) {
+      const [mean, square] = this.#betas.map((beta) => 1 - power(beta, number)) as [number, number];
+      this.#corrections = { number, mean, square };
+    }
+    return this.#corrections;
   }
 }
 

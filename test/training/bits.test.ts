@@ -7,7 +7,7 @@ import * as library from 'wasm-attention';
 import * as model from 'wasm-attention/model';
 import * as training from 'wasm-attention/training';
 import { hash } from '../bits-suite.js';
-import { train, TRAINED } from '../bits-training.js';
+import { loop, train, TRAINED } from '../bits-training.js';
 import type { TrainingWay } from '../bits-training.js';
 
 const recorded = JSON.parse(readFileSync(new URL('../bits.json', import.meta.url), 'utf8')) as Record<
@@ -37,3 +37,10 @@ for (const [name, example] of Object.entries(TRAINED)) {
     expect(losses.every((loss) => loss > 0)).toBe(true);
   });
 }
+
+it.each([1, 2].flatMap((threads) => [[], [1], [3, 4, 7]].map((stops) => ({ threads, stops }))))(
+  'the loop, with $threads threads, stopped after $stops',
+  async (way) => {
+    expect(hash(await loop({ ...library, ...model, ...training }, way))).toBe(recorded['training, loop']);
+  },
+);
