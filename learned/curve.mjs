@@ -73,8 +73,8 @@ export class Curve {
 
   /** The picture, for a terminal of so many columns. @param {number} columns @returns {string[]} */
   picture(columns) {
-    const { style, steps, watch } = this;
-    const width = Math.max(20, Math.min(columns, MOST_COLUMNS) - MARGIN - 1);
+    const { style, steps } = this;
+    const width = Math.max(8, Math.min(columns, MOST_COLUMNS) - MARGIN - 1);
     const losses = means(this.#taken, ({ loss }) => loss, steps, width * (style.unicode ? 2 : 1));
     const top = niceAbove(Math.max(0, ...losses.map(({ value }) => value)));
     const lines = style.unicode
@@ -82,7 +82,7 @@ export class Curve {
       : asciiLine(losses, width, LOSS_ROWS, top);
     const bars = columnsOf(this.#measures, steps, width);
     return [
-      style.bold(this.title),
+      style.bold(style.quote(this.title, columns)),
       '',
       ...lines.map(
         (line, row) =>
@@ -92,7 +92,7 @@ export class Curve {
       ...stepAxis(steps, width, style),
       ...this.#measureRows(bars, width),
       '',
-      this.#status(watch),
+      this.#status(columns),
     ];
   }
 
@@ -113,20 +113,24 @@ export class Curve {
     });
   }
 
-  #status({ label, bar }) {
+  /** In so many columns what there is room for, the first things first. */
+  #status(columns = Infinity) {
     const { style } = this;
+    const { label, bar } = this.watch;
     const { step } = this.#taken.at(-1);
     const measure = this.#measures.at(-1)?.value;
     const parts = [
-      `step ${step}/${this.steps}`,
-      style.ink(`loss ${this.#recent('loss').toFixed(3)}`, INK.loss),
+      { text: `step ${step}/${this.steps}` },
+      { text: `loss ${this.#recent('loss').toFixed(3)}`, ink: INK.loss },
       ...(measure === undefined
         ? []
-        : [style.ink(`${label} ${measure.toFixed(2)}`, measure > bar ? INK.reached : INK.measure)]),
-      `${Math.round(this.#recent('tokensPerSecond')).toLocaleString('en')} tokens/s`,
-      step < this.steps ? `${duration(this.#secondsLeft())} left` : duration(this.#seconds()),
+        : [{ text: `${label} ${measure.toFixed(2)}`, ink: measure > bar ? INK.reached : INK.measure }]),
+      { text: step < this.steps ? `${duration(this.#secondsLeft())} left` : duration(this.#seconds()) },
+      { text: `${Math.round(this.#recent('tokensPerSecond')).toLocaleString('en')} tokens/s` },
     ];
-    return parts.join(style.unicode ? ' · ' : ', ');
+    const between = style.unicode ? ' · ' : ', ';
+    while (parts.length > 1 && parts.map(({ text }) => text).join(between).length > columns) parts.pop();
+    return parts.map(({ text, ink }) => (ink === undefined ? text : style.ink(text, ink))).join(between);
   }
 
   /** The mean over the last steps: a single one says little. @param {'loss' | 'tokensPerSecond'} what */
@@ -162,7 +166,7 @@ export class Curve {
     const line = Math.floor((step * LINES) / this.steps);
     if (line === this.#told) return;
     this.#told = line;
-    this.stream.write(`  ${this.#status(this.watch)}\n`);
+    this.stream.write(`  ${this.#status()}\n`);
   }
 }
 

@@ -68,7 +68,7 @@ async function learn(task, options, style) {
     });
     const training = train({
       ...{ model, data: task.data, steps, seed, ...task.settings },
-      ...(options.resume && { resume: await readFile(options.resume) }),
+      ...(options.resume && { resume: await bytesOf(options.resume) }),
     });
     await watch(training, task, model, curve);
     curve.end();
@@ -84,6 +84,15 @@ async function learn(task, options, style) {
   } finally {
     curve.end();
     runtime.dispose();
+  }
+}
+
+/** @param {string} path */
+async function bytesOf(path) {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    throw new UsageError(`there is no file ${path} to go on from (${error.code})`);
   }
 }
 
@@ -110,9 +119,8 @@ async function report(learner, task, model, { steps = task.steps, seed = task.se
     const isReached = isLess ? value < bar : value > bar;
     if (!isReached) below.push(name);
     const verdict = isReached ? style.ink('reached', INK.reached) : style.ink('not reached', INK.missed);
-    console.log(
-      `  ${name.padEnd(52)} ${value.toFixed(4)}  ${isLess ? '<' : '>'} ${String(bar).padEnd(5)} ${verdict}`,
-    );
+    const wanted = isWhole ? `  ${isLess ? '<' : '>'} ${String(bar).padEnd(5)} ${verdict}` : '';
+    console.log(`  ${name.padEnd(52)} ${value.toFixed(4)}${wanted}`);
   }
   const hash = await hashOfWeights(learner);
   console.log(`SHA-256 of the weights after ${steps} steps from seed ${seed}:\n  ${hash}`);

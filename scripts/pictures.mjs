@@ -1,13 +1,13 @@
-// `npm run pictures`: takes the README's pictures of examples/vite-app, light and dark, into docs/images/. Needs Chromium.
+// `npm run pictures`: takes the pictures of examples/vite-app for the README and of examples/learning for the card of what it trains,
+// light and dark. Needs Chromium, and half a minute for the training.
 
 import { spawnSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { launchChromium } from '../test/support/browser.mjs';
-import { installExample, removeExamples } from '../test/support/example.mjs';
+import { copyLearned, installExample, removeExamples } from '../test/support/example.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const types = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' };
@@ -33,38 +33,54 @@ async function serve(folder) {
 }
 
 /** The words, their weights and the heads; not the controls. */
-async function takePicture(browser, address, colorScheme, path) {
-  const page = await browser.newPage({
-    viewport: { width: WIDTH, height: 900 },
-    deviceScaleFactor: 1.5,
-    colorScheme,
-  });
-  await page.goto(address);
+async function takeWords(page, path) {
   await page.waitForSelector('#tokens button');
   await page.click('#tokens button:nth-child(3)');
   await page.mouse.move(0, 0);
-  const first = await page.locator('#tokens').boundingBox();
-  const last = await page.locator('.legend').boundingBox();
+  await takeFrom(page, page.locator('#tokens'), page.locator('.legend'), path);
+}
+
+/** The curves, the sequence and the heads, when all is learned. */
+async function takeLearning(page, path) {
+  await page.click('#start:enabled');
+  await page.waitForSelector('body[data-state=done]', { timeout: 300_000 });
+  await takeFrom(page, page.locator('.charts'), page.locator('#heads'), path);
+}
+
+/** From the top of one element to the bottom of another. */
+async function takeFrom(page, from, to, path) {
+  const first = await from.boundingBox();
+  const last = await to.boundingBox();
   const y = first.y - MARGIN;
-  await page.screenshot({
-    path,
-    clip: { x: 0, y, width: WIDTH, height: last.y + last.height + MARGIN - y },
-  });
-  await page.close();
+  const clip = { x: 0, y, width: WIDTH, height: last.y + last.height + MARGIN - y };
+  await page.screenshot({ path, clip, fullPage: true });
   console.log(path);
 }
 
-const example = installExample('vite-app');
-const browser = await launchChromium();
-try {
+/** Builds an example, and takes its picture in both colour schemes. @param {string} name @param {string} files  path without '-light.png' */
+async function takePictures(browser, name, files, take) {
+  const example = installExample(name);
   const vite = join(root, 'node_modules/vite/bin/vite.js');
   const { status, stderr } = spawnSync(process.execPath, [vite, 'build'], { cwd: example, encoding: 'utf8' });
   if (status !== 0) throw new Error(stderr);
   const address = await serve(join(example, 'dist'));
-  const folder = join(root, 'docs/images');
-  mkdirSync(folder, { recursive: true });
-  for (const scheme of ['light', 'dark'])
-    await takePicture(browser, address, scheme, join(folder, `attention-${scheme}.png`));
+  for (const colorScheme of ['light', 'dark']) {
+    const page = await browser.newPage({
+      viewport: { width: WIDTH, height: 900 },
+      deviceScaleFactor: 1.5,
+      colorScheme,
+    });
+    await page.goto(address);
+    await take(page, join(root, `${files}-${colorScheme}.png`));
+    await page.close();
+  }
+}
+
+const browser = await launchChromium();
+try {
+  copyLearned();
+  await takePictures(browser, 'vite-app', 'docs/images/attention', takeWords);
+  await takePictures(browser, 'learning', 'learned/induction/learning', takeLearning);
 } finally {
   await browser.close();
   removeExamples();

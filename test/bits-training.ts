@@ -1,9 +1,11 @@
 // Training for the suite of bits: fifty steps of AdamW on a small decoder like GPT-2 and on a small encoder like BERT, from weights of
-// integers alone; and the loop, from random weights, over random data with dropout; what is compared are all parameters afterwards. Only types are imported from the package, and nothing of Node: it
-// runs in pages and in workers too.
+// integers alone; the loop, from random weights, over random data with dropout; and the first fifty steps of what learns induction. What
+// is compared are all parameters afterwards. Only types are imported from the package, and nothing of Node: it runs in pages and in workers
+// too.
 
 import type { Runtime } from 'wasm-attention';
 import type { Trainable } from 'wasm-attention/training';
+import { config, data, optimizerOf, SEED } from '../learned/induction/settings.mjs';
 import { Random } from './reference/random.js';
 
 /** The package, and its entries `model` and `training`. */
@@ -171,10 +173,28 @@ export async function train(
     }
     learner.zeroGradients();
   }
-  const parts: number[] = [];
-  for await (const part of model.save()) for (const byte of part) parts.push(byte);
+  const file = await bytesOf(model.save());
   runtime.dispose();
-  return Uint8Array.from(parts);
+  return file;
+}
+
+async function bytesOf(parts: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const bytes: number[] = [];
+  for await (const part of parts) for (const byte of part) bytes.push(byte);
+  return Uint8Array.from(bytes);
+}
+
+/** All parameters of what learns induction after fifty steps, as bytes of a safetensors file. */
+async function learnInduction(library: TrainingLibrary): Promise<Uint8Array> {
+  const runtime = await library.createRuntime({ build: 'simd' });
+  const families = [library.attentionOnly];
+  const weights = await library.initialWeights({ config, seed: SEED, families });
+  const model = await library.loadModel({ config, weights, runtime, families });
+  const training = library.train({ model, data, steps: 50, seed: SEED, optimizer: optimizerOf(library) });
+  for await (const { loss } of training) if (!(loss > 0)) throw new Error(`a loss is ${loss}`);
+  const file = await bytesOf(model.save());
+  runtime.dispose();
+  return file;
 }
 
 /** Attention alone with rotary positions, from a seed. */
@@ -232,4 +252,5 @@ export async function trainingBits(
   for (const [name, example] of Object.entries(TRAINED))
     record(`training, ${name}`, { data: await train(library, example) });
   record('training, loop', { data: await loop(library) });
+  record('training, induction', { data: await learnInduction(library) });
 }

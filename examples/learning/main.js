@@ -115,7 +115,6 @@ function build() {
     }),
   );
   element('heads').replaceChildren(...maps.flat().map(({ figure }) => figure));
-  element('heads').style.setProperty('--columns', String(seen.weights[0].length));
 }
 
 function choose(what) {
@@ -133,26 +132,33 @@ function drawSoon() {
   });
 }
 
+/** Canvases first, which ask for sizes and colours; then what changes the page: else each would have it laid out anew. */
 function draw() {
-  const { steps, bar, weights } = begun;
-  const step = losses.at(-1)?.step ?? 0;
-  const state = document.body.dataset.state;
-  element('progress').value = step / steps;
-  if (state !== 'failed')
-    element('status').textContent =
-      step === 0
-        ? `${weights.toLocaleString('en')} random weights`
-        : `step ${step} of ${steps}` +
-          (state === 'learning' ? `, ${Math.round(rate).toLocaleString('en')} tokens/s` : '');
-  element('loss').textContent = step === 0 ? '' : meanOfLast(10).toFixed(3);
-  if (step > 0) element('alive').textContent = figuresInWords();
+  const { steps, bar } = begun;
   const points = losses.map(({ step, value }) => ({ step, value: Math.min(value, TOP) }));
   drawChart(element('loss-chart'), { steps, top: TOP, lines: [{ color: '--heat', points }] });
   drawChart(element('head-chart'), {
     ...{ steps, top: 1, bar },
     lines: scores.flatMap((heads, layer) => linesOf(heads, layer === 0 ? '--second' : '--heat')),
   });
-  drawHeads();
+  maps.forEach((heads, layer) =>
+    heads.forEach((map, head) => map.draw(seen.weights[layer][head], seen.sequence.ids.length)),
+  );
+  writeProgress();
+  writeHeads();
+}
+
+function writeProgress() {
+  const { steps, weights } = begun;
+  const { state } = document.body.dataset;
+  const step = losses.at(-1)?.step ?? 0;
+  const speed = state === 'learning' ? `, ${Math.round(rate).toLocaleString('en')} tokens/s` : '';
+  element('progress').value = step / steps;
+  element('loss').textContent = step === 0 ? '' : meanOfLast(10).toFixed(3);
+  if (step > 0) element('alive').textContent = figuresInWords();
+  if (state !== 'failed')
+    element('status').textContent =
+      step === 0 ? `${weights.toLocaleString('en')} random weights` : `step ${step} of ${steps}${speed}`;
 }
 
 function meanOfLast(count) {
@@ -167,14 +173,14 @@ function linesOf(heads, color) {
   return sorted.map((points, i) => ({ color, points, faint: i < sorted.length - 1 }));
 }
 
-function drawHeads() {
+/** The letters, coloured by one row of one head, and what the model says comes next. */
+function writeHeads() {
   const { sequence, weights, guesses } = seen;
   const { ids, second, length } = sequence;
   const best = bestHead(seen.scores);
   const { layer = best.layer, head = best.head, query = second + (length >> 1) } = chosen;
   maps.forEach((heads, i) =>
     heads.forEach((map, j) => {
-      map.draw(weights[i][j], ids.length);
       map.select(query);
       map.score.textContent = seen.scores[i][j].toFixed(2);
     }),
@@ -202,23 +208,27 @@ function bestHead(scoresNow) {
 
 function showOutcome({ measures, hash, recorded }) {
   showState('done');
-  const entries = Object.entries(measures).map(([name, { value, bar }]) => [
-    name,
-    `${value.toFixed(4)} (has to exceed ${bar})`,
-  ]);
-  const same =
-    hash === recorded
-      ? 'the same bits as in Node, where the one on record was trained'
-      : `on record is ${recorded}`;
+  const isSame = hash === recorded;
+  const bits = document.createElement('b');
+  bits.textContent = isSame ? 'The same bits as in Node.' : `On record, from Node, is ${recorded}.`;
+  bits.classList.toggle('right', isSame);
+  const code = document.createElement('code');
+  code.textContent = hash;
   element('measures').replaceChildren(
-    ...[...entries, ['SHA-256 of the weights', `${hash}: ${same}`]].flatMap(([name, text]) => {
-      const term = document.createElement('dt');
-      const value = document.createElement('dd');
-      term.textContent = name;
-      value.textContent = text;
-      return [term, value];
-    }),
+    ...Object.entries(measures).flatMap(([name, { value, bar }]) =>
+      entry(name, `${value.toFixed(4)} (has to exceed ${bar})`),
+    ),
+    ...entry('SHA-256 of the weights', code, ' ', bits),
   );
   element('measures').dataset.hash = hash;
   element('outcome').hidden = false;
+}
+
+/** A term and what it is. @param {string} name @param {(string | Node)[]} parts */
+function entry(name, ...parts) {
+  const term = document.createElement('dt');
+  const value = document.createElement('dd');
+  term.textContent = name;
+  value.append(...parts);
+  return [term, value];
 }

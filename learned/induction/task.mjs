@@ -1,23 +1,21 @@
-// Two layers of attention learn to copy: model, settings and measures. Runs in pages too.
+// Two layers of attention learn to copy: what is measured of them, and what they have to reach. Runs in pages too.
 
 import { attentionOnly } from 'wasm-attention/model';
 import { AdamW, cosine, evaluate, linearWarmup, Random } from 'wasm-attention/training';
 
-import { batchOf, LENGTH, sequencesWithRepeats, toldPlaces, VOCABULARY } from './data.mjs';
+import { batchOf, sequencesWithRepeats, sequenceWithRepeat, toldPlaces, VOCABULARY } from './data.mjs';
+import { config, data, optimizerOf, SEED, STEPS } from './settings.mjs';
 
 /** @typedef {import('wasm-attention/model').Model} Model @typedef {import('./data.mjs').Repeat} Repeat */
 
-const STEPS = 600;
-const WARMUP = 20;
-const BATCH = 32;
+/** The seed of sequences that no training sees. */
+const UNSEEN = 2 ** 40;
 
-const config = {
-  ...{ model_type: 'attention_only', vocab_size: VOCABULARY, n_embd: 64, n_head: 4, n_layer: 2 },
-  ...{ position_embedding: 'rotary', n_positions: LENGTH, initializer_range: 0.1, layer_norm_epsilon: 1e-5 },
-};
+/** @param {number} count */
+const unseen = (count) => sequencesWithRepeats(new Random(UNSEEN), count);
 
-/** Sequences that no training sees: of another seed. @param {number} count */
-const unseen = (count) => sequencesWithRepeats(new Random(2 ** 40), count);
+/** One to look at: letters before the segment, after it and after its repeat. */
+const SHOWN = sequenceWithRepeat(new Random(UNSEEN, 4));
 
 /**
  * What the page draws while the model learns: one sequence, what the model says comes next, the weights of all heads, and how far each
@@ -26,17 +24,15 @@ const unseen = (count) => sequencesWithRepeats(new Random(2 ** 40), count);
  * @param {Model} model
  */
 export function look(model) {
-  const [sequence] = unseen(1);
-  const { ids } = sequence;
+  const { ids } = SHOWN;
   const output = model.forward({ inputIds: [ids] }, { returnWeights: true });
   const weights = output.attentions.map(({ data, shape: [, heads, length] }) =>
     Array.from({ length: heads }, (_, head) => data.slice(head * length ** 2, (head + 1) * length ** 2)),
   );
   const guesses = ids.map((_, place) => placeOfLargest(output.logits.data, place, VOCABULARY));
   output.dispose();
-  const [, induction] = headScores(model, unseen(16), toldLooks);
-  const [previous] = headScores(model, unseen(16), looksBack);
-  return { sequence, guesses, weights, scores: [previous, induction] };
+  const [[previous], [, induction]] = headScores(model, unseen(16), [looksBack, toldLooks]);
+  return { sequence: SHOWN, guesses, weights, scores: [previous, induction] };
 }
 
 /** The largest of a row. @param {Float32Array} values @param {number} row @param {number} columns */
@@ -53,28 +49,30 @@ const toldLooks = (sequence) =>
 const looksBack = ({ ids }) => ids.slice(1).map((_, place) => ({ from: place + 1, to: place }));
 
 /**
- * The mean weight of each head on certain tokens.
+ * The mean weights of each head on certain tokens.
  *
  * @param {Model} model @param {Repeat[]} sequences
- * @param {(sequence: Repeat) => { from: number, to: number }[]} looksOf
- * @returns {number[][]} by layer and head
+ * @param {((sequence: Repeat) => { from: number, to: number }[])[]} kinds  which tokens
+ * @returns {number[][][]} by kind, layer and head
  */
-function headScores(model, sequences, looksOf) {
+function headScores(model, sequences, kinds) {
   const inputIds = sequences.map(({ ids }) => ids);
-  const looks = sequences.flatMap((sequence, row) => looksOf(sequence).map((each) => ({ row, ...each })));
   const output = model.forward({ inputIds }, { returnWeights: true, logits: 'none' });
-  const scores = output.attentions.map(({ data, shape: [, heads, queries, keys] }) =>
-    Array.from({ length: heads }, (_, head) => {
-      const weightOf = ({ row, from, to }) => data[((row * heads + head) * queries + from) * keys + to];
-      return looks.reduce((sum, each) => sum + weightOf(each), 0) / looks.length;
-    }),
-  );
+  const scores = kinds.map((looksOf) => {
+    const looks = sequences.flatMap((sequence, row) => looksOf(sequence).map((each) => ({ row, ...each })));
+    return output.attentions.map(({ data, shape: [, heads, queries, keys] }) =>
+      Array.from({ length: heads }, (_, head) => {
+        const weightOf = ({ row, from, to }) => data[((row * heads + head) * queries + from) * keys + to];
+        return looks.reduce((sum, each) => sum + weightOf(each), 0) / looks.length;
+      }),
+    );
+  });
   output.dispose();
   return scores;
 }
 
 /** That of the best head. @param {Model} model @param {number} count  of sequences */
-const inductionScore = (model, count) => Math.max(...headScores(model, unseen(count), toldLooks).flat());
+const inductionScore = (model, count) => Math.max(...headScores(model, unseen(count), [toldLooks]).flat(2));
 
 /** @type {import('../tasks.mjs').Task} */
 export const task = {
@@ -82,16 +80,10 @@ export const task = {
   title: 'Induction: two layers of attention learn to copy',
   config,
   families: [attentionOnly],
-  seed: 1,
+  seed: SEED,
   steps: STEPS,
-  settings: {
-    optimizer: (learner) =>
-      new AdamW(learner, {
-        learningRate: linearWarmup(cosine(5e-3, { steps: STEPS - WARMUP, least: 5e-4 }), { steps: WARMUP }),
-        betas: [0.9, 0.98],
-      }),
-  },
-  data: (_step, random) => batchOf(sequencesWithRepeats(random, BATCH)),
+  settings: { optimizer: optimizerOf({ AdamW, cosine, linearWarmup }) },
+  data,
   watch: { label: 'induction head', bar: 0.8, every: 10, value: (model) => inductionScore(model, 16) },
   async measure(model) {
     const { accuracy } = await evaluate(model, [batchOf(unseen(256))]);

@@ -9,7 +9,9 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 const pages = [
   ...['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md'],
   ...readdirSync(`${root}docs`).map((name) => `docs/${name}`),
-  ...readdirSync(`${root}examples`).map((name) => `examples/${name}/README.md`),
+  ...['examples', 'learned'].flatMap((folder) =>
+    readdirSync(root + folder).map((name) => `${folder}/${name}/README.md`),
+  ),
 ].filter((page) => page.endsWith('.md') && existsSync(root + page));
 
 /** Anchors of a page's headings, as GitHub makes them. */

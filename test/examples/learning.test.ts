@@ -84,17 +84,12 @@ afterAll(() => {
 for (const browser of ['Chromium', 'Firefox'])
   needs(browser).it(`learns in ${browser}, with the weights of Node`, async () => {
     const outcome = new Promise<Outcome>((resolve) => (hear = resolve));
-    const {
-      hash,
-      seconds,
-      alive,
-      status,
-      outcome: words,
-    } = await visit<Outcome>(browser as 'Chromium' | 'Firefox', `${address}driven`, outcome, 280);
+    const heard = (await visit(browser, `${address}driven`, outcome, 280)) as Outcome;
+    const { hash, seconds, alive, status, outcome: words } = heard;
     console.log(`${browser}: ${task.steps} steps in ${seconds.toFixed(1)} s; ${alive}`);
     expect(status).toBe(`step ${task.steps} of ${task.steps}`);
     expect(hash).toBe(task.hashes[task.steps]);
-    expect(words).toContain('the same bits as in Node');
+    expect(words).toContain('The same bits as in Node.');
     expect(alive).toMatch(/^\d+ frames since the start, the longest wait for one \d+ ms/);
     if (browser === 'Chromium') expect(alive).toMatch(/on the page's own thread (no|the longest) task/);
   });

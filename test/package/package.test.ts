@@ -40,7 +40,7 @@ it('holds what users need and nothing else', () => {
   const families = readdirSync(join(root, 'src/model/families'));
   const packs = ['attention', 'benchmark', 'model', 'training'];
   const ofPacks = ofEach(packs, ['workerd.mjs', 'edge-light.mjs']);
-  expect(files.filter((path) => !path.startsWith('examples/'))).toEqual(
+  expect(files.filter((path) => !/^(examples|learned)\//.test(path))).toEqual(
     [
       ...docs,
       ...['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'],
@@ -89,6 +89,11 @@ it('holds examples as they are in the repository, without what working on them l
   const examples = files.filter((path) => path.startsWith('examples/'));
   expect(examples.length).toBeGreaterThan(20);
   expect(examples.filter((path) => /node_modules|package-lock|\.wrangler|\/dist\//.test(path))).toEqual([]);
+  // Of what is learned here what the example imports: weights and pictures stay in the repository.
+  expect(files.filter((path) => path.startsWith('learned/'))).toEqual([
+    ...['data', 'settings', 'task'].map((name) => `learned/induction/${name}.mjs`),
+    'learned/weights.mjs',
+  ]);
 });
 
 it('has pages whose links lead to files in it', () => {
