@@ -32,6 +32,7 @@
 /** @type {Readonly<Record<string, () => Promise<Task>>>} */
 export const tasks = {
   induction: async () => (await import('./induction/task.mjs')).task,
+  pronouns: async () => (await import('./pronouns/task.mjs')).task,
   text: async () => {
     const [{ readBook }, { makeTask }] = await Promise.all([
       import('./text/book.mjs'),

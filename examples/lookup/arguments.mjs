@@ -8,6 +8,7 @@ import { UsageError } from './usage-error.mjs';
 const MAXIMUM_TOP = 100;
 
 export const HELP = `Usage: npm start -- [options] [FILE] ["QUESTION"]
+       npm start -- --learned ["SENTENCE"]
 
 Finds the lines of a text that mean what a question means: a trained encoder of
 two transformer layers turns both into vectors, and the nearest are shown, with
@@ -19,6 +20,10 @@ attention on three keys, step by step.
                       what to look for (default: the text's first line;
                       for README.md a question that it answers)
   --top N             lines to show, 1 to ${MAXIMUM_TOP} (default 5)
+  --learned           instead: whom a word means. A small model that this
+                      package has trained reads sentences ("Mark told Sam that
+                      he was leaving"), or yours, of the words that it knows;
+                      shown is what its heads look at
   --no-color          no colours, as NO_COLOR=1 and pipes have it
                       (FORCE_COLOR=1: colours in a pipe, too)
   -h, --help          this text
@@ -30,9 +35,11 @@ Universal Sentence Encoder (lite) of the npm package
 /**
  * @typedef {object} Options
  * @property {boolean} help
- * @property {string | undefined} file  undefined: the README
- * @property {string | undefined} query
- * @property {number} top
+ * @property {boolean} learned  show the model that was trained here, in place of the search
+ * @property {string | undefined} [sentence]  that it is to read
+ * @property {string | undefined} [file]  undefined: the README
+ * @property {string | undefined} [query]
+ * @property {number} [top]
  * @property {boolean} color  false: none, whatever the terminal can do
  */
 
@@ -42,6 +49,9 @@ Universal Sentence Encoder (lite) of the npm package
  */
 export function parseArguments(args) {
   const { values, positionals } = parse(args);
+  const color = !values['no-color'];
+  const help = values.help ?? false;
+  if (values.learned) return { help, color, learned: true, sentence: sentenceOf(values, positionals) };
   const file = values.file ?? positionals.shift();
   const query = values.query ?? positionals.shift();
   if (positionals.length > 0) {
@@ -52,12 +62,23 @@ export function parseArguments(args) {
   if (file === '') throw new UsageError('the name of the file is empty');
   if (query !== undefined && clean(query) === '') throw new UsageError('the question is empty');
   return {
-    help: values.help ?? false,
+    help,
+    learned: false,
     file,
     query,
     top: integer('--top', values.top ?? '5', MAXIMUM_TOP),
-    color: !values['no-color'],
+    color,
   };
+}
+
+/** The one that is all that may stand beside --learned. */
+function sentenceOf(values, [sentence, ...more]) {
+  const other = ['file', 'query', 'top'].find((name) => values[name] !== undefined);
+  if (other) throw new UsageError(`--${other} is for the search, which --learned is not`);
+  if (more.length > 0)
+    throw new UsageError(`a sentence is all, ${JSON.stringify(more[0])} is too much (quote the sentence)`);
+  if (sentence !== undefined && clean(sentence) === '') throw new UsageError('the sentence is empty');
+  return sentence;
 }
 
 /** @param {string[]} args */
@@ -70,6 +91,7 @@ function parse(args) {
         file: { type: 'string' },
         query: { type: 'string', short: 'q' },
         top: { type: 'string' },
+        learned: { type: 'boolean' },
         'no-color': { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
       },

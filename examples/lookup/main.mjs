@@ -1,4 +1,4 @@
-// Search by meaning in a text: the program behind `npm start`. See `npm start -- --help`.
+// Search by meaning in a text, and what a model trained here has learnt: the program behind `npm start`. See `npm start -- --help`.
 
 import { createRuntime } from 'wasm-attention';
 import { model } from 'wasm-attention/model';
@@ -42,6 +42,11 @@ async function main() {
     return;
   }
   const style = Style.of(process.stdout, process.env, options.color);
+  if (options.learned) {
+    const { learned } = await import('./learned.mjs');
+    print(await learned(options.sentence, style, process.stdout.columns));
+    return;
+  }
   const progress = new Progress(process.stderr, Style.of(process.stderr, process.env, options.color));
   const text = await readText(options.file);
   const query = clean(options.query ?? text.defaultQuery);

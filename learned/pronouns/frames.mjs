@@ -242,7 +242,12 @@ function breaking(random) {
     [broken, 'was broken by', breaker],
   ]);
   const states = [random.choose(lexicon.HEAVY), random.choose(lexicon.FRAGILE)];
-  return reasons(random, { main, degree: random.choose(['so', 'very']), nouns: [breaker, broken], states });
+  return reasons(random, {
+    main,
+    degree: random.choose(['so', 'very', []]),
+    nouns: [breaker, broken],
+    states,
+  });
 }
 
 /** The dog ignored the horses because it was hungry: the dog. Because they were hungry: the horses. */
@@ -271,7 +276,7 @@ function number(random) {
   });
 }
 
-/** With how many in `TOTAL_WEIGHT` sentences are theirs. @type {readonly { name: string, frame: Frame, weight: number }[]} */
+/** And how often each is drawn. @type {readonly { name: string, frame: Frame, weight: number }[]} */
 export const FRAMES = [
   { name: 'report', frame: report, weight: 3 },
   { name: 'report alone', frame: reportAlone, weight: 1 },
@@ -309,7 +314,7 @@ function journey(random) {
     animal: noun(random, random.choose(lexicon.ANIMALS), lexicon.COATS),
     place: { word: place, before: ['the'] },
     refusal: [random.choose(lexicon.REFUSALS), verb],
-    degree: random.choose(lexicon.DEGREES),
+    degree: random.choose([...lexicon.DEGREES, []]),
     states: [random.choose(lexicon.ANIMAL_STATES), random.choose(states)],
   };
 }

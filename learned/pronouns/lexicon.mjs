@@ -43,6 +43,10 @@ export const ACTIONS = [
   ['cook', 'cooking'],
   ['dance', 'dancing'],
   ['pay', 'paying'],
+  ['help', 'helping'],
+  ['sleep', 'sleeping'],
+  ['eat', 'eating'],
+  ['win', 'winning'],
 ].map(([base, ing]) => ({ base, ing }));
 
 /** What people are. */

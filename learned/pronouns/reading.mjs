@@ -3,6 +3,11 @@
 import { idsOf } from './grammar.mjs';
 import { VOCABULARY } from './lexicon.mjs';
 
+/** @typedef {{ layer: number, head: number }} Place  of a head, counted from 0 */
+
+/** The head that resolves references in the weights that are kept: the one that `headThatResolves` finds. @type {Place} */
+export const HEAD = { layer: 1, head: 2 };
+
 /**
  * @typedef {object} Reading  of one reference
  * @property {number} from      index of the word that refers
