@@ -58,7 +58,7 @@ it('holds what users need and nothing else', () => {
       ...ofEach(
         [
           ...['address', 'both', 'decoding', 'dual', 'folder', 'generation', 'rotary', 'saving', 'sentence'],
-          ...['cache', 'runtime', 'shards', 'signals', 'threads'],
+          ...['cache', 'initial-weights', 'runtime', 'shards', 'signals', 'threads', 'training-checkpoint'],
           ...['embedded', 'layer', 'model-core', 'model-layers'],
           ...packs.flatMap((pack) => [`embedded-${pack}`, `encoded-${pack}`]),
         ],
