@@ -3,6 +3,9 @@
 /** Of the 256 colours, such as stand out on dark and on light. */
 export const INK = { loss: 33, measure: 162, reached: 35, missed: 166, quiet: 245 };
 
+/** A picture hides the cursor: a program that ends in the middle of one gives it back. */
+export const SHOW_CURSOR = '\x1b[?25h';
+
 const LOSS_ROWS = 10;
 const MEASURE_ROWS = 3;
 /** Columns before a chart: a number, and the axis. */
@@ -67,7 +70,7 @@ export class Curve {
   end() {
     if (this.#rows === 0) return;
     this.#draw();
-    this.stream.write('\x1b[?25h');
+    this.stream.write(SHOW_CURSOR);
     this.#rows = 0;
   }
 

@@ -9,7 +9,7 @@ import { initialWeights, train, training as trainingPack } from 'wasm-attention/
 
 import { Style } from '../examples/lookup/style.mjs';
 import { HELP, parseArguments, UsageError } from './arguments.mjs';
-import { Curve, INK } from './curve.mjs';
+import { Curve, INK, SHOW_CURSOR } from './curve.mjs';
 import { tasks } from './tasks.mjs';
 import { countOfWeights, hashOfWeights } from './weights.mjs';
 
@@ -24,7 +24,13 @@ process.stdout.on('error', (error) => {
 /** Aborted by the first Ctrl-C, which ends after the step that is being taken; a second one ends at once. */
 const stopper = new AbortController();
 const stopping = stopper.signal;
-process.once('SIGINT', () => stopper.abort());
+process.on('SIGINT', () => {
+  if (stopping.aborted) process.exit(130);
+  stopper.abort();
+});
+process.on('exit', () => {
+  if (process.stdout.isTTY) process.stdout.write(SHOW_CURSOR);
+});
 
 try {
   await main();

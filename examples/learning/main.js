@@ -46,6 +46,7 @@ function begin() {
   chosen = {};
   element('outcome').hidden = true;
   element('alive').textContent = '';
+  element('status').textContent = 'preparing';
   showState('preparing');
 }
 
