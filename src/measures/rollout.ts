@@ -97,6 +97,16 @@ function readSpans(argument: string, spans: unknown, tokens: number): Range[] {
   return Array.from(spans as unknown[], (span, i) => readSpan(`${argument}[${i}]`, span, tokens));
 }
 
+/** What columns are made in. */
+interface Columns {
+  /** [batch, tokens, width] */
+  readonly columns: Tensor<'float32'>;
+  /** [batch, heads, tokens, width] */
+  readonly perHead: Tensor<'float32'>;
+  /** [batch, tokens, width] */
+  readonly sums: Float64Array;
+}
+
 /** Columns, some spans at a time: what they are after each layer is what goes into the next. */
 function rollOn(
   scope: CallScope,
@@ -108,25 +118,27 @@ function rollOn(
   const { batch, tokens } = mixing;
   const most = Math.min(spans.length, SPANS_IN_PASS);
   const heads = layers.reduce((most, layer) => Math.max(most, layer.heads), 0);
-  const columns = scope.temporary([batch * tokens * most]);
-  const perHead = scope.temporary([batch * heads * tokens * most]);
+  const sums = new Float64Array(batch * tokens * most);
+  const columns = scope.temporary([sums.length]);
+  const perHead = scope.temporary([heads * sums.length]);
   for (let first = 0; first < spans.length; first += most) {
     const some = spans.slice(first, first + most);
     const width = some.length;
     const place = (b: number, token: number, s: number) => (b * tokens + token) * width + s;
     scope.then(() => {
-      columns.data.fill(0);
+      const marks = columns.data.fill(0);
       for (let b = 0; b < batch; b++)
         some.forEach(([from, to], s) => {
-          for (let token = from; token < to; token++) columns.data[place(b, token, s)] = 1;
+          for (let token = from; token < to; token++) marks[place(b, token, s)] = 1;
         });
     });
-    for (const layer of layers) mixColumns(scope, layer, mixing, width, columns, perHead);
+    for (const layer of layers) mixColumns(scope, layer, mixing, width, { columns, perHead, sums });
     scope.then(() => {
+      const found = columns.data;
       for (let b = 0; b < batch; b++)
         for (let s = 0; s < width; s++)
           for (let token = 0; token < tokens; token++)
-            data[(b * spans.length + first + s) * tokens + token] = columns.data[place(b, token, s)]!;
+            data[(b * spans.length + first + s) * tokens + token] = found[place(b, token, s)]!;
     });
   }
 }
@@ -137,13 +149,15 @@ function mixColumns(
   layer: Opened,
   { batch, tokens, residual, block }: Mixing,
   width: number,
-  columns: Tensor<'float32'>,
-  perHead: Tensor<'float32'>,
+  { columns, perHead, sums }: Columns,
 ): void {
   const { heads, plan } = layer;
   const size = tokens * width;
-  const mixed = new Float64Array(batch * size);
-  scope.then(() => mixed.forEach((_, i) => (mixed[i] = residual * columns.data[i]!)));
+  const mixed = sums.subarray(0, batch * size);
+  scope.then(() => {
+    const { data } = columns;
+    mixed.forEach((_, i) => (mixed[i] = residual * data[i]!));
+  });
   if (plan && !plan.source.pages) {
     // Every head of keys has the same values: its stride is 0.
     const values = columns.withLayout([batch, plan.sizes.keyHeads, tokens, width], [size, 0, width, 1]);
@@ -151,22 +165,23 @@ function mixColumns(
     runPlan(scope, plan, values, { output });
     const part = (1 - residual) / heads;
     scope.then(() => {
+      const { data } = perHead;
       for (let b = 0; b < batch; b++)
         for (let head = 0; head < heads; head++)
-          for (let i = 0; i < size; i++)
-            mixed[b * size + i]! += part * perHead.data[(b * heads + head) * size + i]!;
+          for (let i = 0; i < size; i++) mixed[b * size + i]! += part * data[(b * heads + head) * size + i]!;
     });
   } else {
-    lookAt(scope, layer, block, (look) =>
+    lookAt(scope, layer, block, (look) => {
+      const { data } = columns;
       eachMeanRow(look, layer, (b, query, row) => {
-        const at = b * size + query * width;
-        row.forEach((weight, key) => {
-          const part = (1 - residual) * weight;
-          if (weight === 0) return;
-          for (let s = 0; s < width; s++) mixed[at + s]! += part * columns.data[b * size + key * width + s]!;
-        });
-      }),
-    );
+        for (let key = 0; key < tokens; key++) {
+          const part = (1 - residual) * row[key]!;
+          if (part === 0) continue;
+          const [from, to] = [b * size + key * width, b * size + query * width];
+          for (let s = 0; s < width; s++) mixed[to + s]! += part * data[from + s]!;
+        }
+      });
+    });
   }
   scope.then(() => columns.data.set(mixed));
 }
@@ -179,24 +194,28 @@ function rollBack(
   spans: readonly Range[],
   data: Float32Array,
 ): void {
-  let rows = new Float64Array(data.length);
+  let [rows, mixed] = [new Float64Array(data.length), new Float64Array(data.length)];
   const place = (b: number, s: number) => (b * spans.length + s) * tokens;
   for (let b = 0; b < batch; b++)
     spans.forEach(([from, to], s) => rows.fill(1 / (to - from), place(b, s) + from, place(b, s) + to));
   // Of the last layer no other queries are needed.
-  const last: Range = [Math.min(...spans.map(([from]) => from)), Math.max(...spans.map(([, to]) => to))];
+  const last = spans.reduce<Range>(
+    ([first, end], [from, to]) => [Math.min(first, from), Math.max(end, to)],
+    [tokens, 0],
+  );
   [...layers].reverse().forEach((layer, i) => {
-    const mixed = new Float64Array(data.length);
-    scope.then(() => mixed.forEach((_, j) => (mixed[j] = residual * rows[j]!)));
+    scope.then(() => rows.forEach((value, j) => (mixed[j] = residual * value)));
     const look = (look: Look) =>
-      eachMeanRow(look, layer, (b, query, row) =>
-        spans.forEach((_, s) => {
-          const part = (1 - residual) * rows[place(b, s) + query]!;
-          if (part !== 0) row.forEach((weight, key) => (mixed[place(b, s) + key]! += part * weight));
-        }),
-      );
+      eachMeanRow(look, layer, (b, query, row) => {
+        for (let s = 0; s < spans.length; s++) {
+          const at = place(b, s);
+          const part = (1 - residual) * rows[at + query]!;
+          if (part === 0) continue;
+          for (let key = 0; key < tokens; key++) mixed[at + key]! += part * row[key]!;
+        }
+      });
     lookAt(scope, layer, block, look, i === 0 ? last : [0, tokens]);
-    scope.then(() => (rows = mixed));
+    scope.then(() => ([rows, mixed] = [mixed, rows]));
   });
   scope.then(() => data.set(rows));
 }
@@ -215,11 +234,8 @@ function eachMeanRow(
         const at = row(b, head, query);
         for (let key = 0; key < keys; key++) mean[key]! += weights[at + key]!;
       }
-      visit(
-        b,
-        query,
-        mean.map((sum) => sum / heads),
-      );
+      for (let key = 0; key < keys; key++) mean[key]! /= heads;
+      visit(b, query, mean);
     }
 }
 
@@ -229,8 +245,7 @@ function eachMeanRow(
  * sink takes a part. The matrix of all tokens against all is never held, neither a layer's nor the product's.
  *
  * @param attentions records of self-attention, or weights [batch, heads, tokens, tokens], from the first layer to the last
- * @returns [batch, spans, tokens]: of `outputs` what each input contributes to the span, of `inputs` what the span contributes to each
- *   output
+ * @returns what each input contributes to a span of `outputs`, or a span of `inputs` to each output, [batch, spans, tokens]
  * @throws AttentionError INVALID_ARGUMENT, INVALID_SHAPE, INVALID_DTYPE, DISPOSED, OUT_OF_MEMORY
  * @see Abnar and Zuidema 2020, whose rollout has a residual of 0.5
  *
