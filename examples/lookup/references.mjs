@@ -45,7 +45,10 @@ const QUIET = 245;
  * @returns {string[]}
  */
 export function pictureOfReference(reference, style, columns) {
-  return rowsOfCells(reference, columns - LABEL).flatMap((cells) => pictureOfRow(reference, cells, style));
+  return rowsOfCells(reference, columns - LABEL).flatMap((cells, i) => [
+    ...(i > 0 ? [''] : []),
+    ...pictureOfRow(reference, cells, style),
+  ]);
 }
 
 /** The words of a row, and the heads that look at one of them. @param {Reference} reference @param {Cell[]} cells @param {Style} style */
