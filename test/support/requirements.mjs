@@ -42,6 +42,11 @@ export const requirements = {
     isMet: () => existsSync(`${root}bench/node_modules`),
     get: 'node scripts/install.mjs bench',
   },
+  book: {
+    without: 'without the book of learned/text/',
+    isMet: () => existsSync(`${root}learned/text/book/node_modules`),
+    get: 'node scripts/install.mjs learned/text/book',
+  },
   encoder: {
     without: 'without the trained encoder of examples/lookup/',
     isMet: () => existsSync(`${root}examples/lookup/weights/node_modules`),
