@@ -57,8 +57,12 @@ async function takeFrom(page, from, to, path) {
   console.log(path);
 }
 
-/** Builds an example, and takes its picture in both colour schemes. @param {string} name @param {string} files  path without '-light.png' */
-async function takePictures(browser, name, files, take) {
+/**
+ * Builds an example, and takes its picture in both colour schemes.
+ *
+ * @param {string} name @param {string} files  path without '-light.png' @param {number} scale  pixels of the picture for one of the page
+ */
+async function takePictures(browser, name, files, scale, take) {
   const example = installExample(name);
   const vite = join(root, 'node_modules/vite/bin/vite.js');
   const { status, stderr } = spawnSync(process.execPath, [vite, 'build'], { cwd: example, encoding: 'utf8' });
@@ -67,7 +71,7 @@ async function takePictures(browser, name, files, take) {
   for (const colorScheme of ['light', 'dark']) {
     const page = await browser.newPage({
       viewport: { width: WIDTH, height: 900 },
-      deviceScaleFactor: 1.5,
+      deviceScaleFactor: scale,
       colorScheme,
     });
     await page.goto(address);
@@ -79,8 +83,8 @@ async function takePictures(browser, name, files, take) {
 const browser = await launchChromium();
 try {
   copyLearned();
-  await takePictures(browser, 'vite-app', 'docs/images/attention', takeWords);
-  await takePictures(browser, 'learning', 'learned/induction/learning', takeLearning);
+  await takePictures(browser, 'vite-app', 'docs/images/attention', 1.5, takeWords);
+  await takePictures(browser, 'learning', 'docs/images/induction', 1, takeLearning);
 } finally {
   await browser.close();
   removeExamples();
