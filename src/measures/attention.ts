@@ -35,6 +35,9 @@ export type Attentions = Attention | readonly Attention[];
 /** Floats of a block of weights: 4 MiB, some 20 queries of 12 heads over 4096 keys. */
 const BLOCK_FLOATS = 2 ** 20;
 
+/** Looks at a block: some milliseconds between two turns of the event loop. */
+const LOOKS = 8;
+
 /** Weights of the queries `from` to `to`. */
 export interface Look {
   readonly from: number;
@@ -186,14 +189,13 @@ export function lookAt(
       const words = { mode: WEIGHTS, statistics };
       runOverRegion(scope, 'attentionWeights', plan.parameters, region, placeTensor('output', output), words);
     }
-    scope.then(() =>
-      visit({
-        from,
-        to,
-        weights: (weights ?? block).data,
-        row: (b, head, query) => ((b * heads + head) * held + query - start) * keys,
-      }),
-    );
+    const row = (b: number, head: number, query: number) =>
+      ((b * heads + head) * held + query - start) * keys;
+    const stride = Math.ceil((to - from) / LOOKS);
+    for (let first = from; first < to; first += stride) {
+      const look = { from: first, to: Math.min(to, first + stride), row };
+      scope.then(() => visit({ ...look, weights: (weights ?? block).data }));
+    }
   }
 }
 
