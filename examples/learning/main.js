@@ -155,11 +155,17 @@ function writeProgress() {
   const step = losses.at(-1)?.step ?? 0;
   const speed = state === 'learning' ? `, ${Math.round(rate).toLocaleString('en')} tokens/s` : '';
   element('progress').value = step / steps;
-  element('loss').textContent = step === 0 ? '' : meanOfLast(10).toFixed(3);
-  if (step > 0) element('alive').textContent = figuresInWords();
-  if (state !== 'failed')
-    element('status').textContent =
-      step === 0 ? `${weights.toLocaleString('en')} random weights` : `step ${step} of ${steps}${speed}`;
+  write(element('loss'), step === 0 ? '' : meanOfLast(10).toFixed(3));
+  if (step > 0) write(element('alive'), figuresInWords());
+  if (state === 'failed') return;
+  const status =
+    step === 0 ? `${weights.toLocaleString('en')} random weights` : `step ${step} of ${steps}${speed}`;
+  write(element('status'), status);
+}
+
+/** Text that is the same is not written: it would be laid out anew. */
+function write(place, text) {
+  if (place.textContent !== text) place.textContent = text;
 }
 
 function meanOfLast(count) {
@@ -183,22 +189,24 @@ function writeHeads() {
   maps.forEach((heads, i) =>
     heads.forEach((map, j) => {
       map.select(query);
-      map.score.textContent = seen.scores[i][j].toFixed(2);
+      write(map.score, seen.scores[i][j].toFixed(2));
     }),
   );
   const row = weights[layer][head].subarray(query * ids.length, (query + 1) * ids.length);
   [...element('tokens').children].forEach((button, i) => {
     button.style.setProperty('--weight', Math.sqrt(row[i]).toFixed(3));
-    button.ariaPressed = String(i === query);
+    if (button.ariaPressed !== String(i === query)) button.ariaPressed = String(i === query);
     const isTold = i >= second && i < second + length - 1;
     const guess = button.querySelector('small');
-    guess.textContent = isTold ? LETTERS[guesses[i]] : '';
+    write(guess, isTold ? LETTERS[guesses[i]] : '');
     guess.classList.toggle('right', isTold && guesses[i] === ids[i + 1]);
   });
   const most = row.indexOf(Math.max(...row));
-  element('readout').textContent =
+  write(
+    element('readout'),
     `layer ${layer + 1}, head ${head + 1}: ${LETTERS[ids[query]]} (${query + 1}) looks at ` +
-    `${LETTERS[ids[most]]} (${most + 1}) with ${Math.round(100 * row[most])} % of its weight`;
+      `${LETTERS[ids[most]]} (${most + 1}) with ${Math.round(100 * row[most])} % of its weight`,
+  );
 }
 
 /** Of the last layer. */

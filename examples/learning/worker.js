@@ -10,7 +10,7 @@ import { look, task } from '../../learned/induction/task.mjs';
 import { countOfWeights, hashOfWeights } from '../../learned/weights.mjs';
 
 /** Milliseconds from one message to the next: pictures enough, and time to learn. */
-const PAUSE = 60;
+const PAUSE = 80;
 
 let isWanted = false;
 let training;
