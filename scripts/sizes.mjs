@@ -90,7 +90,7 @@ const measured = {
     program: `export * from './model.mjs';\nexport * from './measures.mjs';`,
     later: PARTS_OF_MODEL,
     beyond: WHOLE_MODEL,
-    ceiling: 7.0,
+    ceiling: 7.2,
   },
   '`simd.wasm`': { file: 'simd.wasm', ceiling: 14.0 },
   '`relaxed.wasm`': { file: 'relaxed.wasm', ceiling: 14.2 },

@@ -35,7 +35,7 @@ export type Attentions = Attention | readonly Attention[];
 /** Floats of a block of weights: 4 MiB, some 20 queries of 12 heads over 4096 keys. */
 const BLOCK_FLOATS = 2 ** 20;
 
-/** Looks at a block: some milliseconds between two turns of the event loop. */
+/** Looks at a block, between which the event loop may turn. */
 const LOOKS = 8;
 
 /** Weights of the queries `from` to `to`. */
@@ -192,8 +192,8 @@ export function lookAt(
     const row = (b: number, head: number, query: number) =>
       ((b * heads + head) * held + query - start) * keys;
     const stride = Math.ceil((to - from) / LOOKS);
-    for (let first = from; first < to; first += stride) {
-      const look = { from: first, to: Math.min(to, first + stride), row };
+    for (let at = from; at < to; at += stride) {
+      const look = { from: at, to: Math.min(to, at + stride), row };
       scope.then(() => visit({ ...look, weights: (weights ?? block).data }));
     }
   }
