@@ -66,8 +66,8 @@ test('`train` takes the same step', async () => {
   const own = await createRuntime({ packs: [kernels, training] });
   const { used } = own.memory;
   const opened = await openLoop(own, task);
-  const found = [];
-  for (let step = 0; step < STEPS; step++) found.push(await opened.step());
+  const found: number[] = [];
+  for (let step = 0; step < STEPS; step++) found.push((await opened.step()) as number);
   expect(apart(found)).toBeLessThan(1e-6);
   opened.dispose();
   expect(own.memory.used).toBe(used);
