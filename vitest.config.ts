@@ -28,7 +28,9 @@ export default defineConfig({
     expect: { poll: { timeout: 30_000 } },
     server: {
       deps: {
-        external: [/\/dist\/(benchmark|index|measures|model|model-worker-runtime|slim|training|worker-runtime)\.mjs$/],
+        external: [
+          /\/dist\/(benchmark|index|measures|model|model-worker-runtime|slim|training|worker-runtime)\.mjs$/,
+        ],
       },
     }, // loaded by Node itself, untransformed
   },

@@ -19,7 +19,15 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'wasm-attention-types-'));
   const installed = join(folder, 'node_modules/wasm-attention');
   mkdirSync(join(installed, 'dist'), { recursive: true });
-  for (const path of ['package.json', 'slim', 'worker-runtime', 'model', 'model-worker-runtime', 'training', 'measures'])
+  for (const path of [
+    'package.json',
+    'slim',
+    'worker-runtime',
+    'model',
+    'model-worker-runtime',
+    'training',
+    'measures',
+  ])
     cpSync(join(root, path), join(installed, path), { recursive: true });
   for (const file of readdirSync(join(root, 'dist')).filter((file) => /\.d\.[cm]ts$/.test(file)))
     cpSync(join(root, 'dist', file), join(installed, 'dist', file));
