@@ -2,6 +2,7 @@
 
 import { parseArgs } from 'node:util';
 
+import { UsageError } from '../examples/lookup/usage-error.mjs';
 import { tasks } from './tasks.mjs';
 
 const NAMES = Object.keys(tasks);
@@ -25,9 +26,6 @@ made as it goes, and shows the loss while it falls.
   --prompt TEXT      what the text that 'text' writes at the end begins with
   --no-color         no colours, as NO_COLOR=1 and pipes have it
   -h, --help         this text`;
-
-/** What the user can put right: told in one line, without a stack. */
-export class UsageError extends Error {}
 
 /**
  * @typedef {object} Options

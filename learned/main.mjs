@@ -8,7 +8,8 @@ import { loadModel, model as modelPack } from 'wasm-attention/model';
 import { initialWeights, train, training as trainingPack } from 'wasm-attention/training';
 
 import { Style } from '../examples/lookup/style.mjs';
-import { HELP, parseArguments, UsageError } from './arguments.mjs';
+import { UsageError } from '../examples/lookup/usage-error.mjs';
+import { HELP, parseArguments } from './arguments.mjs';
 import { Curve, INK, SHOW_CURSOR } from './curve.mjs';
 import { tasks } from './tasks.mjs';
 import { countOfWeights, hashOfWeights } from './weights.mjs';

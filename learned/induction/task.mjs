@@ -1,9 +1,17 @@
 // Two layers of attention learn to copy: what is measured of them, and what they have to reach. Runs in pages too.
 
+import { headMeasures } from 'wasm-attention/measures';
 import { attentionOnly } from 'wasm-attention/model';
 import { AdamW, cosine, evaluate, linearWarmup, Random } from 'wasm-attention/training';
 
-import { batchOf, sequencesWithRepeats, sequenceWithRepeat, toldPlaces, VOCABULARY } from './data.mjs';
+import {
+  batchOf,
+  LENGTH,
+  sequencesWithRepeats,
+  sequenceWithRepeat,
+  toldPlaces,
+  VOCABULARY,
+} from './data.mjs';
 import { config, data, optimizerOf, SEED, STEPS } from './settings.mjs';
 
 /** @typedef {import('wasm-attention/model').Model} Model @typedef {import('./data.mjs').Repeat} Repeat */
@@ -31,8 +39,8 @@ export function look(model) {
   );
   const guesses = ids.map((_, place) => placeOfLargest(output.logits.data, place, VOCABULARY));
   output.dispose();
-  const [[previous], [, induction]] = headScores(model, unseen(16), [looksBack, toldLooks]);
-  return { sequence: SHOWN, guesses, weights, scores: [previous, induction] };
+  const { previous, induction } = headScores(model, unseen(16));
+  return { sequence: SHOWN, guesses, weights, scores: [previous[0], induction[1]] };
 }
 
 /** The largest of a row. @param {Float32Array} values @param {number} row @param {number} columns */
@@ -41,38 +49,32 @@ function placeOfLargest(values, row, columns) {
   return own.indexOf(Math.max(...own));
 }
 
-/** Where the next token can be told, and the token after the earlier occurrence. @param {Repeat} sequence */
-const toldLooks = (sequence) =>
-  Array.from(toldPlaces(sequence), ({ place, earlier }) => ({ from: place, to: earlier + 1 }));
-
-/** Every token, and the one before it. @param {Repeat} sequence */
-const looksBack = ({ ids }) => ids.slice(1).map((_, place) => ({ from: place + 1, to: place }));
-
 /**
- * The mean weights of each head on certain tokens.
+ * How far each head is what it may become, by layer and head: one that looks at the token before; and, of the places where the next token can
+ * be told, one that looks at what came after the earlier occurrence.
  *
  * @param {Model} model @param {Repeat[]} sequences
- * @param {((sequence: Repeat) => { from: number, to: number }[])[]} kinds  which tokens
- * @returns {number[][][]} by kind, layer and head
  */
-function headScores(model, sequences, kinds) {
+function headScores(model, sequences) {
   const inputIds = sequences.map(({ ids }) => ids);
-  const output = model.forward({ inputIds }, { returnWeights: true, logits: 'none' });
-  const scores = kinds.map((looksOf) => {
-    const looks = sequences.flatMap((sequence, row) => looksOf(sequence).map((each) => ({ row, ...each })));
-    return output.attentions.map(({ data, shape: [, heads, queries, keys] }) =>
-      Array.from({ length: heads }, (_, head) => {
-        const weightOf = ({ row, from, to }) => data[((row * heads + head) * queries + from) * keys + to];
-        return looks.reduce((sum, each) => sum + weightOf(each), 0) / looks.length;
-      }),
-    );
-  });
+  const output = model.forward({ inputIds }, { returnRecord: true, logits: 'none' });
+  const heads = headMeasures(output.records, { inputIds, perQuery: true, maxDistance: 0 });
   output.dispose();
-  return scores;
+  const told = sequences.flatMap((sequence, row) =>
+    Array.from(toldPlaces(sequence), ({ place }) => row * LENGTH + place),
+  );
+  const inductionOf = ({ perQuery }) =>
+    told.reduce((sum, query) => sum + perQuery.induction[query], 0) / told.length;
+  const byLayer = (scoreOf) =>
+    output.records.map((_, index) => heads.filter(({ layer }) => layer === index).map(scoreOf));
+  return {
+    previous: byLayer(({ previousToken }) => previousToken),
+    induction: byLayer(inductionOf),
+  };
 }
 
 /** That of the best head. @param {Model} model @param {number} count  of sequences */
-const inductionScore = (model, count) => Math.max(...headScores(model, unseen(count), [toldLooks]).flat(2));
+const inductionScore = (model, count) => Math.max(...headScores(model, unseen(count)).induction.flat());
 
 /** @type {import('../tasks.mjs').Task} */
 export const task = {

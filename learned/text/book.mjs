@@ -3,7 +3,7 @@
 import { createRequire } from 'node:module';
 
 import { install } from '../../scripts/install.mjs';
-import { UsageError } from '../arguments.mjs';
+import { UsageError } from '../../examples/lookup/usage-error.mjs';
 
 /** @typedef {{ chapter: string, title: string, text: string }} Chapter */
 

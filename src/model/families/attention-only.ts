@@ -4,7 +4,7 @@
 import type { Family } from '../description.js';
 import { headsOf } from './blocks.js';
 import { decoder } from './decoders.js';
-import { transposed } from './gpt2.js';
+import { attentionOf } from './gpt2.js';
 import { rotaryOf } from './rotary.js';
 import { forLayers, layersOf } from './settings.js';
 import { learnedPositions, Tensors } from './tensors.js';
@@ -33,20 +33,9 @@ export const attentionOnly: Family = {
       },
       stack: {
         embedDim,
-        blocks: forLayers(layersOf(config, 'n_layer|num_hidden_layers'), (layer) => {
-          const block = tensors.under(`h.${layer}.`);
-          return {
-            attention: {
-              ...sizes,
-              causal: true,
-              rotary,
-              projection: transposed(block, 'attn.c_attn', embedDim, 3 * embedDim),
-              order: 'stacked',
-              output: transposed(block, 'attn.c_proj', embedDim, embedDim),
-              before: block.layerNorm('ln_1', embedDim, epsilon),
-            },
-          };
-        }),
+        blocks: forLayers(layersOf(config, 'n_layer|num_hidden_layers'), (layer) => ({
+          attention: { ...sizes, rotary, ...attentionOf(tensors.under(`h.${layer}.`), embedDim, epsilon) },
+        })),
         norm: tensors.layerNorm('ln_f', embedDim, epsilon),
         maxLength: learned,
       },

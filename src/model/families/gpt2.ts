@@ -36,11 +36,7 @@ export const gpt2: Family = {
             attention: {
               ...sizes,
               scale: scaleOf(layer),
-              causal: true,
-              projection: transposed(block, 'attn.c_attn', embedDim, 3 * embedDim),
-              order: 'stacked',
-              output: transposed(block, 'attn.c_proj', embedDim, embedDim),
-              before: block.layerNorm('ln_1', embedDim, epsilon),
+              ...attentionOf(block, embedDim, epsilon),
             },
             feedForward: {
               activation,
@@ -64,7 +60,17 @@ export function skipSummary(config: ConfigReader): void {
   config.skip('summary_type', 'summary_use_proj', 'summary_activation', 'summary_proj_to_logits');
 }
 
-export function transposed(
+/** The attention of a block, by its names. */
+export const attentionOf = (block: Tensors, embedDim: number, epsilon: number) =>
+  ({
+    causal: true,
+    projection: transposed(block, 'attn.c_attn', embedDim, 3 * embedDim),
+    order: 'stacked',
+    output: transposed(block, 'attn.c_proj', embedDim, embedDim),
+    before: block.layerNorm('ln_1', embedDim, epsilon),
+  }) as const;
+
+function transposed(
   tensors: Tensors,
   name: string,
   inFeatures: number,
